@@ -1,0 +1,119 @@
+"""What a pass is, what it is given, and how a list of passes is run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import Graph, Level, Operation, StageRecord, graph_digest, verify
+
+if TYPE_CHECKING:
+    from quantable.ir import Profile
+    from quantable.targets.description import Target
+
+Array = npt.NDArray[np.generic]
+TOOL_VERSION = "0.1.0"
+
+
+class Executor(Protocol):
+    """What a pass may ask of a runtime; the driver hands in the reference runtime."""
+
+    def run_operation(
+        self, operation: Operation, inputs: Sequence[Array | None]
+    ) -> tuple[Array, ...]:
+        """Execute one float operation on constant inputs (None where an input is absent)."""
+        ...
+
+
+@dataclass
+class PassContext:
+    """What a pass is given besides the graph.
+
+    Attributes:
+        executor: Runs float operations; None where no runtime was handed in.
+        target: The target's description, once one is chosen.
+        profile: Calibration statistics, for the calibrate phase.
+        remarks: (pass, place, what was done or declined and why), appended by passes.
+    """
+
+    executor: Executor | None = None
+    target: Target | None = None
+    profile: Profile | None = None
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A pure function (graph, context) -> graph with a name, a version and options.
+
+    Options are the fields of the dataclass: int, float, bool, str, or a tuple of these.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.FLOAT})
+
+    @abstractmethod
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        """Return the transformed graph; the same object where nothing changes."""
+
+    def data_digest(self, context: PassContext) -> str:
+        """Return the digest of what the pass reads from the context besides the graph."""
+        del context
+        return ""
+
+    def options(self) -> str:
+        """Return the options in the pipeline language, defaults omitted: ``{a=1 b="x"}``."""
+        given = [
+            f"{f.name.replace('_', '-')}={_option_text(getattr(self, f.name))}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        ]
+        return f"{{{' '.join(given)}}}" if given else ""
+
+
+def _option_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, tuple):
+        return f"[{','.join(_option_text(v) for v in value)}]"
+    return repr(value)
+
+
+def run_pass(graph: Graph, item: Pass, context: PassContext) -> Graph:
+    """Run one pass, verify what it made, and append its record.
+
+    Raises:
+        InvariantError: The pass made a graph that breaks an invariant, or was given a level that
+            it does not take.
+    """
+    from quantable.ir import InvariantError
+
+    if graph.level not in item.levels:
+        expected = ", ".join(sorted(level.value for level in item.levels))
+        raise InvariantError(
+            f"pass '{item.name}': expected level {expected}, found {graph.level.value}"
+        )
+    result = item.run(graph, context)
+    verify(result, after=item.name)
+    record = StageRecord(
+        item.name, item.version, item.options(), graph_digest(graph), graph_digest(result),
+        item.data_digest(context), TOOL_VERSION,
+    )  # fmt: skip
+    return replace(result, history=(*graph.history, record))
+
+
+def run_passes(graph: Graph, items: Iterable[Pass], context: PassContext) -> Graph:
+    """Run passes in order; see `run_pass`."""
+    for item in items:
+        graph = run_pass(graph, item, context)
+    return graph

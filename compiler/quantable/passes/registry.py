@@ -1,0 +1,98 @@
+"""The table of all passes. Classes are imported when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from quantable.ir import UnknownNameError
+from quantable.passes.base import Pass
+
+
+@dataclass(frozen=True, slots=True)
+class PassEntry:
+    """One pass: its name (file name with '-' for '_'), its phase (folder), and its class."""
+
+    name: str
+    phase: str
+    class_name: str
+    summary: str
+
+    @property
+    def module(self) -> str:
+        return f"quantable.passes.{self.phase}.{self.name.replace('-', '_')}"
+
+    def load(self) -> type[Pass]:
+        """Import and return the class."""
+        loaded: type[Pass] = getattr(importlib.import_module(self.module), self.class_name)
+        return loaded
+
+
+_TABLE: tuple[PassEntry, ...] = (
+    PassEntry("fold-constants", "canonicalize", "FoldConstants",
+              "compute operations whose inputs are all constant"),
+    PassEntry("fold-shapes", "canonicalize", "FoldShapes",
+              "infer shapes and compute shape arithmetic, symbols included"),
+    PassEntry("eliminate-identity", "canonicalize", "EliminateIdentity",
+              "remove operations that return their input"),
+    PassEntry("normalize-clip", "canonicalize", "NormalizeClip",
+              "bring Clip, Relu and Relu6 into one form"),
+    PassEntry("normalize-elementwise", "canonicalize", "NormalizeElementwise",
+              "turn division by and subtraction of constants into Mul and Add"),
+    PassEntry("fuse-gelu", "canonicalize", "FuseGelu",
+              "replace the erf form of GELU by one operation"),
+    PassEntry("fold-batchnorm", "canonicalize", "FoldBatchnorm",
+              "fold BatchNormalization into Conv, ConvTranspose, Linear, or make it a Conv"),
+    PassEntry("merge-linear", "canonicalize", "MergeLinear",
+              "bring Gemm and MatMul with constant weights, and a following Add, to Linear"),
+    PassEntry("merge-bias", "canonicalize", "MergeBias",
+              "merge an Add of a constant into the bias of the producer"),
+    PassEntry("eliminate-transposes", "canonicalize", "EliminateTransposes",
+              "cancel and merge transposes"),
+    PassEntry("unshare-parameters", "canonicalize", "UnshareParameters",
+              "give every consumer of a parameter its own copy"),
+    PassEntry("eliminate-dead-code", "canonicalize", "EliminateDeadCode",
+              "remove operations that no output depends on"),
+    PassEntry("dispatch", "quantize", "Dispatch",
+              "decide which platform each operation runs on"),
+    PassEntry("assign-configs", "quantize", "AssignConfigs",
+              "give every quantable operation its config from the target"),
+    PassEntry("fuse-overlaps", "quantize", "FuseOverlaps",
+              "leave the quantization inside a fused pair to its last operation"),
+    PassEntry("simplify-overlaps", "quantize", "SimplifyOverlaps",
+              "quantize each tensor once"),
+    PassEntry("calibrate", "calibrate", "Calibrate",
+              "fill the rows of weights and activations"),
+    PassEntry("align", "refine", "Align",
+              "make operations that demand it share one row"),
+    PassEntry("passive-parameters", "refine", "PassiveParameters",
+              "derive the rows of bias, clip and pad parameters"),
+    PassEntry("bake", "refine", "Bake",
+              "store quantized parameters as integers"),
+    PassEntry("lower-to-integer", "lower", "LowerToInteger",
+              "make the arithmetic explicit in integer operations"),
+    PassEntry("assign-layout", "plan", "AssignLayout",
+              "bring convolutions and pools to channels-last"),
+    PassEntry("plan-memory", "plan", "PlanMemory",
+              "bind symbols, and place every activation in one arena"),
+)  # fmt: skip
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    phase: tuple(entry.name for entry in _TABLE if entry.phase == phase)
+    for phase in ("canonicalize", "quantize", "refine", "lower", "plan")
+}
+"""Names that stand for several passes in a pipeline."""
+
+PASSES: dict[str, PassEntry] = {entry.name: entry for entry in _TABLE}
+"""Every pass by name, in the order in which the default pipeline runs them."""
+
+
+def pass_class(name: str) -> type[Pass]:
+    """Return the class of a pass.
+
+    Raises:
+        UnknownNameError: No pass has the name; the message lists the nearest.
+    """
+    if name not in PASSES:
+        raise UnknownNameError("pass", name, PASSES)
+    return PASSES[name].load()

@@ -1,0 +1,102 @@
+"""Element types of values, and how their contents are stored."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class DType(enum.Enum):
+    """An element type.
+
+    The value is the name in the textual IR. Types below 8 bits are stored packed, the element with
+    the lower index in the lower bits.
+    """
+
+    FLOAT16 = "f16"
+    BFLOAT16 = "bf16"
+    FLOAT32 = "f32"
+    FLOAT64 = "f64"
+    INT4 = "i4"
+    UINT4 = "u4"
+    INT8 = "i8"
+    UINT8 = "u8"
+    INT16 = "i16"
+    UINT16 = "u16"
+    INT32 = "i32"
+    UINT32 = "u32"
+    INT64 = "i64"
+    UINT64 = "u64"
+    BOOL = "bool"
+    STRING = "string"
+
+    @property
+    def bits(self) -> int:
+        """Width of one stored element in bits."""
+        return _BITS[self]
+
+    @property
+    def is_float(self) -> bool:
+        return self in _FLOATS
+
+    @property
+    def is_integer(self) -> bool:
+        return not self.is_float and self not in (DType.BOOL, DType.STRING)
+
+    @property
+    def is_signed(self) -> bool:
+        return self.is_float or self.value.startswith("i")
+
+    @property
+    def minimum(self) -> int:
+        """Smallest integer of this type."""
+        return -(1 << (self.bits - 1)) if self.is_signed else 0
+
+    @property
+    def maximum(self) -> int:
+        """Largest integer of this type."""
+        return (1 << (self.bits - 1)) - 1 if self.is_signed else (1 << self.bits) - 1
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The NumPy type of unpacked elements (4-bit types unpack to 8-bit ones)."""
+        return np.dtype(_NUMPY[self])
+
+    @staticmethod
+    def of(dtype: npt.DTypeLike) -> DType:
+        """Return the element type of a NumPy type."""
+        return _FROM_NUMPY[np.dtype(dtype).newbyteorder("=").str]
+
+    @staticmethod
+    def holding(quant_min: int, quant_max: int) -> DType:
+        """Return the narrowest integer type that holds every integer of a closed range."""
+        for dtype in _INTEGERS_BY_WIDTH:
+            if dtype.minimum <= quant_min and quant_max <= dtype.maximum:
+                return dtype
+        raise ValueError(f"no integer type holds [{quant_min}, {quant_max}]")
+
+
+_FLOATS = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64})
+_BITS = {
+    DType.FLOAT16: 16, DType.BFLOAT16: 16, DType.FLOAT32: 32, DType.FLOAT64: 64,
+    DType.INT4: 4, DType.UINT4: 4, DType.INT8: 8, DType.UINT8: 8, DType.INT16: 16,
+    DType.UINT16: 16, DType.INT32: 32, DType.UINT32: 32, DType.INT64: 64, DType.UINT64: 64,
+    DType.BOOL: 8, DType.STRING: 0,
+}  # fmt: skip
+_NUMPY = {
+    DType.FLOAT16: "<f2", DType.BFLOAT16: "<u2", DType.FLOAT32: "<f4", DType.FLOAT64: "<f8",
+    DType.INT4: "<i1", DType.UINT4: "<u1", DType.INT8: "<i1", DType.UINT8: "<u1",
+    DType.INT16: "<i2", DType.UINT16: "<u2", DType.INT32: "<i4", DType.UINT32: "<u4",
+    DType.INT64: "<i8", DType.UINT64: "<u8", DType.BOOL: "|b1", DType.STRING: "O",
+}  # fmt: skip
+_FROM_NUMPY = {
+    np.dtype(text).str: dtype
+    for dtype, text in _NUMPY.items()
+    if dtype not in (DType.BFLOAT16, DType.INT4, DType.UINT4, DType.STRING)
+}
+_INTEGERS_BY_WIDTH = (
+    DType.INT4, DType.UINT4, DType.INT8, DType.UINT8, DType.INT16, DType.UINT16,
+    DType.INT32, DType.UINT32, DType.INT64,
+)  # fmt: skip

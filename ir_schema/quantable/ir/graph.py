@@ -1,0 +1,200 @@
+"""The graph: operations in SSA form over typed values. Immutable; edit through `GraphEditor`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir.contents import ContentRef, ContentStore
+from quantable.ir.dtypes import DType
+from quantable.ir.errors import InvariantError
+from quantable.ir.operation import Operation, QuantableOperation
+from quantable.ir.quantization import QuantizationParameters
+
+Dim = int | str
+"""A dimension: a number, or the name of a symbol ('?...' where nothing is known)."""
+Shape = tuple[Dim, ...]
+
+
+class Level(enum.Enum):
+    """The levels of the IR; what an operation means, and how it is executed."""
+
+    FLOAT = "float"
+    QUANTABLE = "quantable"
+    INTEGER = "integer"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor: name, element type, and shape (None where the rank is unknown)."""
+
+    name: str
+    dtype: DType
+    shape: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage did: enough to do it again and to compare.
+
+    Attributes:
+        name, version: The stage.
+        options: Its options in the pipeline language, defaults omitted.
+        input_digest: Digest of the graph it read ('' for an import).
+        output_digest: Digest of the graph it wrote.
+        data_digest: Digest of model, profile or data that it read besides the graph, else ''.
+        tool_version: Version of Quantable.
+    """
+
+    name: str
+    version: int
+    options: str = ""
+    input_digest: str = ""
+    output_digest: str = ""
+    data_digest: str = ""
+    tool_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Where activations live at the planned level.
+
+    Attributes:
+        arena_bytes: Exact size of the arena.
+        alignment: Alignment of the arena and of every offset, in bytes.
+        offsets: Byte offset in the arena by value name.
+    """
+
+    arena_bytes: int
+    alignment: int
+    offsets: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network at one level.
+
+    Attributes:
+        name: Name of the network.
+        level: What kind of operations it holds.
+        opset: Opset of the ai.onnx operations.
+        inputs, outputs: Names of values, in the model's order.
+        values: Every value by name, parameters included.
+        operations: In topological order.
+        parameters: Contents of the constant values, by value name.
+        rows: Quantization parameters by id.
+        target: Name of the target, '' before one is chosen.
+        plan: Memory plan at the planned level.
+        metadata: Free text by key.
+        history: One record a stage.
+        store: Holds the contents; not part of the graph's identity.
+    """
+
+    name: str
+    level: Level = Level.FLOAT
+    opset: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
+    operations: tuple[Operation, ...] = ()
+    parameters: Mapping[str, ContentRef] = field(default_factory=dict)
+    rows: Mapping[str, QuantizationParameters] = field(default_factory=dict)
+    target: str = ""
+    plan: MemoryPlan | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[StageRecord, ...] = ()
+    store: ContentStore = field(default_factory=ContentStore, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("values", "parameters", "rows", "metadata"):
+            ordered = MappingProxyType(dict(sorted(getattr(self, name).items())))
+            object.__setattr__(self, name, ordered)
+
+    @cached_property
+    def producers(self) -> Mapping[str, Operation]:
+        """The operation that makes each value."""
+        return {out: op for op in self.operations for out in op.outputs if out}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[tuple[Operation, int], ...]]:
+        """(operation, input slot) of every use of each value, in topological order."""
+        found: dict[str, list[tuple[Operation, int]]] = {}
+        for op in self.operations:
+            for slot, name in enumerate(op.inputs):
+                if name:
+                    found.setdefault(name, []).append((op, slot))
+        return {name: tuple(uses) for name, uses in found.items()}
+
+    @cached_property
+    def operation_by_name(self) -> Mapping[str, Operation]:
+        return {op.name: op for op in self.operations}
+
+    @property
+    def quantable_operations(self) -> tuple[QuantableOperation, ...]:
+        return tuple(op for op in self.operations if isinstance(op, QuantableOperation))
+
+    def uses(self, value: str) -> tuple[tuple[Operation, int], ...]:
+        """Return (operation, input slot) of every use of a value."""
+        return self.consumers.get(value, ())
+
+    def is_parameter(self, value: str) -> bool:
+        return value in self.parameters
+
+    def array(self, parameter: str) -> npt.NDArray[np.generic]:
+        """Return the current contents of a parameter, read-only."""
+        return self.store.get(self.parameters[parameter])
+
+    def shape(self, value: str) -> Shape | None:
+        return self.values[value].shape
+
+    def with_operation(self, operation: Operation) -> Graph:
+        """Return the graph with the operation of the same name replaced."""
+        return self.with_operations([operation])
+
+    def with_operations(self, operations: Iterable[Operation]) -> Graph:
+        """Return the graph with operations of the same names replaced; values stay as they are."""
+        changed = {op.name: op for op in operations}
+        return replace(self, operations=tuple(changed.get(op.name, op) for op in self.operations))
+
+    def with_rows(self, rows: Iterable[QuantizationParameters]) -> Graph:
+        """Return the graph with rows added or replaced.
+
+        Raises:
+            InvariantError: A row that a parameter is baked with would change.
+        """
+        new = {row.id: row for row in rows}
+        for op in self.quantable_operations:
+            for entry in op.baked:
+                row = new.get(op.config.inputs[entry.slot].row)
+                if row is not None and row.digest != entry.row_digest:
+                    raise InvariantError(
+                        f"row '{row.id}' cannot change while it is baked in",
+                        where=f"{op.where()} in{entry.slot}",
+                        help="call unbake_parameters() first",
+                    )
+        return replace(self, rows={**self.rows, **new})
+
+    def dequantized(self) -> Graph:
+        """Return the graph with every quantable operation dequantized."""
+        return self.with_operations(op.dequantize() for op in self.quantable_operations)
+
+    def restored(self) -> Graph:
+        """Return the graph with every quantable operation's state restored."""
+        return self.with_operations(op.restore_quantize_state() for op in self.quantable_operations)
+
+    def contents(self) -> Mapping[str, ContentRef]:
+        """Return every content that the graph refers to, by digest, sorted."""
+        refs = list(self.parameters.values())
+        for op in self.operations:
+            refs += [v for v in op.attributes.values() if isinstance(v, ContentRef)]
+            if isinstance(op, QuantableOperation):
+                refs += [ref for _, ref in op.originals]
+                refs += [entry.content for entry in op.baked]
+        return {ref.digest: ref for ref in sorted(refs, key=lambda r: r.digest)}

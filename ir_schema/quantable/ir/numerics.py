@@ -1,0 +1,145 @@
+"""Quantization arithmetic on NumPy arrays: the normative definition for parameters.
+
+The torch reference runtime and the C kernels are tested against these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir.dtypes import DType
+from quantable.ir.policies import Rounding
+from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+
+Array = npt.NDArray[np.generic]
+Float = npt.NDArray[np.floating]
+Numbers = TypeVar("Numbers", npt.NDArray[np.float32], npt.NDArray[np.int64])
+MIN_SCALE = float(np.float32(2.0**-100))
+"""Smallest scale: keeps 1/scale and products of two scales normal float32 numbers."""
+
+
+def _half_up(x: Float) -> Float:
+    # floor(x + 0.5) is wrong for 0.49999997: x + 0.5 rounds to 1. Split the integer part off first.
+    whole = np.floor(x)
+    return whole + (x - whole >= 0.5)
+
+
+def _half_down(x: Float) -> Float:
+    return -_half_up(-x)
+
+
+def _half_towards_zero(x: Float) -> Float:
+    return np.copysign(_half_down(np.abs(x)), x)
+
+
+def _half_far_from_zero(x: Float) -> Float:
+    return np.copysign(_half_up(np.abs(x)), x)
+
+
+ROUNDING: dict[Rounding, Callable[[Float], Float]] = {
+    Rounding.HALF_EVEN: np.rint,
+    Rounding.HALF_UP: _half_up,
+    Rounding.HALF_DOWN: _half_down,
+    Rounding.HALF_TOWARDS_ZERO: _half_towards_zero,
+    Rounding.HALF_FAR_FROM_ZERO: _half_far_from_zero,
+    Rounding.UP: np.ceil,
+    Rounding.DOWN: np.floor,
+}
+
+
+def round_to_integer(x: Float, rounding: Rounding) -> Float:
+    """Round real numbers to integers (as floats)."""
+    return ROUNDING[rounding](x)
+
+
+def broadcast_channels(row: Numbers, rank: int, axis: int | None) -> Numbers:
+    """Reshape [channels] values so that they broadcast along `axis` of a tensor of `rank`."""
+    if axis is None:
+        return row.reshape(()) if row.size == 1 else row
+    shape = [1] * rank
+    shape[axis] = -1
+    return row.reshape(shape)
+
+
+def quantize(
+    x: Float, config: TensorQuantizationConfig, row: QuantizationParameters
+) -> npt.NDArray[np.int64]:
+    """Quantize: ``clamp(round(x / scale) + zero_point, quant_min, quant_max)``.
+
+    The quotient is computed in float32 (float64 for ranges of more than 24 bits, where float32
+    cannot hold every integer).
+    """
+    scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
+    work = np.float64 if config.bits > 24 else np.float32
+    zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
+    q = round_to_integer(x.astype(work) / scale.astype(work), config.rounding).astype(np.float64)
+    low, high = config.quant_min - zero, config.quant_max - zero
+    return (np.clip(q, low, high) + zero).astype(np.int64)
+
+
+def dequantize(
+    q: Array, config: TensorQuantizationConfig, row: QuantizationParameters
+) -> npt.NDArray[np.float32]:
+    """Dequantize: ``(q - zero_point) * scale`` as float32 (product in float64 above 24 bits)."""
+    work = np.float64 if config.bits > 24 else np.float32
+    scale: Float = broadcast_channels(row.scale_array, q.ndim, config.channel_axis)
+    zero = broadcast_channels(row.zero_point_array, q.ndim, config.channel_axis)
+    steps: Float = (q.astype(np.int64) - zero).astype(work)
+    return (steps * scale.astype(work)).astype(np.float32)
+
+
+def scale_from_range(
+    low: npt.ArrayLike, high: npt.ArrayLike, config: TensorQuantizationConfig
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return scale and zero point that cover the real range [low, high].
+
+    Symmetric: ``scale = absmax / min(-quant_min, quant_max)`` (``absmax / quant_max`` for an
+    unsigned range), zero point 0. Asymmetric: the range is widened to contain 0, which is then
+    exactly representable. A power-of-two policy rounds the scale up, before the zero point is
+    computed.
+    """
+    lo = np.minimum(np.asarray(low, np.float64).reshape(-1), 0.0)
+    hi = np.maximum(np.asarray(high, np.float64).reshape(-1), 0.0)
+    if config.policy.is_symmetric:
+        levels = (
+            config.quant_max if config.quant_min >= 0 else min(-config.quant_min, config.quant_max)
+        )
+        scale = np.maximum(-lo, hi) / levels
+    else:
+        scale = (hi - lo) / (config.quant_max - config.quant_min)
+    scale = np.where(scale > 0, np.maximum(scale, MIN_SCALE), 1.0)
+    if config.policy.power_of_two:
+        scale = np.exp2(np.ceil(np.log2(scale)))
+    scale32 = scale.astype(np.float32)
+    if config.policy.is_symmetric:
+        return scale32, np.zeros(scale32.shape, np.int64)
+    zero = config.quant_min - np.rint(lo / scale32.astype(np.float64))
+    return scale32, np.clip(zero, config.quant_min, config.quant_max).astype(np.int64)
+
+
+def pack(values: Array, dtype: DType) -> bytes:
+    """Return the stored bytes of an array, little endian, C order, 4-bit types packed."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if dtype.bits != 4:
+        return flat.astype(dtype.numpy, copy=False).tobytes()
+    nibbles = flat.astype(np.int64) & 0xF
+    if nibbles.size % 2:
+        nibbles = np.append(nibbles, 0)
+    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8).tobytes()
+
+
+def unpack(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...]) -> Array:
+    """Return the read-only array that `pack` stored (a view of `data` unless 4-bit)."""
+    if dtype.bits != 4:
+        return np.frombuffer(data, dtype.numpy).reshape(shape)
+    raw = np.frombuffer(data, np.uint8).astype(np.int16)
+    nibbles = np.stack([raw & 0xF, raw >> 4], axis=1).reshape(-1)[: int(np.prod(shape, dtype=int))]
+    if dtype is DType.INT4:
+        nibbles = (nibbles ^ 8) - 8
+    out = nibbles.astype(dtype.numpy).reshape(shape)
+    out.setflags(write=False)
+    return out
