@@ -89,7 +89,8 @@ def dequantize(
     scale: Float = broadcast_channels(row.scale_array, q.ndim, config.channel_axis)
     zero = broadcast_channels(row.zero_point_array, q.ndim, config.channel_axis)
     steps: Float = (q.astype(np.int64) - zero).astype(work)
-    return (steps * scale.astype(work)).astype(np.float32)
+    real: npt.NDArray[np.float32] = (steps * scale.astype(work)).astype(np.float32)
+    return real
 
 
 def scale_from_range(
