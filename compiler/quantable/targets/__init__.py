@@ -1,0 +1,13 @@
+"""Target descriptions: what a platform can quantize, how, and with which arithmetic."""
+
+from quantable.targets.description import (
+    TARGETS,
+    ArithmeticContract,
+    Fusion,
+    Rule,
+    Scheme,
+    Target,
+    load_target,
+)
+
+__all__ = ["TARGETS", "ArithmeticContract", "Fusion", "Rule", "Scheme", "Target", "load_target"]

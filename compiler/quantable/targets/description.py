@@ -1,0 +1,255 @@
+"""The typed form of a target description, and its loader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from quantable.ir import (
+    Granularity,
+    OptionError,
+    QuantizationPolicy,
+    Rounding,
+    Symmetry,
+    TensorQuantizationConfig,
+)
+from quantable.targets.conditions import CONDITIONS
+from quantable.targets.reader import TARGETS, read_description
+
+__all__ = ["TARGETS", "ArithmeticContract", "Fusion", "Rule", "Scheme", "Target", "load_target"]
+
+FLOAT, PASSIVE = "float", "passive"
+"""Scheme names with a meaning of their own: not quantized; a parameter that takes the row of the
+tensor it acts on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How a slot is quantized.
+
+    Attributes:
+        name: Its key in the description.
+        bits, quant_min, quant_max, policy, rounding: As in `TensorQuantizationConfig`.
+        observer: Calibration method; 'fixed' for a range that is known.
+        scale, zero_point: The row of a fixed range.
+        tail: The scheme that replaces this one on tail tensors ('float': not quantized there).
+    """
+
+    name: str
+    bits: int
+    quant_min: int
+    quant_max: int
+    policy: QuantizationPolicy
+    rounding: Rounding = Rounding.HALF_EVEN
+    observer: str = ""
+    scale: float = 0.0
+    zero_point: int = 0
+    tail: str = ""
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.observer == "fixed"
+
+    def config(self, channel_axis: int | None = None) -> TensorQuantizationConfig:
+        """Return the config of a slot, not quantized yet; per tensor where no axis is given."""
+        per_channel = self.policy.is_per_channel and channel_axis is not None
+        policy = QuantizationPolicy(
+            Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR,
+            self.policy.arithmetic, self.policy.symmetry, self.policy.power_of_two,
+        )  # fmt: skip
+        return TensorQuantizationConfig(
+            policy=policy, bits=self.bits, quant_min=self.quant_min, quant_max=self.quant_max,
+            rounding=self.rounding, channel_axis=channel_axis if per_channel else None,
+            observer=self.observer,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a target does with one kind of operation.
+
+    Attributes:
+        kind: The operation kind.
+        role: 'compute' (what quantization is for), 'elementwise' (quantizes its output), 'passive'
+            (elements only move: the output has the row of the input).
+        inputs, outputs: Scheme name of each slot; the last one stands for all further slots.
+        weight_axis: Channel axis of the slot with the scheme 'weight'.
+        align: Which inputs must have one row: 'none', 'output' (that of the output), 'large' (that
+            of the input with the largest range).
+        needs: Names of conditions (see `conditions`) that an operation must fulfil.
+    """
+
+    kind: str
+    role: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weight_axis: int = 0
+    align: str = "none"
+    needs: tuple[str, ...] = ()
+
+    def input_scheme(self, slot: int) -> str:
+        """Return the scheme name of an input slot."""
+        return self.inputs[min(slot, len(self.inputs) - 1)]
+
+    def output_scheme(self, slot: int) -> str:
+        """Return the scheme name of an output slot."""
+        return self.outputs[min(slot, len(self.outputs) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Kinds that run with a following operation as one: nothing is quantized in between."""
+
+    first: tuple[str, ...]
+    then: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArithmeticContract:
+    """How a target computes.
+
+    Attributes:
+        contract: Name of the contract.
+        accumulator_bits: Width of sums of products.
+        requantization: Form of the change of scale after an accumulator.
+        rounding: How it rounds.
+        bias_bits: Width of a bias.
+        saturates: Whether results beyond the output type saturate.
+    """
+
+    contract: str
+    accumulator_bits: int
+    requantization: str
+    rounding: Rounding
+    bias_bits: int
+    saturates: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A platform: what it can quantize, how, and with which arithmetic.
+
+    Attributes:
+        name, summary: For people.
+        backend: Which backend emits for it: 'onnx' or 'c'.
+        integer_only: Every operation must run in integers; else some may stay float. Such a target
+            has the integer and planned levels.
+        arithmetic: The arithmetic contract.
+        schemes: By name.
+        rules: By operation kind.
+        fusions: What runs as one.
+        digest: sha256 of the merged description.
+    """
+
+    name: str
+    summary: str
+    backend: str
+    integer_only: bool
+    arithmetic: ArithmeticContract
+    schemes: Mapping[str, Scheme] = field(repr=False)
+    rules: Mapping[str, Rule] = field(repr=False)
+    fusions: tuple[Fusion, ...] = ()
+    digest: str = ""
+
+    @property
+    def has_integer_level(self) -> bool:
+        return self.integer_only
+
+    def rule(self, kind: str) -> Rule | None:
+        """Return the rule for a kind; None where the target cannot quantize it."""
+        return self.rules.get(kind)
+
+    def fuses(self, first: str, then: str) -> bool:
+        """Whether nothing is quantized between an operation and the one that follows it."""
+        return any(first in fusion.first and then in fusion.then for fusion in self.fusions)
+
+
+def load_target(name_or_path: str | Path) -> Target:
+    """Return a target by name, or from a description file.
+
+    Raises:
+        UnknownNameError: No target has the name.
+        OptionError: A description file is at fault; the message names the key.
+    """
+    table = read_description(name_or_path)
+    where = f"target description '{Path(name_or_path).name}'"
+    target = Target(
+        name=table["name"],
+        summary=table["summary"],
+        backend=table["backend"],
+        integer_only=table["integer_only"],
+        arithmetic=ArithmeticContract(
+            **{**table["arithmetic"], "rounding": Rounding(table["arithmetic"]["rounding"])}
+        ),
+        schemes=MappingProxyType(
+            {name: _scheme(name, row, where) for name, row in sorted(table["schemes"].items())}
+        ),
+        rules=MappingProxyType(
+            {kind: _rule(kind, row) for kind, row in sorted(table["rules"].items())}
+        ),
+        fusions=tuple(
+            Fusion(tuple(row["first"]), tuple(row["then"])) for row in table.get("fusions", ())
+        ),
+        digest=hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest(),
+    )
+    _check_references(target, where)
+    return target
+
+
+def _scheme(name: str, row: Mapping[str, Any], where: str) -> Scheme:
+    fields = dict(row)
+    symmetry = Symmetry(fields.pop("symmetry"))
+    policy = QuantizationPolicy(
+        Granularity(fields.pop("granularity", "tensor")),
+        symmetry=symmetry,
+        power_of_two=fields.pop("power_of_two", False),
+    )
+    fields["rounding"] = Rounding(fields.pop("rounding", "half-even"))
+    scheme = Scheme(name, policy=policy, **fields)
+    key = f"key 'schemes.{name}'"
+    try:
+        scheme.config(0 if policy.is_per_channel else None)
+    except ValueError as error:
+        raise OptionError(f"{key}: {error}", where=where) from error
+    if scheme.is_fixed != (scheme.scale > 0):
+        raise OptionError(
+            f"{key}: expected a scale exactly where the observer is 'fixed'", where=where
+        )
+    if not scheme.quant_min <= scheme.zero_point <= scheme.quant_max and scheme.is_fixed:
+        raise OptionError(
+            f"{key}: expected a zero point in [{scheme.quant_min}, {scheme.quant_max}], "
+            f"found {scheme.zero_point}", where=where,
+        )  # fmt: skip
+    return scheme
+
+
+def _rule(kind: str, row: Mapping[str, Any]) -> Rule:
+    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+    return Rule(kind, **{**row, **lists})
+
+
+def _check_references(target: Target, where: str) -> None:
+    names = {*target.schemes, FLOAT}
+    for scheme in target.schemes.values():
+        if scheme.tail and scheme.tail not in names:
+            _unknown(f"schemes.{scheme.name}.tail", scheme.tail, sorted(names), where)
+    for rule in target.rules.values():
+        for side in ("inputs", "outputs"):
+            allowed = {*names, PASSIVE} if side == "inputs" else names
+            for name in getattr(rule, side):
+                if name not in allowed:
+                    _unknown(f"rules.{rule.kind}.{side}", name, sorted(allowed), where)
+        for name in rule.needs:
+            if name not in CONDITIONS:
+                _unknown(f"rules.{rule.kind}.needs", name, sorted(CONDITIONS), where)
+
+
+def _unknown(key: str, found: str, known: list[str], where: str) -> None:
+    raise OptionError(
+        f"key '{key}': expected one of {', '.join(known)}, found '{found}'", where=where
+    )
