@@ -1,0 +1,44 @@
+/* Movement: Concat, Gather, Pad, Slice, Split, Transpose as strided copies.
+ *
+ * Template: Q_X element type (its width is all that counts), Q_TAG.
+ */
+#include "q_space.h"
+
+#ifndef QUANTABLE_Q_MOVE_H
+#define QUANTABLE_Q_MOVE_H
+/* Gather: `outer` slices of `axis` entries of `inner` elements, of which `count` are taken. */
+typedef struct {
+  int32_t outer, axis, inner, count;
+} q_gather;
+#endif
+
+/* y[space.b] = x[space.a]; strides may be negative (a reversed slice) or 0 (an edge repeated). */
+static inline void Q_NAME(q_copy)(const q_space *space, const Q_X *x, Q_X *y) {
+  const int32_t last = space->rank - 1;
+  const ptrdiff_t count = space->dims[last], da = space->a[last], db = space->b[last];
+  q_position at = {{0}, 0, 0};
+  do {
+    for (ptrdiff_t i = 0; i < count; i++) {
+      y[at.b + i * db] = x[at.a + i * da];
+    }
+  } while (q_advance(space, last, &at));
+}
+
+static inline void Q_NAME(q_fill)(ptrdiff_t count, Q_X value, Q_X *y) {
+  for (ptrdiff_t i = 0; i < count; i++) {
+    y[i] = value;
+  }
+}
+
+static inline void Q_NAME(q_gather)(const q_gather *p, const Q_X *x, const int32_t *index,
+                                    Q_X *y) {
+  const ptrdiff_t inner = p->inner;
+  for (ptrdiff_t o = 0; o < p->outer; o++, x += p->axis * inner) {
+    for (ptrdiff_t i = 0; i < p->count; i++, y += inner) {
+      memcpy(y, x + index[i] * inner, (size_t)inner * sizeof(*y));
+    }
+  }
+}
+
+#undef Q_X
+#undef Q_TAG

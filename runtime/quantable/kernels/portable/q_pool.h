@@ -1,0 +1,91 @@
+/* int.MaxPool and int.AveragePool, channels last or first.
+ *
+ * Template: Q_X input, Q_Y output type, Q_MIN minimum of Q_X, Q_TAG. Planes are channels in the
+ * sense of the layout: `channels` contiguous ones a pixel (channels first: 1, batch * C planes).
+ */
+#include "q_window.h"
+
+#ifndef QUANTABLE_Q_POOL_H
+#define QUANTABLE_Q_POOL_H
+typedef struct {
+  q_axis h, w;
+  int32_t batch, channels, x_zero_point, count_include_pad;
+  q_output out;
+} q_pool;
+
+/* How many positions of the window an average counts. */
+static inline int32_t q_counted(const q_pool *p, int32_t oh, int32_t ow, q_taps th, q_taps tw) {
+  if (p->count_include_pad) {
+    th = q_taps_inside(&p->h, oh, -p->h.pad_begin, p->h.in + p->h.pad_end);
+    tw = q_taps_inside(&p->w, ow, -p->w.pad_begin, p->w.in + p->w.pad_end);
+  }
+  return (th.last - th.first) * (tw.last - tw.first);
+}
+#endif
+
+static inline void Q_NAME(q_max_pixel)(const q_pool *p, const Q_X *x, q_taps th, q_taps tw,
+                                       Q_X *y) {
+  for (ptrdiff_t c = 0; c < p->channels; c++) {
+    y[c] = Q_MIN;
+  }
+  for (int32_t kh = th.first; kh < th.last; kh++) {
+    for (int32_t kw = tw.first; kw < tw.last; kw++) {
+      const ptrdiff_t row = th.origin + kh * p->h.dilation, column = tw.origin + kw * p->w.dilation;
+      const Q_X *pixel = x + (row * p->w.in + column) * p->channels;
+      for (ptrdiff_t c = 0; c < p->channels; c++) {
+        y[c] = pixel[c] > y[c] ? pixel[c] : y[c];
+      }
+    }
+  }
+}
+
+static inline void Q_NAME(q_max_pool)(const q_pool *p, const Q_X *x, Q_X *y) {
+  for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
+    for (int32_t oh = 0; oh < p->h.out; oh++) {
+      const q_taps th = q_taps_of(&p->h, oh);
+      for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
+        Q_NAME(q_max_pixel)(p, x, th, q_taps_of(&p->w, ow), y);
+      }
+    }
+  }
+}
+
+/* Up to Q_BLOCK channels of one pixel, `x` at the first of them. */
+static inline void Q_NAME(q_mean_block)(const q_pool *p, const Q_X *x, q_taps th, q_taps tw,
+                                        float multiplier, Q_Y *y, ptrdiff_t count) {
+  int32_t acc[Q_BLOCK] = {0};
+  for (int32_t kh = th.first; kh < th.last; kh++) {
+    for (int32_t kw = tw.first; kw < tw.last; kw++) {
+      const ptrdiff_t row = th.origin + kh * p->h.dilation, column = tw.origin + kw * p->w.dilation;
+      const Q_X *pixel = x + (row * p->w.in + column) * p->channels;
+      for (ptrdiff_t c = 0; c < count; c++) {
+        acc[c] += pixel[c] - p->x_zero_point;
+      }
+    }
+  }
+  for (ptrdiff_t c = 0; c < count; c++) {
+    y[c] = (Q_Y)q_requantize(acc[c], multiplier, &p->out);
+  }
+}
+
+static inline void Q_NAME(q_average_pool)(const q_pool *p, const Q_X *x, const float *multiplier,
+                                          Q_Y *y) {
+  for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
+    for (int32_t oh = 0; oh < p->h.out; oh++) {
+      const q_taps th = q_taps_of(&p->h, oh);
+      for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
+        const q_taps tw = q_taps_of(&p->w, ow);
+        const float m = multiplier[q_counted(p, oh, ow, th, tw) - 1];
+        for (ptrdiff_t c = 0; c < p->channels; c += Q_BLOCK) {
+          const ptrdiff_t left = p->channels - c, count = left < Q_BLOCK ? left : Q_BLOCK;
+          Q_NAME(q_mean_block)(p, x + c, th, tw, m, y + c, count);
+        }
+      }
+    }
+  }
+}
+
+#undef Q_X
+#undef Q_Y
+#undef Q_MIN
+#undef Q_TAG

@@ -1,0 +1,35 @@
+/* Windows that slide over two spatial dimensions (one: height 1). */
+#ifndef QUANTABLE_Q_WINDOW_H
+#define QUANTABLE_Q_WINDOW_H
+
+#include "q_base.h"
+
+/* One spatial axis: sizes, and where the window of output position 0 begins (-pad_begin). */
+typedef struct {
+  int32_t in, out, kernel, stride, dilation, pad_begin, pad_end;
+} q_axis;
+
+/* The taps [first, last) of the window at output position `o` that lie inside [low, high). */
+typedef struct {
+  int32_t origin, first, last;
+} q_taps;
+
+static inline q_taps q_taps_inside(const q_axis *axis, int32_t o, int32_t low, int32_t high) {
+  q_taps taps;
+  taps.origin = o * axis->stride - axis->pad_begin;
+  taps.first = 0;
+  taps.last = axis->kernel;
+  while (taps.first < taps.last && taps.origin + taps.first * axis->dilation < low) {
+    taps.first++;
+  }
+  while (taps.last > taps.first && taps.origin + (taps.last - 1) * axis->dilation >= high) {
+    taps.last--;
+  }
+  return taps;
+}
+
+static inline q_taps q_taps_of(const q_axis *axis, int32_t o) {
+  return q_taps_inside(axis, o, 0, axis->in);
+}
+
+#endif
