@@ -1,0 +1,191 @@
+"""The container around a FlatBuffer: aligned segments, read by mmap, written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import flatbuffers
+
+from quantable.ir.errors import FormatError
+from quantable.schema.segments import ALIGNMENT, FOLDER, Segment, SegmentTable, aligned
+
+PREFIX_BYTES = 4
+SMALLEST_FILE = PREFIX_BYTES + 4 + 4
+_ZEROS = bytes(ALIGNMENT)
+_CHUNK_BYTES = 1 << 24
+
+
+def write_file(path: Path, table: object, identifier: str, segments: SegmentTable) -> None:
+    """Write a file and the external segments that are not there yet.
+
+    The segments are on disk before the file that refers to them; a reader sees the old file or the
+    new one.
+
+    Args:
+        path: The file.
+        table: The generated object of the root table.
+        identifier: The file identifier.
+        segments: What the table refers to.
+    """
+    builder = flatbuffers.Builder(1 << 16)
+    root = table.Pack(builder)  # type: ignore[attr-defined] # generated
+    builder.FinishSizePrefixed(root, identifier.encode())
+    folder = path.parent / FOLDER
+    for segment in segments.segments:
+        if segment.offset is None:
+            _write_segment(folder, segment, segments.read(segment.digest))
+    with _replacing(path) as file:
+        _write_padded(file, memoryview(builder.Output()))
+        for segment in segments.segments:
+            if segment.offset is not None:
+                _write_padded(file, segments.read(segment.digest))
+
+
+def _write_padded(file: IO[bytes], data: memoryview) -> None:
+    file.write(data)
+    file.write(_ZEROS[: aligned(data.nbytes) - data.nbytes])
+
+
+def _write_segment(folder: Path, segment: Segment, data: memoryview) -> None:
+    path = folder / segment.digest
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size == segment.size:
+            return
+    folder.mkdir(exist_ok=True)
+    with _replacing(path) as file:
+        for start in range(0, segment.size, _CHUNK_BYTES):
+            file.write(data[start : start + _CHUNK_BYTES])
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of `path` once it is complete and on disk."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file that was opened: its FlatBuffer, and the mapped whole.
+
+    Attributes:
+        path: The file.
+        where: The file, for messages.
+        head: Size prefix and FlatBuffer.
+        mapped: The whole file.
+    """
+
+    path: Path
+    where: str
+    head: bytes
+    mapped: memoryview
+
+    @property
+    def segment_base(self) -> int:
+        """Where the first inline segment lies."""
+        return aligned(len(self.head))
+
+    def loader(self, segment: Segment) -> Callable[[], memoryview]:
+        """Return a function that returns the bytes of a segment once their digest was checked."""
+
+        def load() -> memoryview:
+            if segment.offset is None:
+                where = str(self.path.parent / FOLDER / segment.digest)
+                data = map_file(Path(where), "segment")
+            else:
+                where = self.where
+                start = self.segment_base + segment.offset
+                data = self.mapped[start : start + segment.size]
+            if data.nbytes != segment.size or hashlib.sha256(data).hexdigest() != segment.digest:
+                raise FormatError(
+                    f"corrupt segment: expected {segment.size} bytes with digest {segment.digest}, "
+                    f"found {data.nbytes} other bytes",
+                    where=where,
+                    help="write the file again from its source, or fetch it again",
+                )
+            return data
+
+        return load
+
+
+def map_file(path: Path, what: str) -> memoryview:
+    """Return a read-only view of a file.
+
+    Raises:
+        FormatError: The file is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FormatError(f"cannot read the {what}: {reason}", where=str(path)) from error
+
+
+def open_file(path: Path, identifier: str, kinds: dict[str, str]) -> Container:
+    """Map a file and check its identifier and the size prefix.
+
+    Args:
+        path: The file.
+        identifier: The expected file identifier.
+        kinds: What each known identifier stands for, for the message.
+
+    Raises:
+        FormatError: The file is missing, foreign or truncated.
+    """
+    where, kind = str(path), kinds[identifier]
+    mapped = map_file(path, "file")
+    if len(mapped) < SMALLEST_FILE:
+        raise FormatError(
+            f"not a {kind}: expected at least {SMALLEST_FILE} bytes, found {len(mapped)}",
+            where=where,
+        )
+    found = bytes(mapped[8:12])
+    if found != identifier.encode():
+        known = kinds.get(found.decode("latin-1"))
+        text = f"a {known}" if known else repr(found)
+        raise FormatError(
+            f"not a {kind}: expected identifier {identifier}, found {text}",
+            where=where,
+            help="was another kind of file given?",
+        )
+    end = PREFIX_BYTES + int.from_bytes(mapped[:4], "little")
+    if end > len(mapped):
+        raise FormatError(
+            f"truncated {kind}: expected at least {end} bytes, found {len(mapped)}", where=where
+        )
+    return Container(path, where, bytes(mapped[:end]), mapped)

@@ -1,0 +1,270 @@
+"""Build a graph from the tables of a .qir file whose bytes were verified."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from quantable.ir.contents import ContentRef, ContentStore
+from quantable.ir.dtypes import DType
+from quantable.ir.errors import FormatError
+from quantable.ir.graph import Graph, Level, MemoryPlan, Shape, StageRecord, Value
+from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
+from quantable.ir.policies import (
+    Arithmetic,
+    Granularity,
+    QuantizationPolicy,
+    Rounding,
+    Symmetry,
+    Visibility,
+)
+from quantable.ir.quantization import (
+    OperationQuantizationConfig,
+    QuantizationParameters,
+    Relation,
+    TensorQuantizationConfig,
+)
+from quantable.ir.states import State
+from quantable.schema.enums import MEMBERS
+from quantable.schema.segments import Segment
+from quantable.schema.tables import AttributeValue
+
+MAX_RANK = 32
+Item = TypeVar("Item")
+Named = TypeVar("Named")
+_UNION = AttributeValue
+
+
+class GraphReader:
+    """Reads one graph.
+
+    Args:
+        table: The generated object of the root.
+        segments: The segments of the file, checked.
+        store: Holds the segments.
+        where: The file, for messages.
+    """
+
+    def __init__(
+        self, table: Any, segments: Sequence[Segment], store: ContentStore, where: str
+    ) -> None:
+        self._where = where
+        self._table = table
+        self._segments = segments
+        self._store = store
+        self._strings: list[str] = [text.decode() for text in table.strings]
+        if not self._strings or self._strings[0]:
+            raise self._error("string 0 is not empty")
+        self._types = [self._type(t) for t in table.types or ()]
+        self._contents = [self._content(c) for c in table.contents or ()]
+        self._schemes = [self._scheme(s) for s in table.schemes or ()]
+
+    def graph(self) -> Graph:
+        """Return the graph.
+
+        Raises:
+            FormatError: An index or an enumerator is out of range, a name is given twice, or a
+                config contradicts itself.
+        """
+        t = self._table
+        return Graph(
+            name=self._string(t.name),
+            level=self._member(Level, t.level),
+            opset=t.opset,
+            inputs=self._names(t.inputs),
+            outputs=self._names(t.outputs),
+            values=self._by_name("value", (self._value(v) for v in t.values or ())),
+            operations=tuple(self._operation(op) for op in t.operations or ()),
+            parameters=self._by_name(
+                "parameter",
+                (
+                    (self._string(p.name), self._at(self._contents, p.content, "content"))
+                    for p in t.parameters or ()
+                ),
+            ),
+            rows=self._by_name("row", (self._row(r) for r in t.rows or ())),
+            target=self._string(t.target),
+            plan=None if t.plan is None else self._plan(t.plan),
+            metadata=self._by_name(
+                "metadata key",
+                ((self._string(m.key), self._string(m.value)) for m in t.metadata or ()),
+            ),
+            history=tuple(self._record(r) for r in t.history or ()),
+            store=self._store,
+        )
+
+    def _error(self, message: str) -> FormatError:
+        return FormatError(f"corrupt file: {message}", where=self._where)
+
+    def _at(self, items: Sequence[Item], index: int, what: str) -> Item:
+        if not 0 <= index < len(items):
+            raise self._error(f"{what} {index} does not exist, there are {len(items)}")
+        return items[index]
+
+    def _string(self, index: int) -> str:
+        return self._at(self._strings, index, "string")
+
+    def _names(self, indices: Any) -> tuple[str, ...]:
+        return tuple(self._string(index) for index in _numbers(indices))
+
+    def _member(self, kind: type[enum.Enum], code: int) -> Any:
+        member = MEMBERS[kind].get(code)
+        if member is None:
+            raise self._error(f"{kind.__name__} {code} does not exist")
+        return member
+
+    def _by_name(self, what: str, items: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, item in items:
+            if name in found:
+                raise self._error(f"{what} '{name}' is given twice")
+            found[name] = item
+        return found
+
+    def _legal(self, make: Callable[[], Item]) -> Item:
+        """Return what `make` makes, refusing fields that contradict each other."""
+        try:
+            return make()
+        except ValueError as error:
+            raise self._error(str(error)) from error
+
+    def _type(self, t: Any) -> tuple[DType, Shape | None]:
+        dtype = self._member(DType, t.dtype)
+        if not t.ranked:
+            return dtype, None
+        dims = _numbers(t.dims)
+        symbols = self._names(t.symbols) or ("",) * len(dims)
+        if len(symbols) != len(dims) or len(dims) > MAX_RANK:
+            raise self._error(f"a type has {len(dims)} dimensions and {len(symbols)} symbols")
+        if any(dim < 0 for dim in dims):
+            raise self._error(f"a type has a negative dimension in {dims}")
+        return dtype, tuple(s or d for s, d in zip(symbols, dims, strict=True))
+
+    def _content(self, t: Any) -> ContentRef:
+        segment = self._at(self._segments, t.segment, "segment")
+        dtype, shape = self._at(self._types, t.type, "type")
+        if shape is None or any(isinstance(dim, str) for dim in shape):
+            raise self._error("contents have an unknown shape")
+        ref = ContentRef(segment.digest, dtype, tuple(int(dim) for dim in shape))
+        if ref.size_bytes != segment.size:
+            raise self._error(
+                f"contents {ref.dtype.value}{ref.shape}: expected {ref.size_bytes} bytes, "
+                f"found {segment.size}"
+            )
+        return ref
+
+    def _scheme(self, t: Any) -> dict[str, Any]:
+        granularity = self._member(Granularity, t.granularity)
+        policy = self._legal(
+            lambda: QuantizationPolicy(
+                granularity,
+                self._member(Arithmetic, t.arithmetic),
+                self._member(Symmetry, t.symmetry),
+                t.powerOfTwo,
+                t.dynamic,
+            )
+        )
+        return {
+            "policy": policy,
+            "bits": t.bits,
+            "exponent_bits": t.exponentBits,
+            "quant_min": t.quantMin,
+            "quant_max": t.quantMax,
+            "rounding": self._member(Rounding, t.rounding),
+            "channel_axis": t.channelAxis if policy.is_per_channel else None,
+            "observer": self._string(t.observer),
+            "visibility": self._member(Visibility, t.visibility),
+        }
+
+    def _value(self, t: Any) -> tuple[str, Value]:
+        name = self._string(t.name)
+        return name, Value(name, *self._at(self._types, t.type, "type"))
+
+    def _row(self, t: Any) -> tuple[str, QuantizationParameters]:
+        row = QuantizationParameters(
+            self._string(t.name),
+            tuple(_numbers(t.scale)),
+            tuple(_numbers(t.zeroPoint)),
+            self._names(t.derivedFrom),
+            self._string(t.provenance),
+        )
+        return row.id, row
+
+    def _config(self, t: Any) -> TensorQuantizationConfig:
+        scheme = self._at(self._schemes, t.scheme, "scheme")
+        return self._legal(
+            lambda: TensorQuantizationConfig(
+                **scheme,
+                state=self._member(State, t.state),
+                relation=self._member(Relation, t.relation),
+                row=self._string(t.row),
+                suspended=self._member(State, t.suspended) if t.suspended else None,
+            )
+        )
+
+    def _operation(self, t: Any) -> Operation:
+        basic = (
+            self._string(t.name),
+            self._string(t.kind),
+            self._names(t.inputs),
+            self._names(t.outputs),
+            self._by_name("attribute", (self._attribute(a) for a in t.attributes or ())),
+            self._names(t.sources),
+        )
+        q = t.quantization
+        if q is None:
+            return Operation(*basic)
+        config = OperationQuantizationConfig(
+            tuple(self._config(c) for c in q.inputs or ()),
+            tuple(self._config(c) for c in q.outputs or ()),
+        )
+        slots = range(len(basic[2]))
+        originals = tuple(
+            (self._at(slots, o.slot, "slot"), self._at(self._contents, o.content, "content"))
+            for o in q.originals or ()
+        )
+        baked = tuple(
+            BakedParameter(
+                self._at(slots, b.slot, "slot"),
+                self._at(self._contents, b.content, "content"),
+                self._string(b.rowDigest),
+            )
+            for b in q.baked or ()
+        )
+        return QuantableOperation(*basic, config, self._string(q.platform), originals, baked)
+
+    def _attribute(self, t: Any) -> tuple[str, Attribute]:
+        return self._string(t.name), self._attribute_value(t)
+
+    def _attribute_value(self, t: Any) -> Attribute:
+        held = t.value
+        match t.valueType:
+            case _UNION.IntAttribute | _UNION.FloatAttribute:
+                number: int | float = held.value
+                return number
+            case _UNION.StringAttribute:
+                return self._string(held.value)
+            case _UNION.IntsAttribute | _UNION.FloatsAttribute:
+                return tuple(_numbers(held.values))
+            case _UNION.StringsAttribute:
+                return self._names(held.values)
+            case _UNION.ContentAttribute:
+                return self._at(self._contents, held.value, "content")
+        raise self._error(f"attribute kind {t.valueType} does not exist")
+
+    def _plan(self, t: Any) -> MemoryPlan:
+        offsets = ((self._string(o.value), o.offset) for o in t.offsets or ())
+        return MemoryPlan(t.arenaBytes, t.alignment, self._by_name("offset", offsets))
+
+    def _record(self, t: Any) -> StageRecord:
+        string = self._string
+        return StageRecord(
+            string(t.name), t.version, string(t.options), string(t.inputDigest),
+            string(t.outputDigest), string(t.dataDigest), string(t.toolVersion),
+        )  # fmt: skip
+
+
+def _numbers(vector: Any) -> list[Any]:
+    """Return the numbers of a vector as Python numbers; none where it is absent."""
+    return [] if vector is None else vector.tolist()
