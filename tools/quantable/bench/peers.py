@@ -28,7 +28,7 @@ def cut_softmax(model: Path, out: Path) -> tuple[str, ...]:
 
     Probabilities near 0 and 1 hide differences of logits, so all tools are given the cut network.
     """
-    proto = _at_least_opset_13(onnx.load(model))
+    proto = onnx.load(model)
     graph = proto.graph
     producers = {name: node for node in graph.node for name in node.output}
     for output in graph.output:
@@ -36,7 +36,7 @@ def cut_softmax(model: Path, out: Path) -> tuple[str, ...]:
         if node.op_type == "Softmax":
             graph.node.remove(node)
             output.name = node.input[0]
-    onnx.save(proto, out)
+    onnx.save(_at_least_opset_13(proto), out)  # the upgrade would hide an old Softmax
     return tuple(output.name for output in graph.output)
 
 

@@ -1,0 +1,57 @@
+"""Operations that ONNX, or the file's opset, says as several nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from quantable.backends.onnx.forms import LINEAR, is_gemm
+from quantable.backends.onnx.names import NodeWriter
+from quantable.backends.onnx.opsets import NATIVE_GELU
+from quantable.ir import Graph, Operation
+
+
+def expand(
+    graph: Graph, operation: Operation, opset: int, writer: NodeWriter
+) -> Iterator[Operation]:
+    """Yield the nodes of one operation, whose names of inputs and outputs are final.
+
+    The last node has the operation's name; names before it are made from its output's.
+    """
+    if operation.kind == LINEAR:
+        yield from _linear(graph, operation, writer)
+    elif operation.kind == "Gelu" and opset < NATIVE_GELU:
+        yield from _gelu(operation, writer)
+    else:
+        yield operation
+
+
+def _linear(graph: Graph, operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
+    source = graph.operation_by_name[operation.name]
+    inputs = tuple(name for name in operation.inputs if name)
+    if is_gemm(graph, source):
+        yield replace(operation, kind="Gemm", inputs=inputs)
+    elif len(inputs) == 2:
+        yield replace(operation, kind="MatMul", inputs=inputs)
+    else:
+        product = writer.fresh(f"{source.outputs[0]}_product")
+        yield Operation(f"{operation.name}.MatMul", "MatMul", inputs[:2], (product,))
+        yield replace(operation, kind="Add", inputs=(product, inputs[2]))
+
+
+def _gelu(operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
+    """Gelu(x) = x * (1 + erf(x / sqrt(2))) / 2, the order that exporters write it in."""
+    (x,), (y,) = operation.inputs, operation.outputs
+    root = writer.constant(f"{y}.sqrt2", np.float32(np.sqrt(2.0)))
+    one = writer.constant(f"{y}.one", np.float32(1))
+    half = writer.constant(f"{y}.half", np.float32(0.5))
+    names = [writer.fresh(f"{y}_{step}") for step in ("scaled", "erf", "shifted", "doubled")]
+    scaled, erf, shifted, doubled = names
+    name = operation.name
+    yield Operation(f"{name}.Div", "Div", (x, root), (scaled,))
+    yield Operation(f"{name}.Erf", "Erf", (scaled,), (erf,))
+    yield Operation(f"{name}.Add", "Add", (erf, one), (shifted,))
+    yield Operation(f"{name}.Mul", "Mul", (x, shifted), (doubled,))
+    yield replace(operation, kind="Mul", inputs=(doubled, half))

@@ -1,0 +1,61 @@
+"""Operations in the form that an opset has for them.
+
+The IR's canonical form is that of opset 21. Where an older opset says the same in another way, and
+the operation's operands are constant, it is written that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from quantable.ir import Graph, Operation
+
+LINEAR = "quantable.Linear"
+Form = Callable[[Graph, Operation], Operation]
+
+
+def is_gemm(graph: Graph, operation: Operation) -> bool:
+    """Whether a Linear is written as Gemm: its input is a matrix. Otherwise MatMul and Add."""
+    shape = graph.values[operation.inputs[0]].shape
+    return shape is not None and len(shape) == 2
+
+
+def as_written(graph: Graph, operation: Operation, opset: int) -> Operation:
+    """Return an operation in the form of an opset; as it is where it has no other."""
+    row = _FORMS.get(operation.kind)
+    if row is None or opset >= row[0]:
+        return operation
+    return row[1](graph, operation)
+
+
+def _axes_as_attribute(graph: Graph, operation: Operation) -> Operation:
+    """Axes of a reduction are an attribute before opset 18."""
+    if len(operation.inputs) < 2 or operation.inputs[1] not in graph.parameters:
+        return operation
+    axes = tuple(int(axis) for axis in graph.array(operation.inputs[1]))
+    if not axes:
+        return operation
+    attributes = {k: v for k, v in operation.attributes.items() if k != "noop_with_empty_axes"}
+    return replace(operation, inputs=operation.inputs[:1], attributes={**attributes, "axes": axes})
+
+
+def _equal_split(graph: Graph, operation: Operation) -> Operation:
+    """Before opset 18 Split without sizes means equal parts; ``num_outputs`` came then."""
+    shape = graph.values[operation.inputs[0]].shape
+    if "num_outputs" not in operation.attributes or shape is None:
+        return operation
+    extent = shape[operation.int_attribute("axis")]
+    if isinstance(extent, str) or extent % len(operation.outputs):
+        return operation
+    attributes = {k: v for k, v in operation.attributes.items() if k != "num_outputs"}
+    return replace(operation, attributes=attributes)
+
+
+_FORMS: dict[str, tuple[int, Form]] = {
+    **dict.fromkeys(
+        ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"), (18, _axes_as_attribute)
+    ),
+    "Split": (18, _equal_split),
+}
+"""By kind: the first opset that has the canonical form, and the older one."""

@@ -1,0 +1,81 @@
+"""The ModelProto and its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from quantable.backends.onnx.names import NodeWriter
+from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain, node, tensor, value_info
+from quantable.ir import ContentRef, Graph
+from quantable.passes.base import TOOL_VERSION
+
+INLINE_BYTES = 1_800_000_000
+"""Parameters of more bytes go to a file beside the model: a protobuf holds 2 GiB."""
+ALIGNMENT = 4096
+MIN_IR_VERSION = 4
+"""The first that lets an initializer not be an input."""
+
+
+def build(graph: Graph, writer: NodeWriter, opset: int) -> onnx.ModelProto:
+    """Return the model without its initializers."""
+    domains = {kind_and_domain(op.kind)[1] for op in writer.operations} - {""}
+    imports = [onnx.helper.make_opsetid("", opset)]
+    imports += [onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains)]
+    model = onnx.ModelProto(producer_name="quantable", producer_version=TOOL_VERSION)
+    model.opset_import.extend(imports)
+    model.ir_version = max(MIN_IR_VERSION, onnx.helper.find_min_ir_version_for(imports[:1]))
+    proto = model.graph
+    proto.name = graph.name
+    proto.input.extend(value_info(graph.values[name]) for name in graph.inputs)
+    proto.output.extend(value_info(graph.values[name]) for name in graph.outputs)
+    proto.node.extend(node(op, opset, writer.store) for op in writer.operations)
+    return model
+
+
+def write(model: onnx.ModelProto, writer: NodeWriter, path: Path) -> dict[str, Path]:
+    """Add the initializers, check the model, and write it; an old file stays until it is whole.
+
+    Returns:
+        The files by name.
+    """
+    total = sum(ref.size_bytes for ref in writer.parameters.values())
+    files = {path.name: path}
+    partial = path.with_name(f"{path.name}.partial")
+    data = path.with_name(f"{path.name}.data")
+    if total > INLINE_BYTES:
+        files[data.name] = data
+        _write_external(model, writer, data)
+    else:
+        initializers = model.graph.initializer
+        initializers.extend(tensor(n, ref, writer.store) for n, ref in writer.parameters.items())
+        data.unlink(missing_ok=True)
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    onnx.checker.check_model(str(partial), full_check=True)
+    partial.replace(path)
+    return files
+
+
+def _write_external(model: onnx.ModelProto, writer: NodeWriter, data: Path) -> None:
+    """Write contents one after the other, each once, without holding them all."""
+    partial = data.with_name(f"{data.name}.partial")
+    offsets: dict[str, int] = {}
+    with partial.open("wb") as file:
+        for ref in writer.parameters.values():
+            if ref.digest not in offsets:
+                file.write(bytes(-file.tell() % ALIGNMENT))
+                offsets[ref.digest] = file.tell()
+                file.write(writer.store.raw(ref.digest))
+    partial.replace(data)
+    for name, ref in writer.parameters.items():
+        model.graph.initializer.append(_external(name, ref, data.name, offsets[ref.digest]))
+
+
+def _external(name: str, ref: ContentRef, location: str, offset: int) -> onnx.TensorProto:
+    proto = onnx.TensorProto(name=name, dims=ref.shape)
+    proto.data_type = ELEMENT_TYPES[ref.dtype].code
+    proto.data_location = onnx.TensorProto.EXTERNAL
+    entries = {"location": location, "offset": str(offset), "length": str(ref.size_bytes)}
+    for key, value in entries.items():
+        proto.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
+    return proto

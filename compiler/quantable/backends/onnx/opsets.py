@@ -1,0 +1,108 @@
+"""The lowest opset that can express a graph.
+
+Runtimes lag behind the standard, so a file asks for no more than it needs. The rule: the opset of
+a file is the maximum over its operations and its quantizers. An operation's lowest opset is that
+of the table below, raised until the schema of that version has its attributes, its number of
+inputs and its element types; an operation that the table does not hold needs the version that its
+schema has in the graph's own opset. Nothing below 13 is written in another form than at 13
+(`quantable.backends.onnx.forms` has the forms between 13 and the newest).
+"""
+
+from __future__ import annotations
+
+import onnx
+from quantable.backends.onnx.forms import LINEAR, as_written
+from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain
+from quantable.ir import DType, Graph, Operation
+
+FLOOR = 10
+"""QuantizeLinear's first opset; a float graph is not written lower either."""
+
+_SAME_MEANING_SINCE: dict[str, int] = {
+    "Abs": 6, "Add": 7, "And": 7, "ArgMax": 12, "ArgMin": 12, "AveragePool": 10,
+    "BatchNormalization": 9, "Cast": 9, "Ceil": 6, "Clip": 11, "Concat": 11, "ConstantOfShape": 9,
+    "Conv": 1, "ConvTranspose": 1, "CumSum": 11, "DepthToSpace": 11, "DequantizeLinear": 10,
+    "Div": 7, "Einsum": 12, "Elu": 6, "Equal": 11, "Erf": 9, "Exp": 6, "Expand": 8, "Flatten": 11,
+    "Floor": 6, "Gather": 11, "GatherElements": 11, "Gelu": 20, "Gemm": 7,
+    "GlobalAveragePool": 1, "GlobalMaxPool": 1, "Greater": 9, "HardSigmoid": 6, "HardSwish": 14,
+    "Identity": 1, "InstanceNormalization": 6, "LayerNormalization": 17, "LeakyRelu": 6,
+    "Less": 9, "Log": 6, "LogSoftmax": 13, "MatMul": 9, "Max": 8, "MaxPool": 10, "Mean": 8,
+    "Min": 8, "Mish": 18, "Mul": 7, "Neg": 6, "Not": 1, "PRelu": 9, "Pad": 11, "Pow": 7,
+    "QuantizeLinear": 10, "Range": 11, "Reciprocal": 6, "ReduceMax": 13, "ReduceMean": 13,
+    "ReduceMin": 13, "ReduceProd": 13, "ReduceSum": 13, "Relu": 6, "Reshape": 5, "Resize": 11,
+    "Round": 11, "Selu": 6, "Shape": 1, "Sigmoid": 6, "Slice": 11, "Softmax": 13, "Softplus": 1,
+    "SpaceToDepth": 1, "Split": 13, "Sqrt": 6, "Squeeze": 13, "Sub": 7, "Sum": 8, "Tanh": 6,
+    "Tile": 6, "Transpose": 1, "Unsqueeze": 13, "Where": 9,
+}  # fmt: skip
+"""First opset whose operation means the same as the canonical one, where only element types or
+wording changed since. Softmax before 13 flattens; negative axes came with 11."""
+
+DECOMPOSED_GELU = 9
+"""Gelu as Div, Erf, Add, Mul, Mul: Erf's first opset."""
+
+NATIVE_GELU = 20
+_OWN_DOMAINS = ("int", "quantable")
+
+
+def quantizer_opset(storage: DType, *, per_channel: bool) -> int:
+    """Return the first opset with a quantizer for a storage type.
+
+    Args:
+        storage: Integer type between QuantizeLinear and DequantizeLinear.
+        per_channel: Whether there is a scale a channel.
+    """
+    if storage not in (DType.INT8, DType.UINT8, DType.INT32):
+        return 21
+    return 13 if per_channel else 10
+
+
+def is_expressible(kind: str) -> bool:
+    """Whether ONNX has an operation of a kind; those of other domains are their runtime's."""
+    name, domain = kind_and_domain(kind)
+    if kind == LINEAR:
+        return True
+    return domain not in _OWN_DOMAINS if domain else onnx.defs.has(name)
+
+
+def lowest_opset(graph: Graph) -> int:
+    """Return the lowest opset that expresses the operations and the quantizers of a graph."""
+    found = [FLOOR, *(operation_opset(graph, op) for op in graph.operations)]
+    for op in graph.quantable_operations:
+        for _, _, config in op.config.slots():
+            if config.state.is_in_force or config.state.is_baked:
+                per_channel = config.policy.is_per_channel
+                found.append(quantizer_opset(config.storage, per_channel=per_channel))
+    return max(found)
+
+
+def operation_opset(graph: Graph, operation: Operation) -> int:
+    """Return the lowest opset that expresses one operation."""
+    kind, domain = kind_and_domain(operation.kind)
+    if kind == "Gelu" and not domain and "approximate" not in operation.attributes:
+        return DECOMPOSED_GELU
+    if domain:
+        return FLOOR
+    canonical = onnx.defs.get_schema(kind, graph.opset).since_version
+    start = max(FLOOR, _SAME_MEANING_SINCE.get(kind, canonical))
+    for opset in range(start, graph.opset):
+        if _expresses(graph, as_written(graph, operation, opset), opset):
+            return opset
+    return graph.opset
+
+
+def _expresses(graph: Graph, operation: Operation, opset: int) -> bool:
+    schema = onnx.defs.get_schema(operation.kind, opset)
+    if not set(operation.attributes) <= set(schema.attributes):
+        return False
+    if not schema.min_input <= len(operation.inputs) <= schema.max_input:
+        return False
+    return all(
+        _takes(schema, slot, graph.values[name].dtype)
+        for slot, name in enumerate(operation.inputs)
+        if name
+    )
+
+
+def _takes(schema: onnx.defs.OpSchema, slot: int, dtype: DType) -> bool:
+    formal = schema.inputs[min(slot, len(schema.inputs) - 1)]
+    return f"tensor({ELEMENT_TYPES[dtype].word})" in formal.types

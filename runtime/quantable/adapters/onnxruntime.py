@@ -1,0 +1,91 @@
+"""ONNX Runtime, as the real runtime of emitted ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import DataError, ModelError, UserError
+
+Array = npt.NDArray[np.generic]
+
+
+def load_onnxruntime() -> ModuleType:
+    """Import onnxruntime.
+
+    Raises:
+        UserError: It is not installed; the help says how to get it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            "onnxruntime is not installed", help="pip install 'quantable[ort]'"
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+class OrtModel:
+    """An ONNX file, ready to run.
+
+    Args:
+        path: The file.
+        optimize: Whether ONNX Runtime may change the graph. Off, every node is executed as it is
+            written, which is what simulated quantization is compared with.
+        threads: Threads inside one operation.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the file.
+        UserError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, optimize: bool = False, threads: int = 1) -> None:
+        ort = load_onnxruntime()
+        options = ort.SessionOptions()
+        levels = ort.GraphOptimizationLevel
+        options.graph_optimization_level = (
+            levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+        )
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self.path = Path(path)
+        errors = ort.capi.onnxruntime_pybind11_state
+        refusals = (errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented,
+                    errors.Fail, errors.NoSuchFile, errors.InvalidArgument)  # fmt: skip
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except refusals as error:
+            raise ModelError(
+                f"ONNX Runtime {ort.__version__} cannot load the file: {error}", where=str(path)
+            ) from error
+        self.inputs = tuple(str(item.name) for item in self._session.get_inputs())
+        self.outputs = tuple(str(item.name) for item in self._session.get_outputs())
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            inputs: Arrays by input name.
+            outputs: Names to return; all outputs by default.
+
+        Raises:
+            DataError: The inputs are not those of the file.
+        """
+        if set(inputs) != set(self.inputs):
+            raise DataError(
+                f"expected inputs {', '.join(self.inputs)}, found {', '.join(sorted(inputs))}",
+                where=str(self.path),
+            )
+        names = list(self.outputs if outputs is None else outputs)
+        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return dict(zip(names, self._session.run(names, feeds), strict=True))
