@@ -1,0 +1,90 @@
+"""List everything in a model that cannot be imported, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import AttributeProto, TensorProto
+
+from quantable.frontend.operations.table import OPERATIONS
+from quantable.frontend.tensors import DTYPES
+from quantable.ir import UnsupportedError
+
+_DOMAINS = ("", "ai.onnx")
+_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+
+
+def require_supported(proto: onnx.ModelProto, path: Path) -> None:
+    """Raise unless every node, type and tensor of a model can be imported.
+
+    Raises:
+        UnsupportedError: Lists every one that cannot, with its name.
+    """
+    found = [*_nodes(proto.graph), *_types(proto.graph), *_tensors(proto.graph)]
+    if found:
+        lines = "".join(f"\n  {line}" for line in found)
+        plural = "thing" if len(found) == 1 else "things"
+        raise UnsupportedError(
+            f"{len(found)} {plural} in this model cannot be imported:{lines}",
+            where=str(path),
+            help="replace these in the source model, or cut the model before them; 'quantable"
+            " list operations' shows what can be imported",
+        )
+
+
+def node_label(node: onnx.NodeProto) -> str:
+    """Return what a message calls a node: its name, or what it makes."""
+    if node.name:
+        return f"node '{node.name}'"
+    return f"node that makes '{next(iter(node.output), '')}'"
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        reason = _reason(node)
+        if reason is not None:
+            domain = "" if node.domain in _DOMAINS else f"{node.domain}."
+            yield f"{node_label(node)} ({domain}{node.op_type}): {reason}"
+
+
+def _reason(node: onnx.NodeProto) -> str | None:
+    if node.domain not in _DOMAINS:
+        return f"operations of domain '{node.domain}' are not supported"
+    if any(attribute.type in _GRAPHS for attribute in node.attribute):
+        return "control flow with subgraphs is not supported"
+    facts = OPERATIONS.get(node.op_type)
+    if facts is None:
+        return "this operation is not supported"
+    return None if facts.reason is None else facts.reason(node)
+
+
+def _types(graph: onnx.GraphProto) -> Iterator[str]:
+    initialized = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        kind = value.type.WhichOneof("value")
+        if value.name in initialized:
+            continue
+        if kind != "tensor_type":
+            yield f"input '{value.name}': expected a tensor, found {kind or 'no type'}"
+        elif value.type.tensor_type.elem_type not in DTYPES:
+            yield f"input '{value.name}': {_type_name(value.type.tensor_type.elem_type)} elements"
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[str]:
+    for tensor in graph.initializer:
+        if tensor.data_type not in DTYPES:
+            yield f"initializer '{tensor.name}': {_type_name(tensor.data_type)} elements"
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in DTYPES:
+                kind = _type_name(attribute.t.data_type)
+                yield f"{node_label(node)} ({node.op_type}): {kind} elements"
+    for sparse in graph.sparse_initializer:
+        yield f"initializer '{sparse.values.name}': sparse tensors are not supported"
+
+
+def _type_name(data_type: int) -> str:
+    known = data_type in TensorProto.DataType.values()
+    return TensorProto.DataType.Name(data_type).lower() if known else f"type {data_type}"

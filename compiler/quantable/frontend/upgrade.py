@@ -1,0 +1,118 @@
+"""Bring a checked model to the canonical opset, with inferred shapes."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from pathlib import Path
+
+import onnx
+from onnx import checker, inliner, shape_inference, version_converter
+
+from quantable.frontend.operations.constants import lift_constants
+from quantable.frontend.support import node_label, require_supported
+from quantable.ir import ModelError
+
+CANONICAL_OPSET = 21
+OLDEST_OPSET = 7
+_IR_VERSION = 10
+"""IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
+
+
+def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Check a model and bring it to the canonical opset; newer ones keep theirs.
+
+    Raises:
+        ModelError: The model is invalid or cyclic, or onnx cannot upgrade it.
+        UnsupportedError: Lists everything that cannot be imported.
+    """
+    opset = _opset(proto, path)
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    require_supported(proto, path)
+    proto.ir_version = max(proto.ir_version, 4)
+    _name_nodes(proto.graph)
+    lift_constants(proto.graph)
+    _require_acyclic(proto.graph, path)
+    _check(proto, path)
+    _drop_initialized_inputs(proto.graph)
+    if opset < CANONICAL_OPSET:
+        proto = _upgrade(proto, path)
+        lift_constants(proto.graph)
+        require_supported(proto, path)
+    return shape_inference.infer_shapes(proto, data_prop=True)
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Return the ai.onnx opset of a model, 0 where it imports none."""
+    found = [item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")]
+    return max(found, default=0)
+
+
+def _opset(proto: onnx.ModelProto, path: Path) -> int:
+    opset, newest = opset_of(proto), onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise ModelError(
+            f"expected opset {OLDEST_OPSET} to {newest} of ai.onnx, found {opset}",
+            where=str(path),
+            help="export the model at another opset, or install a newer onnx package",
+        )
+    return opset
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Name unnamed nodes after what they make, so that the upgrade cannot lose their origin."""
+    for node in graph.node:
+        if not node.name:
+            node.name = next((name for name in node.output if name), "")
+
+
+def _require_acyclic(graph: onnx.GraphProto, path: Path) -> None:
+    producer = {out: i for i, node in enumerate(graph.node) for out in node.output if out}
+    needs = {
+        index: {producer[name] for name in node.input if name in producer}
+        for index, node in enumerate(graph.node)
+    }
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        cycle = [graph.node[index] for index in error.args[1]]
+        raise ModelError(
+            f"the graph has a cycle: {' -> '.join(node_label(node) for node in cycle)}",
+            where=f"{path}: {node_label(cycle[0])} ({cycle[0].op_type})",
+            help="no ONNX model may have a cycle; export it again",
+        ) from error
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    try:
+        checker.check_model(proto)
+    except checker.ValidationError as error:
+        text = str(error)
+        node = re.search(r"Name: (.+?) OpType: (\w+)", text)
+        place = f": node '{node[1]}' ({node[2]})" if node else ""
+        raise ModelError(
+            f"invalid ONNX: {text.splitlines()[0]}",
+            where=f"{path}{place}",
+            help="onnx.checker refuses this model; export it again",
+        ) from error
+
+
+def _drop_initialized_inputs(graph: onnx.GraphProto) -> None:
+    initialized = {tensor.name for tensor in graph.initializer}
+    kept = [item for item in graph.input if item.name not in initialized]
+    copies = [onnx.ValueInfoProto.FromString(item.SerializeToString()) for item in kept]
+    del graph.input[:]
+    graph.input.extend(copies)
+
+
+def _upgrade(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    proto.ir_version = max(proto.ir_version, _IR_VERSION)
+    try:
+        return version_converter.convert_version(proto, CANONICAL_OPSET)
+    except (version_converter.ConvertError, RuntimeError, IndexError, ValueError) as error:
+        raise ModelError(
+            f"onnx cannot upgrade it to opset {CANONICAL_OPSET}: {str(error).splitlines()[0]}",
+            where=str(path),
+            help=f"export the model at opset {CANONICAL_OPSET}",
+        ) from error
