@@ -14,14 +14,14 @@ from quantable.backends.onnx.model import build, write
 from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.opsets import is_expressible, lowest_opset
 from quantable.backends.onnx.qdq import QdqWriter, check_expressible
-from quantable.ir import Graph, Level, OptionError, UnsupportedError, Value, graph_digest
+from quantable.ir import DType, Graph, Level, OptionError, UnsupportedError, Value, graph_digest
 from quantable.passes.base import TOOL_VERSION
 
 MODEL, MANIFEST = "model.onnx", "manifest.json"
 MANIFEST_FORMAT = 1
 
 
-def emit(graph: Graph, directory: str | Path) -> dict[str, Any]:
+def emit(graph: Graph, directory: str | Path, *, every_value: bool = False) -> dict[str, Any]:
     """Write a graph as an ONNX file of the lowest opset that expresses it, and its manifest.
 
     The bytes depend on the graph alone. Every value of the graph keeps its name in the file.
@@ -29,6 +29,9 @@ def emit(graph: Graph, directory: str | Path) -> dict[str, Any]:
     Args:
         graph: At float level (a plain export) or at quantable level, calibrated.
         directory: Made where it does not exist.
+        every_value: Make every float activation an output of the file, and every real value that
+            a producer's quantizer reads; the manifest's ``real_values`` has the latter's names by
+            the quantized value's. For finding out where a runtime differs.
 
     Returns:
         The manifest: what was written, from which graph, and its inputs and outputs.
@@ -51,13 +54,25 @@ def emit(graph: Graph, directory: str | Path) -> dict[str, Any]:
             writer.operation(written)
         for index, name in enumerate(outputs):
             quantizers.after(operation, index, name)
+    probes = _probes(graph, quantizers.real_values) if every_value else ()
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    model = build(graph, writer, opset)
+    model = build(graph, writer, opset, probes)
     files = write(model, writer, folder / MODEL)
-    return _write_manifest(graph, folder, files, {
+    facts: dict[str, Any] = {
         "opset": opset, "ir_version": model.ir_version, "quantizers": quantizers.pair_count,
-    })  # fmt: skip
+    }  # fmt: skip
+    if every_value:
+        facts["real_values"] = quantizers.real_values
+    return _write_manifest(graph, folder, files, facts)
+
+
+def _probes(graph: Graph, real_values: dict[str, str]) -> tuple[Value, ...]:
+    """Return the values that become outputs besides the graph's own."""
+    names = [name for op in graph.operations for name in op.outputs if name]
+    inner = [graph.values[name] for name in names if name not in graph.outputs]
+    real = [Value(name, DType.FLOAT32) for name in real_values.values()]
+    return tuple(value for value in (*inner, *real) if value.dtype is DType.FLOAT32)
 
 
 def _check(graph: Graph) -> None:
@@ -86,7 +101,7 @@ def _check(graph: Graph) -> None:
 
 
 def _write_manifest(
-    graph: Graph, folder: Path, files: dict[str, Path], facts: dict[str, int]
+    graph: Graph, folder: Path, files: dict[str, Path], facts: dict[str, Any]
 ) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "format": MANIFEST_FORMAT,

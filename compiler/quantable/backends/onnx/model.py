@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain, node, tensor, value_info
-from quantable.ir import ContentRef, Graph
+from quantable.ir import ContentRef, Graph, Value
 from quantable.passes.base import TOOL_VERSION
 
 INLINE_BYTES = 1_800_000_000
@@ -17,8 +18,10 @@ MIN_IR_VERSION = 4
 """The first that lets an initializer not be an input."""
 
 
-def build(graph: Graph, writer: NodeWriter, opset: int) -> onnx.ModelProto:
-    """Return the model without its initializers."""
+def build(
+    graph: Graph, writer: NodeWriter, opset: int, probes: Iterable[Value] = ()
+) -> onnx.ModelProto:
+    """Return the model without its initializers; probes are outputs besides the graph's."""
     domains = {kind_and_domain(op.kind)[1] for op in writer.operations} - {""}
     imports = [onnx.helper.make_opsetid("", opset)]
     imports += [onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains)]
@@ -29,6 +32,7 @@ def build(graph: Graph, writer: NodeWriter, opset: int) -> onnx.ModelProto:
     proto.name = graph.name
     proto.input.extend(value_info(graph.values[name]) for name in graph.inputs)
     proto.output.extend(value_info(graph.values[name]) for name in graph.outputs)
+    proto.output.extend(value_info(value) for value in probes)
     proto.node.extend(node(op, opset, writer.store) for op in writer.operations)
     return model
 

@@ -86,6 +86,7 @@ class QdqWriter:
         self._pairs: dict[tuple[str, str], str] = {}
         self._rows: dict[tuple[str, DType], tuple[str, ...]] = {}
         self.pair_count = 0
+        self.real_values: dict[str, str] = {}  # before a producer's quantizer, by value
 
     def input(self, operation: Operation, slot: int) -> str:
         """Return the name that an operation's input slot reads, its quantizer written before."""
@@ -107,7 +108,10 @@ class QdqWriter:
     def output(self, operation: Operation, slot: int) -> str:
         """Return the name that an operation writes; `after` quantizes it where it differs."""
         name = operation.outputs[slot]
-        return self._writer.fresh(f"{name}_real") if self._quantizes(operation, slot) else name
+        if not self._quantizes(operation, slot):
+            return name
+        self.real_values[name] = self._writer.fresh(f"{name}_real")
+        return self.real_values[name]
 
     def after(self, operation: Operation, slot: int, written: str) -> None:
         """Write the quantizer of an output slot, from the name that `output` returned."""
