@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import mmap
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import IO
 
 import flatbuffers
 
-from quantable.ir.errors import FormatError
+from quantable.ir.errors import FormatError, UserError
 from quantable.schema.segments import ALIGNMENT, FOLDER, Segment, SegmentTable, aligned
 
 PREFIX_BYTES = 4
@@ -68,24 +68,21 @@ def _write_segment(folder: Path, segment: Segment, data: memoryview) -> None:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that takes the place of `path` once it is complete and on disk."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    if path.exists() and not path.is_file():
+        raise UserError("cannot write: expected a file, found something else", where=str(path))
+    scratch = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(scratch, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    _sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        os.replace(scratch, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write: {error.strerror}", where=str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -147,6 +144,8 @@ def map_file(path: Path, what: str) -> memoryview:
         FormatError: The file is missing or cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise FormatError(f"cannot read the {what}: it is not a regular file", where=str(path))
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return memoryview(b"")
@@ -184,8 +183,9 @@ def open_file(path: Path, identifier: str, kinds: dict[str, str]) -> Container:
             help="was another kind of file given?",
         )
     end = PREFIX_BYTES + int.from_bytes(mapped[:4], "little")
-    if end > len(mapped):
+    if not SMALLEST_FILE <= end <= len(mapped):
+        state = "truncated" if end > len(mapped) else "corrupt"
         raise FormatError(
-            f"truncated {kind}: expected at least {end} bytes, found {len(mapped)}", where=where
+            f"{state} {kind}: expected at least {end} bytes, found {len(mapped)}", where=where
         )
     return Container(path, where, bytes(mapped[:end]), mapped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from quantable.schema.segments import Segment
 from quantable.schema.tables import AttributeValue
 
 MAX_RANK = 32
+MAX_ELEMENTS = 1 << 56
 Item = TypeVar("Item")
 Named = TypeVar("Named")
 _UNION = AttributeValue
@@ -146,7 +148,11 @@ class GraphReader:
         dtype, shape = self._at(self._types, t.type, "type")
         if shape is None or any(isinstance(dim, str) for dim in shape):
             raise self._error("contents have an unknown shape")
+        if dtype is DType.STRING:
+            raise self._error("contents are strings")
         ref = ContentRef(segment.digest, dtype, tuple(int(dim) for dim in shape))
+        if math.prod(dim for dim in ref.shape if dim) > MAX_ELEMENTS:
+            raise self._error(f"contents have the shape {ref.shape}")
         if ref.size_bytes != segment.size:
             raise self._error(
                 f"contents {ref.dtype.value}{ref.shape}: expected {ref.size_bytes} bytes, "

@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantable.ir.errors import FormatError
-from quantable.schema.container import PREFIX_BYTES, Container
+from quantable.schema.byte_verifier import ByteVerifier
+from quantable.schema.container import Container
 from quantable.schema.segments import DIGEST_BYTES, FOLDER, Segment, aligned
+from quantable.schema.versions import check_version
 
 KINDS = {"QIR1": ".qir file", "QPR1": ".qprof file"}
 
 
 def verified_root(container: Container, table: str) -> int:
-    """Return the position of the root table once every byte that can be reached was verified."""
-    return PREFIX_BYTES + int.from_bytes(container.head[4:8], "little")
+    """Check the versions, then every byte that can be reached, and return the root's position.
+
+    Raises:
+        FormatError: The file is corrupt, or of a version that this reader does not read.
+    """
+    verifier = ByteVerifier(container.head, container.where)
+    names = ("version_major", "version_minor", "min_reader_minor")
+    major, minor, min_reader_minor = verifier.root_scalars(table, names)
+    check_version(major, minor, min_reader_minor, container.where)
+    return verifier.verify(table)
 
 
 def read_segments(container: Container, tables: Sequence[Any]) -> list[Segment]:
@@ -54,14 +64,13 @@ def read_segments(container: Container, tables: Sequence[Any]) -> list[Segment]:
 
 def _check_external(container: Container, segment: Segment) -> None:
     path = container.path.parent / FOLDER / segment.digest
-    try:
-        size = path.stat().st_size
-    except OSError as error:
+    if not path.is_file():
         raise FormatError(
             f"segment {segment.digest} is missing: expected the file {path}",
             where=container.where,
             help=f"keep the folder '{FOLDER}' beside the file, or save it with inline_limit=None",
-        ) from error
+        )
+    size = path.stat().st_size
     if size != segment.size:
         raise FormatError(
             f"corrupt segment {segment.digest}: expected {segment.size} bytes, found {size}",
