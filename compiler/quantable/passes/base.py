@@ -71,21 +71,22 @@ class Pass(ABC):
     def options(self) -> str:
         """Return the options in the pipeline language, defaults omitted: ``{a=1 b="x"}``."""
         given = [
-            f"{f.name.replace('_', '-')}={_option_text(getattr(self, f.name))}"
+            f"{f.name.replace('_', '-')}={option_text(getattr(self, f.name))}"
             for f in fields(self)
             if getattr(self, f.name) != f.default
         ]
         return f"{{{' '.join(given)}}}" if given else ""
 
 
-def _option_text(value: object) -> str:
+def option_text(value: object) -> str:
+    """Return a value of an option in the pipeline language."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     if isinstance(value, tuple):
-        return f"[{','.join(_option_text(v) for v in value)}]"
+        return f"[{','.join(option_text(v) for v in value)}]"
     return repr(value)
 
 

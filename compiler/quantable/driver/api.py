@@ -1,0 +1,302 @@
+"""The public Python API: everything that the command line does, on values instead of files.
+
+    from quantable.driver import api
+
+    graph = api.canonicalize(api.import_model("resnet20.onnx"))
+    profile = api.observe(graph, "images.npz", api.Preprocessing(scale=1 / 255))
+    quantized = api.refine(api.calibrate(api.quantize(graph, "x86-vnni"), profile))
+    api.emit(api.plan(api.lower(quantized)), "build")
+
+Each function is one stage of `quantable.driver.stages`; `compile_model` runs them all, and the
+command line calls nothing else, so that all three give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from quantable.driver import runtime
+from quantable.driver.data import Array, Sample, Samples, Source, open_samples
+from quantable.driver.files import load_graph as load
+from quantable.driver.files import save_arrays
+from quantable.driver.pipelines import resolve
+from quantable.driver.preprocessing import Preprocessing
+from quantable.driver.reproduce import replay as replay_passes
+from quantable.driver.reproduce import run_passes
+from quantable.driver.stages import STAGE
+from quantable.ir import DataError, Graph, Level, OptionError, Profile, UserError
+from quantable.passes.base import PassContext
+from quantable.schema import load_profile, save, save_profile
+from quantable.targets.description import Target, load_target
+
+__all__ = [
+    "Preprocessing", "Samples", "calibrate", "canonicalize", "emit", "import_model", "load",
+    "load_profile", "lower", "merge_profiles", "observe", "open_samples", "optimize", "plan",
+    "profile_facts", "quantize", "refine", "replay", "run", "save", "save_arrays", "save_profile",
+    "top_1",
+]  # fmt: skip
+
+Progress = Callable[[int, int], None]
+"""Called with the number of samples that are done, and of all."""
+Remarks = list[tuple[str, str, str]]
+"""(pass, place, what was done or declined and why)."""
+
+
+def import_model(path: str | Path) -> Graph:
+    """Read an ONNX file.
+
+    Raises:
+        ModelError: The model is invalid or incomplete.
+        UnsupportedError: It holds operations that cannot be represented; all are listed.
+    """
+    from quantable.frontend import import_model as read
+
+    if not Path(path).is_file():
+        raise UserError("no such file", where=str(path))
+    return read(path, executor=runtime.LazyExecutor())
+
+
+def optimize(
+    graph: Graph,
+    passes: str,
+    *,
+    target: str | Path | None = None,
+    profile: Profile | None = None,
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Run a pipeline on a graph.
+
+    Args:
+        graph: A graph of any level.
+        passes: The pipeline, see `quantable.text.pipeline`.
+        target: Name or description file; by default the one that the graph names.
+        profile: Calibration statistics, where a pass asks for them.
+        remarks: What the passes say is appended here.
+
+    Raises:
+        OptionError, UnknownNameError: The pipeline cannot be resolved.
+        InternalError: A pass failed; a reproducer was written.
+    """
+    items = resolve(passes)
+    context = PassContext(
+        runtime.LazyExecutor(), _target_of(graph, target), profile,
+        [] if remarks is None else remarks,
+    )  # fmt: skip
+    return run_passes(graph, items, context)
+
+
+def replay(graph: Graph, *, target: str | None = None) -> Graph:
+    """Run what a reproducer holds again; see `quantable.driver.reproduce`."""
+    return replay_passes(graph, PassContext(runtime.LazyExecutor()), target)
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """Fold and normalize a float graph: stage `canonicalize`."""
+    return optimize(graph, STAGE["canonicalize"].pipeline)
+
+
+def observe(
+    graph: Graph,
+    data: Source | Samples,
+    preprocessing: Preprocessing | None = None,
+    *,
+    samples: int | None = None,
+    shard: str = "",
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> Profile:
+    """Measure a float graph on calibration data: stage `observe`.
+
+    Args:
+        graph: A float graph, as the canonical form that will be quantized.
+        data, preprocessing, samples, shard: See `open_samples`.
+        threads: Samples that are run at the same time; no bit depends on it.
+        progress: Told about every sample.
+
+    Raises:
+        DataError: The data cannot be used.
+        OptionError: The graph is not a float graph, or an option is out of range.
+    """
+    if graph.level is not Level.FLOAT:
+        raise OptionError(
+            f"only a float graph can be observed, this one's level is {graph.level.value}",
+            help="observe the result of: quantable opt --passes canonicalize",
+        )
+    if threads < 1:
+        raise OptionError(f"threads: expected at least 1, found {threads}")
+    found = _opened(data, graph, preprocessing, samples, shard)
+    total, done = len(found), 0
+
+    def count(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return runtime.observer()(graph, found, threads=threads, progress=count)
+
+
+def merge_profiles(profiles: Iterable[Profile]) -> Profile:
+    """Return the profile of all samples; the same bytes in any order.
+
+    Raises:
+        DataError: There are none, or they were measured on different graphs.
+    """
+    found = list(profiles)
+    if not found:
+        raise DataError("there are no profiles to merge")
+    return reduce(Profile.merged, found)
+
+
+def quantize(
+    graph: Graph,
+    target: str | Path,
+    *,
+    passes: str = STAGE["quantize"].pipeline,
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Give every operation its platform and its config: stage `quantize`.
+
+    Raises:
+        UnsupportedError: The target cannot do some operations; all are listed.
+        UnknownNameError: No target has the name.
+    """
+    return optimize(graph, passes, target=target, remarks=remarks)
+
+
+def calibrate(
+    graph: Graph,
+    profile: Profile,
+    *,
+    passes: str = STAGE["calibrate"].pipeline,
+    target: str | Path | None = None,
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Fill the observed rows from a profile: stage `calibrate`.
+
+    Raises:
+        DataError: The profile is of another graph.
+    """
+    return optimize(graph, passes, target=target, profile=profile, remarks=remarks)
+
+
+def refine(
+    graph: Graph, *, target: str | Path | None = None, remarks: Remarks | None = None
+) -> Graph:
+    """Align, derive biases and store parameters as integers: stage `refine`."""
+    return optimize(graph, STAGE["refine"].pipeline, target=target, remarks=remarks)
+
+
+def lower(
+    graph: Graph,
+    *,
+    passes: str = STAGE["lower"].pipeline,
+    target: str | Path | None = None,
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Make the integer arithmetic explicit: stage `lower`."""
+    return optimize(graph, passes, target=target, remarks=remarks)
+
+
+def plan(graph: Graph, *, target: str | Path | None = None) -> Graph:
+    """Fix layout and memory: stage `plan`."""
+    return optimize(graph, STAGE["plan"].pipeline, target=target)
+
+
+def emit(
+    graph: Graph, directory: str | Path, *, target: str | Path | None = None
+) -> Mapping[str, object]:
+    """Write target code: stage `emit`. An integer graph is planned first.
+
+    Returns:
+        The manifest, as it stands in ``manifest.json``.
+    """
+    from quantable.driver.emission import emit_files
+
+    found = _target_of(graph, target)
+    if found is None:
+        raise OptionError(
+            "the graph has no target", help="quantize it first: quantable quantize --target"
+        )
+    if found.backend == "c" and graph.level is Level.INTEGER:
+        graph = plan(graph, target=target)
+    return emit_files(graph, Path(directory), found)
+
+
+def run(
+    graph: Graph,
+    data: Source | Samples,
+    preprocessing: Preprocessing | None = None,
+    *,
+    outputs: Iterable[str] | None = None,
+    samples: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Run a graph of any level in the reference runtime, one sample at a time.
+
+    Returns:
+        By output name, all samples' results along the first axis.
+    """
+    found = _opened(data, graph, preprocessing, samples, "")
+    wanted = None if outputs is None else tuple(outputs)
+    unknown = [name for name in wanted or () if name not in graph.values]
+    if unknown:
+        raise OptionError(f"the graph has no value {', '.join(unknown)}")
+    reference = runtime.reference(graph)
+    results: list[Sample] = []
+    for done, sample in enumerate(found, 1):
+        results.append(reference.run(sample, wanted))
+        if progress is not None:
+            progress(done, len(found))
+    return {
+        name: np.concatenate([np.atleast_1d(result[name]) for result in results])
+        for name in results[0]
+    }
+
+
+def top_1(scores: Array, labels: Array) -> float:
+    """Return the part of samples whose largest score is at the label, rounded to 4 places.
+
+    Args:
+        scores: [samples, classes].
+        labels: [samples].
+    """
+    hits = scores.reshape(len(scores), -1).argmax(axis=1) == labels
+    return round(float(hits.mean()), 4)
+
+
+def profile_facts(profile: Profile) -> dict[str, object]:
+    """Return what there is to say about statistics."""
+    return {
+        "graph_digest": profile.graph_digest,
+        "samples": profile.sample_count,
+        "values": len(profile.statistics),
+    }
+
+
+def _opened(
+    data: Source | Samples,
+    graph: Graph,
+    preprocessing: Preprocessing | None,
+    samples: int | None,
+    shard: str,
+) -> Samples:
+    if isinstance(data, Samples):
+        return data
+    return open_samples(data, graph, preprocessing, samples=samples, shard=shard)
+
+
+def _target_of(graph: Graph, target: str | Path | None) -> Target | None:
+    if target is None:
+        return load_target(graph.target) if graph.target else None
+    found = load_target(target)
+    if graph.target and graph.target != found.name:
+        raise OptionError(
+            f"the graph is quantized for target '{graph.target}', found '{found.name}'",
+            help="quantize the float graph again for another target; the profile serves for both",
+        )
+    return found

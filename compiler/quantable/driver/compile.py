@@ -1,0 +1,153 @@
+"""All stages in one go.
+
+Every graph is made in memory by the functions that the single commands call, and files are written
+when all of them are known: bad input leaves nothing behind, and a kill leaves old or new files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantable.driver import api
+from quantable.driver.data import Samples, Source
+from quantable.driver.emission import write_json, write_text
+from quantable.driver.preprocessing import Preprocessing
+from quantable.driver.report import Facts, compile_facts, page
+from quantable.driver.stages import STAGE
+from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError
+from quantable.targets.description import load_target
+
+PIPELINE_STAGES = tuple(name for name, stage in STAGE.items() if stage.pipeline)
+Announce = Callable[[str], None]
+"""Called with the name of each stage before it runs."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What a compilation made.
+
+    Attributes:
+        graphs: (file name, graph) of every stage that leaves a graph, in order.
+        profile: The calibration statistics.
+        manifest: What was emitted.
+        facts: What the report says.
+    """
+
+    graphs: tuple[tuple[str, Graph], ...]
+    profile: Profile
+    manifest: Mapping[str, Any]
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the statistics come from: a profile, or data to observe.
+
+    Attributes:
+        data: Calibration inputs, see `quantable.driver.data`.
+        profile: A measured profile, instead of data.
+        preprocessing, samples, threads: For the data.
+        progress: Told about every sample.
+    """
+
+    data: Source | Samples | None = None
+    profile: Profile | None = None
+    preprocessing: Preprocessing | None = None
+    samples: int | None = None
+    threads: int = 2
+    progress: api.Progress | None = None
+
+    def __post_init__(self) -> None:
+        if (self.data is None) == (self.profile is None):
+            raise OptionError(
+                "expected calibration data or a profile, and not both",
+                help="give --calibration DATA or --profile FILE",
+            )
+
+    def profile_of(self, graph: Graph) -> Profile:
+        """Return the statistics of a canonical float graph."""
+        if self.profile is not None:
+            return self.profile
+        assert self.data is not None
+        return api.observe(
+            graph, self.data, self.preprocessing, samples=self.samples, threads=self.threads,
+            progress=self.progress,
+        )  # fmt: skip
+
+
+def compile_model(
+    model: str | Path,
+    output: str | Path,
+    *,
+    target: str | Path,
+    calibration: Calibration,
+    pipelines: Mapping[str, str] | None = None,
+    announce: Announce | None = None,
+) -> Compilation:
+    """Compile an ONNX file into a folder.
+
+    Args:
+        model: The ONNX file.
+        output: The folder for stage files, code and report.
+        target: Name or description file.
+        calibration: Data or a profile.
+        pipelines: Other pipelines than the default ones, by stage name.
+        announce: Told about every stage.
+
+    Raises:
+        UserError: The input is at fault; nothing was written.
+        InternalError: A stage failed; a reproducer was written.
+    """
+    chosen = _pipelines(pipelines or {})
+    tell = announce or (lambda _: None)
+    backend = load_target(target).backend
+    remarks: api.Remarks = []
+    tell("import")
+    graph = api.import_model(model)
+    graphs = [(STAGE["import"].file, graph)]
+    profile: Profile | None = None
+    for stage in STAGE.values():
+        if not stage.is_for(backend) or stage.name in ("import", "emit"):
+            continue
+        tell(stage.name)
+        if stage.name == "observe":
+            # Refused early: what the target cannot do is said before any calibration.
+            api.quantize(graph, target, passes=chosen["quantize"])
+            profile = calibration.profile_of(graph)
+            continue
+        named = target if stage.name not in ("canonicalize",) else None
+        graph = api.optimize(
+            graph, chosen[stage.name], target=named, profile=profile, remarks=remarks
+        )
+        graphs.append((stage.file, graph))
+    if profile is None:
+        raise DataError("no calibration statistics were made")
+    tell("emit")
+    return _write(Path(output), graphs, profile, target, remarks)
+
+
+def _pipelines(given: Mapping[str, str]) -> dict[str, str]:
+    for name in given:
+        if name not in PIPELINE_STAGES:
+            raise UnknownNameError("stage with a pipeline", name, PIPELINE_STAGES)
+    return {name: given.get(name, STAGE[name].pipeline) for name in PIPELINE_STAGES}
+
+
+def _write(
+    folder: Path,
+    graphs: list[tuple[str, Graph]],
+    profile: Profile,
+    target: str | Path,
+    remarks: api.Remarks,
+) -> Compilation:
+    manifest = api.emit(graphs[-1][1], folder, target=target)
+    for name, graph in graphs:
+        api.save(graph, folder / name)
+    api.save_profile(profile, folder / STAGE["observe"].file)
+    facts = compile_facts(graphs, profile, manifest, remarks)
+    write_text(page(facts), folder / "report.md")
+    write_json(facts, folder / "report.json")
+    return Compilation(tuple(graphs), profile, manifest, facts)

@@ -1,0 +1,120 @@
+"""Emitted files, replaced one by one and whole, with a manifest that names their digests.
+
+A backend writes into a scratch folder; then each file takes its place by one rename, the manifest
+last. Killed at any moment, every file is the old one or the new one, and `validate` sees from the
+manifest whether they belong together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quantable.ir import FormatError, Graph, Level, OptionError
+from quantable.targets.description import Target
+
+MANIFEST = "manifest.json"
+_LEVELS = {"c": Level.PLANNED, "onnx": Level.QUANTABLE}
+_BEFORE = {"c": "quantable lower, then quantable opt --passes plan", "onnx": "quantable quantize"}
+
+
+def emit_files(graph: Graph, directory: Path, target: Target) -> Mapping[str, Any]:
+    """Emit a graph for its target and return the manifest.
+
+    Raises:
+        OptionError: The graph is not at the level that the target's backend takes.
+    """
+    level = _LEVELS[target.backend]
+    if graph.level is not level:
+        raise OptionError(
+            f"target '{target.name}' emits level {level.value}, found {graph.level.value}",
+            help=f"do before: {_BEFORE[target.backend]}",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
+        scratch = Path(name)
+        facts = _backend(target, graph, scratch)
+        return _install(facts, scratch, directory)
+
+
+def _backend(target: Target, graph: Graph, scratch: Path) -> Mapping[str, Any]:
+    if target.backend == "c":
+        from quantable.backends.c import emit as emit_c
+
+        return emit_c(graph, scratch)
+    from quantable.backends.onnx import emit as emit_onnx
+
+    return emit_onnx(graph, scratch)
+
+
+def _install(facts: Mapping[str, Any], scratch: Path, directory: Path) -> Mapping[str, Any]:
+    paths = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
+    names = [path for path in paths if path.as_posix() != MANIFEST]
+    manifest = {**facts, "files": {name.as_posix(): _digest(scratch / name) for name in names}}
+    before = _files_of(directory)
+    write_json(manifest, scratch / MANIFEST)
+    for path in (*names, Path(MANIFEST)):
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).replace(directory / path)
+    for stale in before - set(manifest["files"]):
+        (directory / stale).unlink(missing_ok=True)
+    return manifest
+
+
+def _files_of(directory: Path) -> set[str]:
+    try:
+        return set(read_manifest(directory)["files"])
+    except FormatError:
+        return set()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest(directory: Path) -> Mapping[str, Any]:
+    """Return the manifest of emitted files.
+
+    Raises:
+        FormatError: The folder holds none, or a damaged one.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(
+            "the folder holds no emitted code", where=str(path),
+            help="write it with: quantable compile, or quantable emit",
+        ) from error  # fmt: skip
+    except ValueError as error:
+        raise FormatError(f"is not JSON: {error}", where=str(path)) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise FormatError("is not a manifest: expected a table 'files'", where=str(path))
+    return manifest
+
+
+def changed_files(directory: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of files that are missing or not the ones that the manifest names."""
+    return [
+        name
+        for name, digest in sorted(manifest["files"].items())
+        if not (directory / name).is_file() or _digest(directory / name) != digest
+    ]
+
+
+def write_json(value: object, path: Path) -> None:
+    """Write JSON, indented, keys in the given order, atomically."""
+    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file so that a reader sees the old one or the new one."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as file:
+        file.write(text)
+    Path(file.name).replace(path)

@@ -1,0 +1,61 @@
+"""Files that come from outside: read, and checked against every rule."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import FormatError, Graph, InvariantError, OptionError, verify
+from quantable.schema import load, load_profile
+
+
+def load_graph(path: str | Path) -> Graph:
+    """Read a graph and check every invariant of its level.
+
+    Raises:
+        FormatError: The file is missing, foreign, truncated, corrupt or too new, or its graph
+            breaks a rule.
+    """
+    graph = load(path)
+    try:
+        verify(graph)
+    except InvariantError as error:
+        place = f"{path}: {error.where}" if error.where else str(path)
+        raise FormatError(error.message, where=place, help=error.help) from error
+    return graph
+
+
+def problem_of(path: str | Path) -> FormatError | None:
+    """Return what is wrong with a .qir or .qprof file, its contents included; None for nothing."""
+    try:
+        if Path(path).suffix == ".qprof":
+            load_profile(path)
+        else:
+            graph = load_graph(path)
+            for digest in graph.contents():
+                graph.store.raw(digest)
+    except FormatError as error:
+        return error
+    return None
+
+
+def save_arrays(arrays: Mapping[str, npt.NDArray[np.generic]], path: str | Path) -> None:
+    """Write arrays as .npz so that a reader sees the old file or the new one; equal arrays give
+    equal bytes.
+
+    Raises:
+        OptionError: The folder cannot be written to.
+    """
+    target = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=f".{target.name}-", suffix=".npz", delete=False
+        ) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type] # names are never 'allow_pickle'
+    except OSError as error:
+        raise OptionError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    Path(file.name).replace(target)

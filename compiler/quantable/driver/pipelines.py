@@ -1,0 +1,109 @@
+"""From the text of a pipeline to passes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
+
+from quantable.ir import OptionError, UnknownNameError
+from quantable.passes.base import Pass
+from quantable.passes.registry import GROUPS, PASSES, pass_class
+from quantable.text.pipeline import PipelineItem, PipelineOption, parse_pipeline, pointed
+
+
+def resolve(text: str) -> tuple[Pass, ...]:
+    """Return the passes that a pipeline names, groups expanded.
+
+    Raises:
+        OptionError: The text is not a pipeline, or an option has the wrong type.
+        UnknownNameError: No pass or group, or no option, has the name.
+    """
+    return tuple(item for parsed in parse_pipeline(text) for item in _passes(parsed, text))
+
+
+def canonical(passes: Iterable[Pass]) -> str:
+    """Return the text of a pipeline: groups expanded, defaults omitted."""
+    return ",".join(f"{item.name}{item.options()}" for item in passes)
+
+
+def _passes(item: PipelineItem, text: str) -> tuple[Pass, ...]:
+    if item.name in PASSES:
+        return (_configured(item, text),)
+    if item.name not in GROUPS:
+        error = UnknownNameError("pass", item.name, {**PASSES, **GROUPS}, where="pipeline")
+        error.message = pointed(error.message, text, item.column)
+        raise error
+    if item.options:
+        raise OptionError(
+            pointed(f"group '{item.name}' takes no options", text, item.column), where="pipeline",
+            help=f"write its passes: {','.join(GROUPS[item.name])}",
+        )  # fmt: skip
+    return tuple(pass_class(name)() for name in GROUPS[item.name])
+
+
+def _configured(item: PipelineItem, text: str) -> Pass:
+    cls = pass_class(item.name)
+    names = {field.name.replace("_", "-"): field.name for field in fields(cls)}
+    hints = get_type_hints(cls)
+    values: dict[str, object] = {}
+    for option in item.options:
+        name = option.name.replace("_", "-")
+        if name not in names:
+            error = UnknownNameError(
+                f"option of pass '{item.name}'", option.name, names, where="pipeline"
+            )
+            error.message = pointed(error.message, text, option.column)
+            error.help = error.help if names else "the pass has no options"
+            raise error
+        if names[name] in values:
+            raise _fault(f"option '{name}' is given twice", text, option)
+        values[names[name]] = _checked(option, hints[names[name]], text)
+    return cls(**values)
+
+
+def _checked(option: PipelineOption, kind: object, text: str) -> object:
+    value = float(option.value) if kind is float and _is_int(option.value) else option.value
+    if not _fits(value, kind):
+        expected = _describe(kind)
+        message = f"option '{option.name}': expected {expected}, found {option.value!r}"
+        raise _fault(message, text, option)
+    return value
+
+
+def _fault(message: str, text: str, option: PipelineOption) -> OptionError:
+    return OptionError(
+        pointed(message, text, option.column), where="pipeline",
+        help="see the pass's options: quantable list passes",
+    )  # fmt: skip
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _fits(value: object, kind: object) -> bool:
+    origin = get_origin(kind)
+    if origin is tuple:
+        element = get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(entry, element) for entry in value)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, entry) for entry in get_args(kind))
+    if kind is int:
+        return _is_int(value)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _describe(kind: object) -> str:
+    origin = get_origin(kind)
+    if origin is tuple:
+        return f"a list, each {_describe(get_args(kind)[0])}"
+    if origin is Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    if origin in (Union, UnionType):
+        return " or ".join(_describe(entry) for entry in get_args(kind))
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    return names.get(kind, str(kind)) if isinstance(kind, type) else str(kind)

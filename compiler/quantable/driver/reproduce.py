@@ -1,0 +1,119 @@
+"""Running passes so that a fault of ours leaves one file that shows it.
+
+The file is the graph as it was before the pass, weights inside, with the pipeline, the target, the
+profile and the message in its metadata; ``quantable opt FILE --replay`` does it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from quantable.driver.pipelines import canonical, resolve
+from quantable.ir import (
+    Graph,
+    InternalError,
+    InvariantError,
+    OptionError,
+    Profile,
+    UserError,
+    graph_digest,
+)
+from quantable.passes.base import Pass, PassContext, run_pass
+from quantable.schema import load_profile, save, save_profile
+
+PREFIX = "reproduce."
+
+
+def run_passes(
+    graph: Graph, passes: Iterable[Pass], context: PassContext, folder: Path | None = None
+) -> Graph:
+    """Run passes in order; a fault of ours writes a reproducer.
+
+    Args:
+        graph: Where to start.
+        passes: What to run.
+        context: What the passes are given.
+        folder: Where a reproducer goes; the working directory by default.
+
+    Raises:
+        UserError: The input is at fault, or a pass does not take the graph's level.
+        InternalError: A pass failed; names the reproducer and the command that replays it.
+    """
+    for item in passes:
+        _check_level(graph, item)
+        try:
+            graph = run_pass(graph, item, context)
+        except UserError:
+            raise
+        except Exception as error:
+            path = _write(graph, item, context, error, folder or Path())
+            raise _fault(item, error, path) from error
+    return graph
+
+
+def _check_level(graph: Graph, item: Pass) -> None:
+    if graph.level not in item.levels:
+        levels = " or ".join(sorted(level.value for level in item.levels))
+        raise OptionError(
+            f"pass '{item.name}': expected a graph of level {levels}, found {graph.level.value}",
+            help="see the order of the stages: quantable list stages",
+        )
+
+
+def _fault(item: Pass, error: Exception, path: Path) -> InternalError:
+    kind = "" if isinstance(error, InvariantError) else f"{type(error).__name__}: "
+    return InternalError(
+        f"pass '{item.name}' failed: {kind}{getattr(error, 'message', error)}",
+        where=getattr(error, "where", ""), help=f"replay it: quantable opt {path} --replay",
+    )  # fmt: skip
+
+
+def replay(graph: Graph, context: PassContext, target: str | None = None) -> Graph:
+    """Run the pipeline that a reproducer holds.
+
+    Args:
+        graph: The reproducer's graph.
+        context: What the passes are given; target and profile are taken from the file.
+        target: The target's name or path, where the file's is not the one to take.
+
+    Raises:
+        OptionError: The file is no reproducer.
+        InternalError: The pass still fails.
+    """
+    from quantable.targets.description import load_target
+
+    held = {k[len(PREFIX) :]: v for k, v in graph.metadata.items() if k.startswith(PREFIX)}
+    if "pipeline" not in held:
+        raise OptionError("the file is no reproducer: it holds no pipeline")
+    kept = {k: v for k, v in graph.metadata.items() if not k.startswith(PREFIX)}
+    name = target or held.get("target", "")
+    context.target = load_target(name) if name else None
+    if "profile" in held:
+        context.profile = _profile(held["profile"])
+    return run_passes(replace(graph, metadata=kept), resolve(held["pipeline"]), context)
+
+
+def _write(graph: Graph, item: Pass, context: PassContext, error: Exception, folder: Path) -> Path:
+    facts = {"pipeline": canonical([item]), "pass": item.name, "message": str(error)}
+    if context.target is not None:
+        facts["target"] = context.target.name
+    if context.profile is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "profile"
+            save_profile(context.profile, path)
+            facts["profile"] = base64.b64encode(path.read_bytes()).decode()
+    path = folder / f"repro-{item.name}-{graph_digest(graph)[:12]}.qir"
+    metadata = {**graph.metadata, **{f"{PREFIX}{k}": v for k, v in facts.items()}}
+    save(replace(graph, metadata=metadata), path, inline_limit=None)
+    return path
+
+
+def _profile(text: str) -> Profile:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "profile"
+        path.write_bytes(base64.b64decode(text))
+        return load_profile(path)

@@ -1,0 +1,69 @@
+"""Where the driver gets the runtime from. Imported when asked for: torch takes seconds to start.
+
+Nothing else of the compiler knows the runtime: a pass gets an executor handed in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import Graph, Operation, Profile
+from quantable.passes.base import Executor
+
+Array = npt.NDArray[np.generic]
+Sample = Mapping[str, Array]
+
+
+class Runtime(Protocol):
+    """What runs a graph of any level."""
+
+    def run(self, inputs: Sample, outputs: Iterable[str] | None = None) -> dict[str, Array]:
+        """Return the graph's outputs, or the named values."""
+        ...
+
+
+def executor() -> Executor:
+    """Return what passes use to run single float operations."""
+    return cast("Executor", importlib.import_module("quantable.reference").FloatExecutor())
+
+
+def reference(graph: Graph) -> Runtime:
+    """Return the reference runtime of a graph."""
+    return cast("Runtime", importlib.import_module("quantable.reference").ReferenceRuntime(graph))
+
+
+def observer() -> Callable[..., Profile]:
+    """Return `quantable.reference.observe`."""
+    return cast("Callable[..., Profile]", importlib.import_module("quantable.reference").observe)
+
+
+def compiled_model() -> Callable[..., Runtime]:
+    """Return the adapter that compiles emitted C and runs it."""
+    module = importlib.import_module("quantable.adapters.c_compiler")
+    return cast("Callable[..., Runtime]", module.CompiledModel)
+
+
+def ort_model() -> Callable[..., Runtime]:
+    """Return the adapter that runs an ONNX file in ONNX Runtime."""
+    module = importlib.import_module("quantable.adapters.onnxruntime")
+    return cast("Callable[..., Runtime]", module.OrtModel)
+
+
+class LazyExecutor:
+    """An executor that starts the runtime when the first operation is run."""
+
+    def __init__(self) -> None:
+        self._executor: Executor | None = None
+
+    def run_operation(
+        self, operation: Operation, inputs: Sequence[Array | None]
+    ) -> tuple[Array, ...]:
+        """Execute one float operation on constant inputs."""
+        if self._executor is None:
+            self._executor = executor()
+        return self._executor.run_operation(operation, inputs)

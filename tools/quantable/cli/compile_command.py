@@ -1,0 +1,84 @@
+"""`quantable compile`: everything in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantable.cli.options import (
+    FILE,
+    json_option,
+    output_option,
+    preprocessing_of,
+    preprocessing_options,
+    quiet_option,
+    samples_option,
+    threads_option,
+)
+from quantable.cli.output import progress, say, show
+
+
+@click.command("compile")
+@click.argument("model", type=FILE, metavar="MODEL.onnx")
+@click.option("--target", required=True, help="Name of a target, or a description file.")
+@click.option("--calibration", help="A .npz or .npy file, or a folder of images.")
+@click.option("--profile", type=FILE, help="Statistics measured before, instead of data.")
+@preprocessing_options
+@samples_option
+@threads_option
+@click.option(
+    "--pipeline", multiple=True, metavar="STAGE=PASSES",
+    help="Another pipeline for a stage; see `quantable list stages`.",
+)  # fmt: skip
+@output_option
+@quiet_option
+@json_option
+def command(
+    model: Path,
+    target: str,
+    calibration: str | None,
+    profile: Path | None,
+    samples: int | None,
+    threads: int,
+    pipeline: tuple[str, ...],
+    output: Path,
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Compile an ONNX file for a target: stage files, target code and a report.
+
+    A recipe is a TOML file with the same keys as these options.
+
+    \b
+    Example:
+      quantable compile resnet20.onnx --target x86-vnni --calibration images.npz -o build/
+      quantable compile net.onnx --recipe net.toml --target onnxruntime -o build-ort/
+    """
+    from quantable.driver import api
+    from quantable.driver.compile import Calibration, compile_model
+
+    with progress("observing", quiet=quiet) as count:
+        done = compile_model(
+            model, output, target=target,
+            calibration=Calibration(
+                calibration, api.load_profile(profile) if profile else None,
+                preprocessing_of(how), samples, threads, count,
+            ),
+            pipelines=_pipelines(pipeline),
+            announce=lambda stage: say(f"{stage} ...", quiet=quiet),
+        )  # fmt: skip
+    summary = {k: v for k, v in done.facts.items() if k not in ("stages", "emitted", "remarks")}
+    show(done.facts if as_json else summary, as_json=as_json)
+
+
+def _pipelines(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        stage, equals, passes = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--pipeline: expected STAGE=PASSES, found '{text}'")
+        found[stage] = passes
+    return found

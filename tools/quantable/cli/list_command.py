@@ -1,0 +1,96 @@
+"""`quantable list`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import click
+
+from quantable.cli.options import json_option
+from quantable.cli.output import table
+
+Listing = tuple[tuple[str, ...], list[tuple[object, ...]]]
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["passes", "targets", "operations", "stages"]))
+@click.option("--target", help="With operations: what this target does with each.")
+@json_option
+def command(what: str, target: str | None, as_json: bool) -> None:
+    """List passes with their options, targets, operations, or the stages.
+
+    \b
+    Example:
+      quantable list passes
+      quantable list operations --target x86-vnni
+    """
+    if target and what != "operations":
+        raise click.UsageError("--target goes with: quantable list operations")
+    listings: dict[str, Callable[[], Listing]] = {
+        "passes": _passes,
+        "targets": _targets,
+        "stages": _stages,
+        "operations": lambda: _rules(target) if target else _operations(),
+    }
+    columns, rows = listings[what]()
+    table(columns, rows, as_json=as_json)
+
+
+def _passes() -> Listing:
+    from quantable.passes.registry import PASSES
+
+    rows: list[tuple[object, ...]] = [
+        (entry.name, entry.phase, _options(entry.load()), entry.summary)
+        for entry in PASSES.values()
+    ]
+    return ("pass", "group", "options (default)", "what it does"), rows
+
+
+def _options(cls: type) -> str:
+    from quantable.passes.base import option_text
+
+    return ", ".join(
+        f"{field.name.replace('_', '-')}={option_text(field.default)}" for field in fields(cls)
+    )
+
+
+def _targets() -> Listing:
+    from quantable.targets.description import TARGETS, load_target
+
+    found = [load_target(name) for name in TARGETS]
+    rows: list[tuple[object, ...]] = [
+        (target.name, target.backend, target.arithmetic.contract, target.summary)
+        for target in found
+    ]
+    return ("target", "backend", "arithmetic", "what it is"), rows
+
+
+def _stages() -> Listing:
+    from quantable.driver.stages import STAGES
+
+    rows: list[tuple[object, ...]] = [
+        (stage.name, f"quantable {stage.command}", stage.file, stage.pipeline, stage.holds)
+        for stage in STAGES
+    ]
+    return ("stage", "command", "file", "pipeline", "what holds after it"), rows
+
+
+def _operations() -> Listing:
+    from quantable.ir.integer_operations import INTEGER_OPERATIONS
+
+    rows: list[tuple[object, ...]] = [
+        (row.kind, ", ".join(row.operands), ", ".join(row.attributes), row.summary)
+        for row in INTEGER_OPERATIONS.values()
+    ]
+    return ("integer operation", "operands", "attributes", "what it does"), rows
+
+
+def _rules(target: str) -> Listing:
+    from quantable.targets.description import load_target
+
+    rows: list[tuple[object, ...]] = [
+        (rule.kind, rule.role, ", ".join(rule.inputs), ", ".join(rule.outputs))
+        for rule in load_target(target).rules.values()
+    ]
+    return ("operation", "role", "inputs", "outputs"), rows

@@ -1,0 +1,58 @@
+"""`quantable validate`: are the claims true?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantable.cli.options import (
+    FILE,
+    json_option,
+    preprocessing_of,
+    preprocessing_options,
+    quiet_option,
+    samples_option,
+)
+from quantable.cli.output import progress, table
+
+
+@click.command("validate")
+@click.argument("directory", type=FILE, metavar="BUILD")
+@click.option("--data", required=True, help="A .npz or .npy file, or a folder of images.")
+@preprocessing_options
+@samples_option
+@click.option("--compiler", multiple=True, help="For C: compilers to use; default: gcc.")
+@click.option("--flags", multiple=True, help="For C: flags, each tried; default: -O2.")
+@quiet_option
+@json_option
+def command(
+    directory: Path,
+    data: str,
+    samples: int | None,
+    compiler: tuple[str, ...],
+    flags: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Compare what was compiled with the reference, in the target's real runtime.
+
+    Prints every claim and whether it held. Exit code 0: all did; 1: one did not.
+
+    \b
+    Example:
+      quantable validate build/ --data test.npz --scale 1/255
+      quantable validate build/ --data test.npz --compiler gcc --compiler clang --flags -O3
+    """
+    from quantable.driver.validate import validate
+
+    with progress("comparing", quiet=quiet) as count:
+        claims = validate(
+            directory, data, preprocessing_of(how), samples=samples,
+            compilers=compiler or ("gcc",), flags=flags or ("-O2",), progress=count,
+        )  # fmt: skip
+    rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]
+    table(("claim", "result", "found"), rows, as_json=as_json)
+    return 0 if all(claim.held for claim in claims) else 1
