@@ -1,10 +1,11 @@
 """How two runtimes of one quantable graph differ, where first, and why.
 
 Both execute simulated quantization in float32. Given the same integers, a convolution's float sum
-still depends on the order in which a runtime adds, by some units in the last place. Where such a
-sum lies next to a tie of the quantizer behind it, the two round to neighbouring integers; what
-follows in that sample is a consequence. So each sample is followed to the first value whose
-integers differ, and the distance to the tie is measured there: the cause is named, not assumed.
+still depends on the order in which a runtime adds, and exp or erf on its approximation, by some
+units in the last place. Where such a number lies next to a tie of the quantizer behind it, the two
+round to neighbouring integers; what follows in that sample is a consequence. So each sample is
+followed to the first value whose integers differ, and the distance to the tie is measured there:
+the cause is named, not assumed.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Cause(enum.Enum):
     """Why two runtimes differ in a sample."""
 
     NONE = "equal"
-    ORDER_IN_FLOAT = "the order of float sums, behind the last quantizer"
-    ORDER_AT_TIE = "the order of float sums, at a tie of a quantizer"
+    FLOAT_ROUNDING = "float32 rounding behind the last quantizer"
+    ROUNDING_AT_TIE = "float32 rounding at a tie of a quantizer"
     OTHER = "unexplained"
 
 
@@ -59,6 +60,7 @@ class FirstDifference:
     Attributes:
         sample: Number of the sample.
         value, element: Where.
+        operation: The operation that makes the value.
         ours, theirs: What the runtimes computed there.
         tie_distance: Distance of the real value from the quantizer's tie, in steps; None where the
             value is not quantized.
@@ -67,6 +69,7 @@ class FirstDifference:
 
     sample: int
     value: str
+    operation: str
     element: tuple[int, ...]
     ours: float
     theirs: float
@@ -123,6 +126,7 @@ def _facts(first: FirstDifference) -> dict[str, object]:
     return {
         "sample": first.sample,
         "value": first.value,
+        "operation": first.operation,
         "element": list(first.element),
         "ours": first.ours,
         "theirs": first.theirs,
@@ -189,7 +193,7 @@ def _count(
 ) -> None:
     report.samples += 1
     for name in graph.outputs:
-        gap = np.abs(ours[name].astype(np.float64) - theirs[name])
+        gap = np.abs(ours[name].astype(np.float64) - theirs[name].astype(np.float64))
         report.elements += gap.size
         report.differing += int(np.count_nonzero(gap))
         report.beyond_rounding += int(np.count_nonzero(gap > _tolerance(theirs[name])))
@@ -213,31 +217,43 @@ def _first(
 ) -> FirstDifference | None:
     """Return the first quantized value that differs, else the first output that does."""
     for name in (*[n for n in _observable(graph) if n in quantizers], *graph.outputs):
-        mask = ours[name] != theirs[name]
-        if not mask.any():
+        gap = np.abs(ours[name].astype(np.float64) - theirs[name].astype(np.float64))
+        if not gap.any():
             continue
         distance = None
         if name in quantizers:
-            distances = _tie_distances(theirs[real_values[name]], *quantizers[name])
-            # Of several elements the worst one decides.
-            index = np.unravel_index(np.argmax(np.where(mask, distances, -1)), mask.shape)
-            distance = float(distances[index])
-            cause = Cause.ORDER_AT_TIE if distance <= TIE_DISTANCE else Cause.OTHER
+            real = theirs[real_values[name]]
+            index, distance, cause = _at_quantizer(gap, real, *quantizers[name])
         else:
-            gap = np.abs(ours[name].astype(np.float64) - theirs[name])
-            index = np.unravel_index(np.argmax(gap), mask.shape)
+            index = _largest(gap)
             within = float(gap[index]) <= _tolerance(theirs[name])
-            cause = Cause.ORDER_IN_FLOAT if within else Cause.OTHER
-        element = tuple(int(i) for i in index)
+            cause = Cause.FLOAT_ROUNDING if within else Cause.OTHER
+        where = graph.producers[name].where()
         pair = float(ours[name][index]), float(theirs[name][index])
-        return FirstDifference(sample, name, element, *pair, distance, cause)
+        return FirstDifference(sample, name, where, index, *pair, distance, cause)
     return None
 
 
-def _tie_distances(
-    real: Array, config: TensorQuantizationConfig, row: QuantizationParameters
-) -> npt.NDArray[np.float64]:
-    """Return how far real values lie from the nearest tie, in steps of the quantizer."""
+def _at_quantizer(
+    gap: npt.NDArray[np.float64],
+    real: Array,
+    config: TensorQuantizationConfig,
+    row: QuantizationParameters,
+) -> tuple[tuple[int, ...], float, Cause]:
+    """Classify the differences at a quantizer; of several elements the worst one decides."""
     scale = broadcast_channels(row.scale_array, real.ndim, config.channel_axis)
+    distances = np.where(gap > 0, _tie_distances(real, scale), -1.0)
+    index = _largest(distances)
+    is_one_step = bool((gap / scale < 1.5).all())
+    is_tie = float(distances[index]) <= TIE_DISTANCE and is_one_step
+    return index, float(distances[index]), Cause.ROUNDING_AT_TIE if is_tie else Cause.OTHER
+
+
+def _tie_distances(real: Array, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return how far real values lie from the nearest tie, in steps of the quantizer."""
     steps = real.astype(np.float64) / scale.astype(np.float64)
-    return np.abs(steps - np.floor(steps) - 0.5)
+    return np.asarray(np.abs(steps - np.floor(steps) - 0.5), np.float64)
+
+
+def _largest(values: npt.NDArray[np.float64]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(values)), values.shape))

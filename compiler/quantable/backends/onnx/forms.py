@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import onnx
 from quantable.ir import Graph, Operation
 
 LINEAR = "quantable.Linear"
@@ -24,9 +25,32 @@ def is_gemm(graph: Graph, operation: Operation) -> bool:
 def as_written(graph: Graph, operation: Operation, opset: int) -> Operation:
     """Return an operation in the form of an opset; as it is where it has no other."""
     row = _FORMS.get(operation.kind)
-    if row is None or opset >= row[0]:
+    if row is not None and opset < row[0]:
+        operation = row[1](graph, operation)
+    return _without_new_defaults(operation, opset, graph.opset)
+
+
+def _without_new_defaults(operation: Operation, opset: int, canonical: int) -> Operation:
+    """Leave out attributes that an opset does not have yet, where they say what it does anyway."""
+    if not onnx.defs.has(operation.kind, opset):
         return operation
-    return row[1](graph, operation)
+    old = onnx.defs.get_schema(operation.kind, opset).attributes
+    new = onnx.defs.get_schema(operation.kind, canonical).attributes
+    kept = {
+        name: value
+        for name, value in operation.attributes.items()
+        if name in old or name not in new or value != _default(new[name])
+    }
+    return (
+        operation if len(kept) == len(operation.attributes) else replace(operation, attributes=kept)
+    )
+
+
+def _default(attribute: onnx.defs.OpSchema.Attribute) -> object:
+    if attribute.default_value.type == onnx.AttributeProto.UNDEFINED:
+        return None
+    value = onnx.helper.get_attribute_value(attribute.default_value)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _axes_as_attribute(graph: Graph, operation: Operation) -> Operation:
