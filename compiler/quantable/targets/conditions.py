@@ -52,7 +52,9 @@ CONDITIONS: dict[str, Condition] = {
     "constant-weight": Condition(_constant_rest, "weight and bias are constants", _FOLD),
     "constant-bounds": Condition(_constant_rest, "its bounds are constants", _FOLD),
     "constant-scale": Condition(_constant_rest, "its scale and bias are constants", _FOLD),
-    "constant-parameters": Condition(_constant_rest, "all inputs but the first are constants", _FOLD),
+    "constant-parameters": Condition(
+        _constant_rest, "all inputs but the first are constants", _FOLD
+    ),
     "one-or-two-spatial-dims": Condition(
         _few_spatial_dims, "its input has one or two spatial dimensions and a known rank",
         "split a 3-d operation, or give the input's shape",

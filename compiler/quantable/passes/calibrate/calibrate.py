@@ -1,0 +1,211 @@
+"""Fill the rows of weights and activations.
+
+Before:
+    Conv.out0 initial, row 'conv.out0' empty; Conv.in1 initial, row 'conv.in1' empty
+After:
+    Conv.out0 activated, row 'conv.out0' scale 0.023529412 zero 0    from the profile
+    Conv.in1 activated, row 'conv.in1' scale [0.0019, ...]           from its contents
+
+Preconditions:
+    1. The profile was measured on the float graph that the quantable one was made from.
+    2. The profile holds the value of every activation slot in state initial.
+    3. Slots that share a row that is filled now become passive; a bias waits for
+       `passive-parameters`.
+    4. Rows that are filled stay, unless `again` is set; baked and suspended slots stay always.
+
+Numerics: lossy (this is where quantization starts).
+See: `methods`, `weights`; PPQ's ParameterQuantizePass and RuntimeCalibrationPass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from quantable.ir import (
+    DataError,
+    Graph,
+    Level,
+    OptionError,
+    Profile,
+    Relation,
+    State,
+    TensorQuantizationConfig,
+    UnknownNameError,
+)
+from quantable.ir.numerics import scale_from_range
+from quantable.passes.base import Pass, PassContext
+from quantable.passes.calibrate.methods import METHODS, PINNED
+from quantable.passes.calibrate.weights import WEIGHT_METHODS, raised_for_bias
+from quantable.passes.slot_editor import Slot, SlotEditor
+
+
+@dataclass(frozen=True)
+class Calibrate(Pass):
+    """See the module's docstring.
+
+    Attributes:
+        method: Method for activations ('' for that of each slot's config, which the target gave).
+        weights: Method for parameters ('' as above).
+        percentile: For the method 'percentile', in percent.
+        again: Calibrate rows that are filled already, too.
+    """
+
+    name: ClassVar[str] = "calibrate"
+    summary: ClassVar[str] = "fill the rows of weights and activations"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
+    method: str = ""
+    weights: str = ""
+    percentile: float = 99.99
+    again: bool = False
+
+    def data_digest(self, context: PassContext) -> str:
+        return profile_digest(context.profile) if context.profile else ""
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        self._check_options()
+        editor = SlotEditor(graph)
+        if self.again:
+            _restart(editor)
+        filler = _Filler(self, graph, editor, context.profile)
+        filler.check_profile()
+        for slot, config in editor.slots():
+            if config.state is State.INITIAL:
+                filler.fill(slot, config)
+        for slot, config in editor.slots():
+            filler.raise_for_bias(slot, config)
+        for slot, config in editor.slots():
+            _activate_shared(graph, editor, slot, config)
+        return editor.finish()
+
+    def _check_options(self) -> None:
+        if self.method and self.method not in METHODS:
+            raise UnknownNameError("calibration method", self.method, METHODS)
+        if self.weights and self.weights not in WEIGHT_METHODS:
+            raise UnknownNameError("calibration method of weights", self.weights, WEIGHT_METHODS)
+        if not 50.0 < self.percentile <= 100.0:
+            raise OptionError(
+                f"percentile: expected more than 50, at most 100, found {self.percentile:g}"
+            )
+
+
+def profile_digest(profile: Profile) -> str:
+    """Return sha256 over a profile."""
+    h = hashlib.sha256(f"{profile.graph_digest} {profile.sample_count}".encode())
+    for name, held in profile.statistics.items():
+        h.update(
+            f"\0{name}\0{held.count} {held.minimum!r} {held.maximum!r} {len(held.bins)}".encode()
+        )
+        h.update(np.asarray(held.bins, "<u2").tobytes() + np.asarray(held.counts, "<i8").tobytes())
+    return h.hexdigest()
+
+
+def _value(editor: SlotEditor, slot: Slot) -> str:
+    op = editor.operation(slot.operation)
+    return (op.inputs if slot.side == "in" else op.outputs)[slot.index]
+
+
+def _restart(editor: SlotEditor) -> None:
+    for slot, config in editor.slots():
+        is_fixed = config.observer == "fixed"
+        if config.state is State.ACTIVATED and not is_fixed:
+            editor.rows[config.row] = editor.rows[config.row].cleared()
+            editor.put(slot, config.moved(State.INITIAL, editor.where(slot)))
+        elif config.state is State.PASSIVE:
+            if config.relation is Relation.DERIVED:
+                editor.rows[config.row] = editor.rows[config.row].cleared()
+            editor.put(slot, config.moved(State.PASSIVE_INIT, editor.where(slot)))
+
+
+def _activate_shared(
+    graph: Graph, editor: SlotEditor, slot: Slot, config: TensorQuantizationConfig
+) -> None:
+    is_waiting = config.state is State.PASSIVE_INIT and config.relation is Relation.SHARED
+    if is_waiting and not graph.is_parameter(_value(editor, slot)):
+        editor.share(slot, config.row)
+
+
+class _Filler:
+    def __init__(
+        self, item: Calibrate, graph: Graph, editor: SlotEditor, profile: Profile | None
+    ) -> None:
+        self.item, self.graph, self.editor, self.profile = item, graph, editor, profile
+
+    def check_profile(self) -> None:
+        """Refuse a missing profile, and one of another graph."""
+        waiting = [
+            slot
+            for slot, config in self.editor.slots()
+            if config.state is State.INITIAL
+            and not self.graph.is_parameter(_value(self.editor, slot))
+        ]
+        if self.profile is None:
+            if waiting:
+                raise DataError("calibration needs a profile, found none",
+                                help="make one with quantable observe")  # fmt: skip
+            return
+        expected = self.graph.metadata.get("float_digest", "")
+        if self.profile.graph_digest != expected:
+            raise DataError(
+                "the profile was measured on another graph: expected one of graph "
+                f"{expected[:12]}, found one of graph {self.profile.graph_digest[:12]}",
+                help="run quantable observe on the float graph that was quantized",
+            )
+        names = {_value(self.editor, slot): slot for slot in waiting}
+        missing = [name for name in names if name not in self.profile.statistics]
+        if missing:
+            raise DataError(
+                f"the profile lacks {len(missing)} values, the first is '{missing[0]}'",
+                where=self.editor.where(names[missing[0]]),
+                help="run quantable observe again, without leaving values out",
+            )
+
+    def fill(self, slot: Slot, config: TensorQuantizationConfig) -> None:
+        """Fill the row of one slot that owns it."""
+        name = _value(self.editor, slot)
+        if self.graph.is_parameter(name):
+            method = self.item.weights or config.observer or "minmax"
+            weights = self.graph.array(name).astype(np.float32, copy=False)
+            low, high = WEIGHT_METHODS[method](weights, config)
+        else:
+            method = config.observer or "mse"
+            if self.item.method and method not in PINNED:
+                method = self.item.method
+            assert self.profile is not None
+            held = self.profile.statistics[name]
+            ends = METHODS[method](held, config, self.item.percentile)
+            low, high = np.asarray(ends[:1]), np.asarray(ends[1:])
+        scale, zero = scale_from_range(low, high, config)
+        text = f"calibrate: {method} [{float(low.min()):.6g}, {float(high.max()):.6g}]"
+        self.editor.rows[config.row] = self.editor.rows[config.row].filled(scale, zero, text)
+        moved = replace(config, observer=method).moved(State.ACTIVATED, self.editor.where(slot))
+        self.editor.put(slot, moved)
+
+    def raise_for_bias(self, slot: Slot, config: TensorQuantizationConfig) -> None:
+        """Raise the weight scales of channels whose bias would not fit."""
+        if config.relation is not Relation.DERIVED or config.state is not State.PASSIVE_INIT:
+            return
+        op = self.editor.operation(slot.operation)
+        source, weight = (
+            self.editor.rows[name] for name in self.editor.rows[config.row].derived_from
+        )
+        held = op.config.inputs[1]
+        if (
+            not source.is_filled
+            or not held.policy.is_per_channel
+            or held.state is not State.ACTIVATED
+        ):
+            return
+        weights = self.graph.array(op.inputs[1])
+        axes = tuple(axis for axis in range(weights.ndim) if axis != held.channel_axis)
+        scale = raised_for_bias(
+            weight.scale_array, np.logical_not(weights.any(axis=axes)), source.scale[0],
+            self.graph.array(op.inputs[slot.index]).astype(np.float32), config.quant_max,
+        )  # fmt: skip
+        if not np.array_equal(scale, weight.scale_array):
+            count = int((scale != weight.scale_array).sum())
+            text = f"{weight.provenance}, {count} channels raised for the bias"
+            self.editor.rows[weight.id] = weight.filled(scale, weight.zero_point_array, text)

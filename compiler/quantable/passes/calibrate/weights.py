@@ -1,0 +1,80 @@
+"""Ranges of parameters, one a channel, and scales that let a bias fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import TensorQuantizationConfig
+from quantable.ir.numerics import scale_from_range
+
+Reals = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.float32]
+WeightMethod = Callable[[Weights, TensorQuantizationConfig], tuple[Reals, Reals]]
+_SHARES = np.linspace(1.0, 0.4, 31)
+
+
+def minmax_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Reals, Reals]:
+    """Return the extrema of each channel."""
+    rows = _by_channel(weights, config)
+    if not rows.size:
+        return np.zeros(1), np.zeros(1)
+    return rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
+
+
+def mse_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Reals, Reals]:
+    """Return the share (1 to 0.4) of each channel's extrema with the least squared error."""
+    rows = _by_channel(weights, config).astype(np.float64)
+    low, high = minmax_weights(weights, config)
+    best = np.full(low.shape, np.inf)
+    chosen = np.ones(low.shape)
+    for share in _SHARES:
+        scale, zero = scale_from_range(low * share, high * share, config)
+        s, z = scale.astype(np.float64)[:, None], zero[:, None]
+        q = np.clip(np.rint(rows / s), config.quant_min - z, config.quant_max - z)
+        error = np.square(rows - q * s).sum(axis=1)
+        better = error < best * (1 - 1e-9)
+        best, chosen = np.where(better, error, best), np.where(better, share, chosen)
+    return low * chosen, high * chosen
+
+
+WEIGHT_METHODS: dict[str, WeightMethod] = {"minmax": minmax_weights, "mse": mse_weights}
+"""Calibration methods of parameters, by name."""
+
+
+def _by_channel(weights: Weights, config: TensorQuantizationConfig) -> Weights:
+    if config.channel_axis is None:
+        return weights.reshape(1, -1)
+    moved: Weights = np.moveaxis(weights, config.channel_axis, 0)
+    return moved.reshape(moved.shape[0], -1)
+
+
+def raised_for_bias(
+    scale: npt.NDArray[np.float32],
+    is_dead: npt.NDArray[np.bool_],
+    input_scale: float,
+    bias: Weights,
+    bias_max: int,
+) -> npt.NDArray[np.float32]:
+    """Return weight scales with those of nearly dead channels raised so that their bias fits.
+
+    A channel whose weights are (almost) zero would get a scale so small that its bias, in steps of
+    input scale times weight scale, leaves its width. Raising it, at most to the largest scale of
+    the layer, makes that channel no worse than quantization per tensor. A channel of zeros takes the largest
+    scale, which also keeps the step of its bias small.
+
+    Args:
+        scale: Weight scales [channels].
+        is_dead: Channels of zeros [channels].
+        input_scale: Scale of the layer's input.
+        bias: float32 [channels].
+        bias_max: Largest integer of the bias; half of it is used, the rest is for the products.
+    """  # fmt: skip
+    alive = scale[~is_dead]
+    largest = float(alive.max()) if alive.size else float(scale.max())
+    steps = np.abs(bias.reshape(-1).astype(np.float64)) / float(input_scale)
+    needed = steps / (bias_max // 2)
+    raised = np.where(is_dead, largest, np.maximum(scale, np.minimum(needed, largest)))
+    return raised.astype(np.float32)

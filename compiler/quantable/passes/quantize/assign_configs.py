@@ -1,0 +1,149 @@
+"""Give every quantable operation its config from the target.
+
+Before:
+    Conv [c-portable]: in0 fp32, in1 fp32, in2 fp32, out0 fp32
+After:
+    Conv [c-portable]: in0 initial own, in1 initial own per channel 0,
+                       in2 passive-init derived from in0 and in1, out0 initial own
+
+Every quantized slot gets a row ``<operation>.<in|out><slot>``, empty until calibration; a range
+that the target fixes (Softmax) is filled at once.
+
+Preconditions:
+    1. The operation was dispatched and has no config yet.
+    2. A slot is quantized only if its tensor is float and the target's rule says so. Tail tensors,
+       from which no compute operation can be reached, get the scheme's tail form.
+    3. A parameter in an activation slot gets the scheme 'constant'.
+    4. A grouped ConvTranspose has more output channels than its weight has rows along the channel
+       axis: its weight is quantized per tensor.
+
+Numerics: bit-exact (no slot is in force before calibration; fixed ranges are, and are lossy).
+See: PPQ's quantizers (init_quantize_config).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from quantable.ir import (
+    Graph,
+    Level,
+    OperationQuantizationConfig,
+    QuantableOperation,
+    QuantizationParameters,
+    Relation,
+    State,
+    TensorQuantizationConfig,
+)
+from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.dispatch import chosen_target
+from quantable.passes.quantize.tails import value_schemes
+from quantable.targets.description import FLOAT, PASSIVE, Rule, Target
+
+_FP32 = TensorQuantizationConfig()
+
+
+@dataclass(frozen=True)
+class AssignConfigs(Pass):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "assign-configs"
+    summary: ClassVar[str] = "give every quantable operation its config from the target"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
+
+    def data_digest(self, context: PassContext) -> str:
+        return context.target.digest if context.target else ""
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        target = chosen_target(context)
+        fresh = [op for op in graph.quantable_operations if not _is_assigned(op)]
+        if not fresh:
+            return graph
+        assigner = _Assigner(graph, target)
+        return graph.with_operations([assigner.assign(op) for op in fresh]).with_rows(assigner.rows)
+
+
+def _is_assigned(op: QuantableOperation) -> bool:
+    return any(config.row for _, _, config in op.config.slots())
+
+
+class _Assigner:
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph = graph
+        self.target = target
+        self.schemes = value_schemes(graph, target)
+        self.rows: list[QuantizationParameters] = []
+
+    def assign(self, op: QuantableOperation) -> QuantableOperation:
+        """Return the operation with a config for every slot."""
+        rule = self.target.rules[op.kind]
+        outputs = tuple(
+            self._own(op, "out", index, self.schemes.get(name, FLOAT))
+            if rule.output_scheme(index) != FLOAT else _FP32
+            for index, name in enumerate(op.outputs)
+        )  # fmt: skip
+        inputs: list[TensorQuantizationConfig] = []
+        for index in range(len(op.inputs)):
+            inputs.append(self._input(op, rule, index, inputs, outputs))
+        return replace(op, config=OperationQuantizationConfig(tuple(inputs), outputs))
+
+    def _input(
+        self,
+        op: QuantableOperation,
+        rule: Rule,
+        index: int,
+        inputs: list[TensorQuantizationConfig],
+        outputs: tuple[TensorQuantizationConfig, ...],
+    ) -> TensorQuantizationConfig:
+        name, scheme = op.inputs[index], rule.input_scheme(index)
+        if not name or scheme == FLOAT or not self.graph.values[name].dtype.is_float:
+            return _FP32
+        if scheme == PASSIVE:
+            return _passive(inputs[0] if rule.role == "passive" else outputs[0])
+        if scheme == "bias":
+            return self._bias(op, index, inputs)
+        if scheme == "weight":
+            per_tensor = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
+            return self._own(op, "in", index, scheme, None if per_tensor else rule.weight_axis)
+        if self.graph.is_parameter(name):
+            return self._own(op, "in", index, self._constant_scheme(op))
+        return self._own(op, "in", index, self.schemes.get(name, FLOAT))
+
+    def _constant_scheme(self, op: QuantableOperation) -> str:
+        constant, output = self.target.schemes["constant"], self.schemes.get(op.outputs[0], FLOAT)
+        is_tail = output == self.target.schemes["activation"].tail
+        # A constant is never left float beside a quantized operand: kernels want one type.
+        return constant.tail if is_tail and constant.tail not in ("", FLOAT) else constant.name
+
+    def _own(
+        self, op: QuantableOperation, side: str, index: int, scheme: str, axis: int | None = None
+    ) -> TensorQuantizationConfig:
+        if scheme == FLOAT:
+            return _FP32
+        row = QuantizationParameters(f"{op.name}.{side}{index}")
+        found = self.target.schemes[scheme]
+        config = replace(found.config(axis), relation=Relation.OWN, row=row.id)
+        if found.is_fixed:
+            row = row.filled(found.scale, found.zero_point, f"assign-configs: fixed by '{scheme}'")
+        self.rows.append(row)
+        return replace(config, state=State.ACTIVATED if found.is_fixed else State.INITIAL)
+
+    def _bias(
+        self, op: QuantableOperation, index: int, inputs: list[TensorQuantizationConfig]
+    ) -> TensorQuantizationConfig:
+        if not inputs[0].row or not inputs[1].row:
+            return _FP32
+        row = QuantizationParameters(
+            f"{op.name}.in{index}", derived_from=(inputs[0].row, inputs[1].row)
+        )
+        self.rows.append(row)
+        axis = 0 if inputs[1].policy.is_per_channel else None
+        config = self.target.schemes["bias"].config(axis)
+        return replace(config, state=State.PASSIVE_INIT, relation=Relation.DERIVED, row=row.id)
+
+
+def _passive(of: TensorQuantizationConfig) -> TensorQuantizationConfig:
+    if not of.row:
+        return _FP32
+    return replace(of, state=State.PASSIVE_INIT, relation=Relation.SHARED, observer="")

@@ -1,0 +1,70 @@
+"""Leave the quantization inside a fused pair to its last operation.
+
+Before:
+    Conv.out0 own 'conv.out0' -> Relu.in0 own 'relu.in0', Relu.out0 own 'relu.out0'
+After:
+    Conv.out0 overlapped 'relu.out0' -> Relu.in0 overlapped 'relu.out0', Relu.out0 own 'relu.out0'
+
+Preconditions:
+    1. The target fuses the two kinds.
+    2. The first operation's output has one reader, the second operation in slot 0, and is no output
+       of the graph.
+    3. Both slots and the second operation's output are quantized, and not with a fixed range.
+
+Numerics: lossy where the pair was quantized twice; now as the target computes.
+See: PPQ's QuantizeFusionPass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from quantable.ir import Graph, Level, QuantableOperation, State
+from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.dispatch import chosen_target
+from quantable.passes.slot_editor import Slot, SlotEditor
+
+_FREE = (State.INITIAL, State.ACTIVATED, State.OVERLAPPED)
+
+
+@dataclass(frozen=True)
+class FuseOverlaps(Pass):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "fuse-overlaps"
+    summary: ClassVar[str] = "leave the quantization inside a fused pair to its last operation"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
+
+    def data_digest(self, context: PassContext) -> str:
+        return context.target.digest if context.target else ""
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        target = chosen_target(context)
+        editor = SlotEditor(graph)
+        for first in reversed(graph.quantable_operations):  # so that chains end in the last row
+            then = _follower(graph, first)
+            if then is None or not target.fuses(first.kind, then.kind):
+                continue
+            inner = (Slot(first.name, "out", 0), Slot(then.name, "in", 0))
+            row = editor.config(Slot(then.name, "out", 0)).row
+            if not row or any(_is_fixed(editor, slot) for slot in inner):
+                context.remarks.append((self.name, first.where(), "declined: not quantized alike"))
+                continue
+            for slot in inner:
+                editor.overlap(slot, row)
+        return editor.finish()
+
+
+def _follower(graph: Graph, first: QuantableOperation) -> QuantableOperation | None:
+    value = first.outputs[0]
+    uses = graph.uses(value)
+    if len(uses) != 1 or value in graph.outputs:
+        return None
+    then, slot = uses[0]
+    return then if slot == 0 and isinstance(then, QuantableOperation) else None
+
+
+def _is_fixed(editor: SlotEditor, slot: Slot) -> bool:
+    config = editor.config(slot)
+    return config.state not in _FREE or config.observer == "fixed"

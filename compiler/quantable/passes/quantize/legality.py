@@ -1,0 +1,77 @@
+"""What keeps an operation from being quantized for a target."""
+
+from __future__ import annotations
+
+from quantable.ir import DType, Graph, Operation
+from quantable.targets.conditions import CONDITIONS
+from quantable.targets.description import FLOAT, Target
+
+Faults = dict[str, tuple[str, str]]
+"""By operation name: (which rule it breaks, what the reader can do)."""
+
+
+def index_operations(graph: Graph, target: Target) -> set[str]:
+    """Return the names of shape-or-index operations.
+
+    They work on integer or boolean tensors, or everything that they compute goes into shape inputs.
+    """
+    found: set[str] = set()
+    outputs = set(graph.outputs)
+    for op in reversed(graph.operations):
+        if all(
+            not graph.values[name].dtype.is_float
+            or (name not in outputs and _feeds_only_shapes(graph, target, name, found))
+            for name in op.outputs
+            if name
+        ):
+            found.add(op.name)
+    return found
+
+
+def _feeds_only_shapes(graph: Graph, target: Target, value: str, index: set[str]) -> bool:
+    uses = graph.uses(value)
+    return bool(uses) and all(
+        op.name in index or _is_shape_slot(target, op, slot) for op, slot in uses
+    )
+
+
+def _is_shape_slot(target: Target, op: Operation, slot: int) -> bool:
+    rule = target.rule(op.kind)
+    return rule is not None and rule.role == "passive" and rule.input_scheme(slot) == FLOAT
+
+
+def find_faults(graph: Graph, target: Target, index: set[str]) -> Faults:
+    """Return every operation that the target cannot quantize, with the reason and a way out."""
+    faults: Faults = {}
+    for op in graph.operations:
+        fault = _fault(graph, target, op, op.name in index)
+        if fault is not None:
+            faults[op.name] = fault
+    return faults
+
+
+def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple[str, str] | None:
+    if is_index:
+        return (
+            "computes shapes or indices at run time",
+            "give the model fixed input shapes, so that they fold to constants",
+        )
+    rule = target.rule(op.kind)
+    if rule is None:
+        known = ", ".join(target.rules)
+        return (
+            f"the target has no rule for {op.kind}",
+            f"replace it by operations it has ({known}), or choose another target",
+        )
+    for name in (*op.inputs[:1], *op.outputs[:1]):
+        dtype = graph.values[name].dtype if name else DType.FLOAT32
+        if dtype is not DType.FLOAT32:
+            return (
+                f"expected float32 tensors, found {dtype.value} in '{name}'",
+                "convert the model to float32",
+            )
+    for need in rule.needs:
+        condition = CONDITIONS[need]
+        if not condition.holds(graph, op):
+            return f"expected that {condition.rule}, found otherwise", condition.help
+    return None
