@@ -1,0 +1,124 @@
+"""Bind symbols, and place every activation in one arena.
+
+Before:
+    x.quantized: u8[N, 64] -> int.Requantize -> a: u8[N, 64] -> int.Requantize -> b: u8[N, 64]
+        -> int.Requantize -> y.quantized: u8[N, 64]
+After (batch=1):
+    the same operations with N = 1; arena of 64 bytes, a at 0, b at 0 (b overwrites a)
+
+Preconditions:
+1. Integer level; every dimension that is not known is a symbol; all symbols are bound to `batch`.
+2. The tensors at the border (behind int.Quantize of an input, before int.Dequantize of an output)
+   belong to the caller and are not in the arena.
+3. A Reshape shares the storage of its input: both have the same offset, or neither has one where
+   the storage is the border's.
+
+Numerics: bit-exact.
+See: `quantable.passes.plan.arena`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from quantable.ir import (
+    ContentRef,
+    Graph,
+    Level,
+    MemoryPlan,
+    OptionError,
+    UnsupportedError,
+    Value,
+)
+from quantable.passes.base import Pass, PassContext
+from quantable.passes.plan.arena import place
+from quantable.passes.plan.schedule import schedule
+from quantable.passes.plan.static_shapes import Static, output_shapes
+from quantable.passes.plan.storage import arena_buffers
+
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """See the module.
+
+    Attributes:
+        batch: What every symbolic dimension becomes.
+        in_place: Whether elementwise operations may overwrite an input.
+    """
+
+    name: ClassVar[str] = "plan-memory"
+    summary: ClassVar[str] = "bind symbols, and place every activation in one arena"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.INTEGER})
+
+    batch: int = 1
+    in_place: bool = True
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        del context
+        if self.batch < 1:
+            raise OptionError(f"batch: expected at least 1, found {self.batch}")
+        bound = bind(graph, self.batch)
+        ordered = replace(bound, operations=schedule(bound, ALIGNMENT, in_place=self.in_place))
+        buffers = arena_buffers(ordered, ordered.operations, in_place=self.in_place)
+        size, offsets = place(buffers, ALIGNMENT)
+        by_value = {
+            name: offset
+            for buffer, offset in zip(buffers, offsets, strict=True)
+            for name in buffer.values
+        }
+        plan = MemoryPlan(size, ALIGNMENT, dict(sorted(by_value.items())))
+        return replace(ordered, level=Level.PLANNED, plan=plan)
+
+
+def bind(graph: Graph, batch: int) -> Graph:
+    """Return the graph with static shapes: symbols bound, all else computed from the inputs.
+
+    Raises:
+        UnsupportedError: An input has no known rank.
+        OptionError: The batch contradicts a shape that the model fixes.
+    """
+    shapes = {name: ref.shape for name, ref in graph.parameters.items()}
+    for name in graph.inputs:
+        shapes[name] = _bound_input(graph, name, batch)
+    constants = {name: graph.array(name) for name in graph.parameters if _is_index(graph, name)}
+    parameters = dict(graph.parameters)
+    for op in graph.operations:
+        inputs = [shapes[name] if name else () for name in op.inputs]
+        results = output_shapes(op, inputs, constants)
+        shapes.update(zip(op.outputs, results, strict=True))
+        if op.kind == "Reshape" and len(graph.uses(op.inputs[1])) == 1:
+            target = np.array(results[0], np.int64)
+            parameters[op.inputs[1]] = graph.store.put(target)
+    return _with_shapes(graph, shapes, parameters)
+
+
+def _with_shapes(
+    graph: Graph, shapes: Mapping[str, Static], parameters: Mapping[str, ContentRef]
+) -> Graph:
+    values = {
+        name: Value(name, value.dtype, shapes.get(name, value.shape))
+        for name, value in graph.values.items()
+    }
+    for name, ref in parameters.items():
+        values[name] = Value(name, ref.dtype, ref.shape)
+    return replace(graph, values=values, parameters=parameters)
+
+
+def _is_index(graph: Graph, name: str) -> bool:
+    """Whether a parameter may hold shape arithmetic: small and int64."""
+    return graph.values[name].dtype.value == "i64"
+
+
+def _bound_input(graph: Graph, name: str, batch: int) -> Static:
+    shape = graph.shape(name)
+    if shape is None:
+        raise UnsupportedError(
+            "expected an input of known rank, found none", where=f"input '{name}'"
+        )
+    return tuple(batch if isinstance(dim, str) else dim for dim in shape)
