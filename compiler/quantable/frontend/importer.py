@@ -28,12 +28,12 @@ from quantable.ir import (
 )
 from quantable.ir.graph import Dim
 from quantable.ir.operation import Attribute
-from quantable.passes.base import TOOL_VERSION
+from quantable.passes.base import TOOL_VERSION, Executor
 
 IMPORT_VERSION = 1
 
 
-def import_model(path: str | os.PathLike[str]) -> Graph:
+def import_model(path: str | os.PathLike[str], *, executor: Executor | None = None) -> Graph:
     """Import an ONNX model.
 
     Opsets below 21 are upgraded to 21, newer ones are kept. Names of values are kept exactly;
@@ -42,6 +42,7 @@ def import_model(path: str | os.PathLike[str]) -> Graph:
 
     Args:
         path: The .onnx file; external data lies in its folder.
+        executor: Every stage may be handed one; an import executes nothing.
 
     Returns:
         A graph at the float level whose history is one record, ``import``.
@@ -51,6 +52,7 @@ def import_model(path: str | os.PathLike[str]) -> Graph:
         ModelError: The model is missing, invalid, cyclic, or misses external data.
         UnsupportedError: Lists everything in the model that cannot be imported.
     """
+    del executor
     source = read_model(Path(path))
     proto = normalize(source.proto, source.path)
     graph = _Importer(source, proto).graph()
