@@ -1,8 +1,12 @@
-"""Hand-made graphs for the tests of the ONNX backend."""
+"""Hand-made graphs for the tests of the ONNX backend, as fixtures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from quantable.ir import (
     ContentStore,
@@ -57,7 +61,7 @@ def bias(row: str) -> TensorQuantizationConfig:
     )  # fmt: skip
 
 
-def plain_graph(
+def make_plain_graph(
     operations: list[Operation],
     inputs: dict[str, tuple[int | str, ...]],
     outputs: dict[str, tuple[int | str, ...]],
@@ -81,7 +85,7 @@ def plain_graph(
     return graph
 
 
-def conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
+def make_conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
     """Return Conv -> Relu -> Conv, quantized: a fused pair, and a tail that stays float."""
     rng = np.random.default_rng(5)
     arrays = {
@@ -113,7 +117,7 @@ def conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
         ((covered, weight("c2.in1", bits=bits)), (FP32,)),
     ]
     shapes = {"x": ("N", 3, 8, 8)}, {"out": ("N", 2, 8, 8)}
-    graph = plain_graph(plain, *shapes, arrays)
+    graph = make_plain_graph(plain, *shapes, arrays)
     made = [
         QuantableOperation.create(op, OperationQuantizationConfig(*slots), "test", graph.parameters)
         for op, slots in zip(plain, configs, strict=True)
@@ -126,3 +130,46 @@ def conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
     )  # fmt: skip
     verify(quantized)
     return quantized
+
+
+def _quantized_inputs(slots: list[TensorQuantizationConfig], **rows: float) -> Graph:
+    """Return one Relu of x for each config of its input slot; the last one's output is y."""
+    names = [f"r{i}" for i in range(len(slots))]
+    outs = [*(f"y{i}" for i in range(len(slots) - 1)), "y"]
+    plain = [Operation(n, "Relu", ("x",), (out,)) for n, out in zip(names, outs, strict=True)]
+    graph = make_plain_graph(plain, {"x": ("N",)}, dict.fromkeys(outs, ("N",)), {})
+    made = [
+        QuantableOperation.create(op, OperationQuantizationConfig((slot,), (FP32,)), "test", {})
+        for op, slot in zip(plain, slots, strict=True)
+    ]
+    filled = {row: QuantizationParameters(row, (scale,), (20,)) for row, scale in rows.items()}
+    quantized = Graph(
+        graph.name, Level.QUANTABLE, 21, graph.inputs, graph.outputs, graph.values, tuple(made),
+        rows=filled, store=graph.store,
+    )  # fmt: skip
+    verify(quantized)
+    return quantized
+
+
+@pytest.fixture
+def plain_graph() -> Callable[..., Graph]:
+    return make_plain_graph
+
+
+@pytest.fixture
+def conv_relu() -> Callable[..., Graph]:
+    return make_conv_relu
+
+
+@pytest.fixture
+def shared_input() -> Graph:
+    """Three readers of x: two with one row, one with another."""
+    first, other = activation("a"), activation("b")
+    again = replace(first, state=State.PASSIVE, relation=Relation.SHARED)
+    return _quantized_inputs([first, again, other], a=0.5, b=0.25)
+
+
+@pytest.fixture
+def narrow_input() -> Graph:
+    """A reader of x with a range of 5 bits in an 8-bit type."""
+    return _quantized_inputs([activation("a", bits=5)], a=0.1)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
+import onnx.shape_inference
 from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain, node, tensor, value_info
-from quantable.ir import ContentRef, Graph, Value
+from quantable.ir import ContentRef, Graph, InternalError, Value
 from quantable.passes.base import TOOL_VERSION
 
 INLINE_BYTES = 1_800_000_000
@@ -37,11 +38,16 @@ def build(
     return model
 
 
-def write(model: onnx.ModelProto, writer: NodeWriter, path: Path) -> dict[str, Path]:
+def write(
+    model: onnx.ModelProto, writer: NodeWriter, path: Path, *, check: bool = True
+) -> dict[str, Path]:
     """Add the initializers, check the model, and write it; an old file stays until it is whole.
 
     Returns:
         The files by name.
+
+    Raises:
+        InternalError: What was made is no valid ONNX.
     """
     total = sum(ref.size_bytes for ref in writer.parameters.values())
     files = {path.name: path}
@@ -55,9 +61,19 @@ def write(model: onnx.ModelProto, writer: NodeWriter, path: Path) -> dict[str, P
         initializers.extend(tensor(n, ref, writer.store) for n, ref in writer.parameters.items())
         data.unlink(missing_ok=True)
     partial.write_bytes(model.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(partial), full_check=True)
+    if check:
+        _check(partial)
     partial.replace(path)
     return files
+
+
+def _check(path: Path) -> None:
+    errors = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except errors as error:
+        path.unlink()
+        raise InternalError(f"the emitted file is no valid ONNX: {error}") from error
 
 
 def _write_external(model: onnx.ModelProto, writer: NodeWriter, data: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import onnx
 from quantable.backends.onnx.forms import LINEAR, as_written
 from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain
-from quantable.ir import DType, Graph, Operation
+from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig
 
 FLOOR = 10
 """QuantizeLinear's first opset; a float graph is not written lower either."""
@@ -44,16 +44,27 @@ NATIVE_GELU = 20
 _OWN_DOMAINS = ("int", "quantable")
 
 
-def quantizer_opset(storage: DType, *, per_channel: bool) -> int:
-    """Return the first opset with a quantizer for a storage type.
+def is_narrow(config: TensorQuantizationConfig) -> bool:
+    """Whether the range is narrower than the type, to whose bounds QuantizeLinear saturates."""
+    storage = config.storage
+    return (config.quant_min, config.quant_max) != (storage.minimum, storage.maximum)
+
+
+def quantizer_opset(config: TensorQuantizationConfig, *, is_parameter: bool) -> int:
+    """Return the first opset that has what a slot in force needs.
 
     Args:
-        storage: Integer type between QuantizeLinear and DequantizeLinear.
-        per_channel: Whether there is a scale a channel.
+        config: The slot.
+        is_parameter: Whether it is written as integers, without QuantizeLinear.
     """
-    if storage not in (DType.INT8, DType.UINT8, DType.INT32):
-        return 21
-    return 13 if per_channel else 10
+    needs = [10]
+    if config.storage not in (DType.INT8, DType.UINT8, DType.INT32):
+        needs.append(21)
+    if config.policy.is_per_channel:
+        needs.append(13)
+    if is_narrow(config) and not is_parameter:
+        needs.append(_SAME_MEANING_SINCE["Clip"])
+    return max(needs)
 
 
 def is_expressible(kind: str) -> bool:
@@ -68,10 +79,10 @@ def lowest_opset(graph: Graph) -> int:
     """Return the lowest opset that expresses the operations and the quantizers of a graph."""
     found = [FLOOR, *(operation_opset(graph, op) for op in graph.operations)]
     for op in graph.quantable_operations:
-        for _, _, config in op.config.slots():
+        for side, index, config in op.config.slots():
             if config.state.is_in_force or config.state.is_baked:
-                per_channel = config.policy.is_per_channel
-                found.append(quantizer_opset(config.storage, per_channel=per_channel))
+                is_parameter = side == "in" and op.inputs[index] in graph.parameters
+                found.append(quantizer_opset(config, is_parameter=is_parameter))
     return max(found)
 
 

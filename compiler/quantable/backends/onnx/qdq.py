@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantable.backends.onnx.names import NodeWriter
+from quantable.backends.onnx.opsets import is_narrow
 from quantable.ir import (
     ContentRef,
     DType,
@@ -67,14 +68,8 @@ def _reasons(config: TensorQuantizationConfig, *, is_parameter: bool) -> Iterato
         yield f"rounding {config.rounding.value}"
     if config.storage not in _QUANTIZABLE:
         yield f"{config.bits} bits"
-    elif config.policy.is_per_channel and _is_narrow(config):
+    elif config.policy.is_per_channel and is_narrow(config):
         yield "a range a channel that is narrower than its type"
-
-
-def _is_narrow(config: TensorQuantizationConfig) -> bool:
-    """Whether the range is narrower than the type, to whose bounds QuantizeLinear saturates."""
-    storage = config.storage
-    return (config.quant_min, config.quant_max) != (storage.minimum, storage.maximum)
 
 
 class QdqWriter:
@@ -131,7 +126,7 @@ class QdqWriter:
     def _pair(self, name: str, source: str, target: str, config: TensorQuantizationConfig) -> None:
         """Write the pair of a value's name, from one value of the file to another."""
         row = self._graph.rows[config.row]
-        if _is_narrow(config):
+        if is_narrow(config):
             source = self._clipped(name, source, config, row)
         self.pair_count += 1
         quantized = self._writer.fresh(f"{name}_quantized")
@@ -150,7 +145,9 @@ class QdqWriter:
         """Saturate to a range narrower than the type, in real numbers, before the rounding."""
         zero = row.zero_point_array
         bounds = [
-            self._writer.constant(f"{row.id}.{word}", ((edge - zero) * row.scale_array)[0])
+            self._writer.constant(
+                f"{row.id}.{word}", np.float32((edge - zero) * row.scale_array)[0]
+            )
             for word, edge in (("minimum", config.quant_min), ("maximum", config.quant_max))
         ]
         clipped = self._writer.fresh(f"{name}_clipped")
