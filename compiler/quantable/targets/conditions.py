@@ -27,6 +27,15 @@ def _constant_rest(graph: Graph, operation: Operation) -> bool:
     return all(not name or graph.is_parameter(name) for name in operation.inputs[1:])
 
 
+def _one_activation(graph: Graph, operation: Operation) -> bool:
+    sizes = [
+        graph.parameters[name].element_count if graph.is_parameter(name) else 0
+        for name in operation.inputs
+        if name
+    ]
+    return sizes.count(0) == 1 and all(size <= 1 for size in sizes)
+
+
 def _rank(graph: Graph, value: str) -> int | None:
     shape = graph.shape(value)
     return None if shape is None else len(shape)
@@ -58,6 +67,10 @@ CONDITIONS: dict[str, Condition] = {
     "one-or-two-spatial-dims": Condition(
         _few_spatial_dims, "its input has one or two spatial dimensions and a known rank",
         "split a 3-d operation, or give the input's shape",
+    ),
+    "function-of-one": Condition(
+        _one_activation, "one input is a tensor and the others are constants of one element",
+        "only Add, Sub, Mul and MatMul take two tensors",
     ),
     "last-axis": Condition(
         _last_axis, "it works along the last axis", "transpose the tensor before and after"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -23,9 +23,9 @@ from quantable.targets.reader import TARGETS, read_description
 
 __all__ = ["TARGETS", "ArithmeticContract", "Fusion", "Rule", "Scheme", "Target", "load_target"]
 
-FLOAT, PASSIVE = "float", "passive"
+FLOAT, PASSIVE, OPERAND = "float", "passive", "operand"
 """Scheme names with a meaning of their own: not quantized; a parameter that takes the row of the
-tensor it acts on."""
+tensor it acts on; 'activation' unless it is a parameter, which is not quantized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +189,7 @@ def load_target(name_or_path: str | Path) -> Target:
         schemes=MappingProxyType(
             {name: _scheme(name, row, where) for name, row in sorted(table["schemes"].items())}
         ),
-        rules=MappingProxyType(
-            {kind: _rule(kind, row) for kind, row in sorted(table["rules"].items())}
-        ),
+        rules=MappingProxyType(dict(sorted((*_functions(table), *_rules(table))))),
         fusions=tuple(
             Fusion(tuple(row["first"]), tuple(row["then"])) for row in table.get("fusions", ())
         ),
@@ -228,9 +226,16 @@ def _scheme(name: str, row: Mapping[str, Any], where: str) -> Scheme:
     return scheme
 
 
-def _rule(kind: str, row: Mapping[str, Any]) -> Rule:
-    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
-    return Rule(kind, **{**row, **lists})
+def _rules(table: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
+    for kind, row in table["rules"].items():
+        lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+        yield kind, Rule(kind, **{**row, **lists})
+
+
+def _functions(table: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
+    for kind in table.get("functions", ()):
+        needs = ("function-of-one",)
+        yield kind, Rule(kind, "elementwise", (OPERAND,), ("activation",), needs=needs)
 
 
 def _check_references(target: Target, where: str) -> None:
@@ -240,7 +245,7 @@ def _check_references(target: Target, where: str) -> None:
             _unknown(f"schemes.{scheme.name}.tail", scheme.tail, sorted(names), where)
     for rule in target.rules.values():
         for side in ("inputs", "outputs"):
-            allowed = {*names, PASSIVE} if side == "inputs" else names
+            allowed = {*names, PASSIVE, OPERAND} if side == "inputs" else names
             for name in getattr(rule, side):
                 if name not in allowed:
                     _unknown(f"rules.{rule.kind}.{side}", name, sorted(allowed), where)

@@ -62,8 +62,8 @@ def raised_for_bias(
 
     A channel whose weights are (almost) zero would get a scale so small that its bias, in steps of
     input scale times weight scale, leaves its width. Raising it, at most to the largest scale of
-    the layer, makes that channel no worse than quantization per tensor. A channel of zeros takes the largest
-    scale, which also keeps the step of its bias small.
+    the layer, makes that channel no worse than quantization per tensor. A channel of zeros takes
+    the largest scale, which also keeps the step of its bias small.
 
     Args:
         scale: Weight scales [channels].

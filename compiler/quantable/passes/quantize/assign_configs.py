@@ -39,7 +39,7 @@ from quantable.ir import (
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.tails import value_schemes
-from quantable.targets.description import FLOAT, PASSIVE, Rule, Target
+from quantable.targets.description import FLOAT, OPERAND, PASSIVE, Rule, Target
 
 _FP32 = TensorQuantizationConfig()
 
@@ -98,6 +98,8 @@ class _Assigner:
     ) -> TensorQuantizationConfig:
         name, scheme = op.inputs[index], rule.input_scheme(index)
         if not name or scheme == FLOAT or not self.graph.values[name].dtype.is_float:
+            return _FP32
+        if scheme == OPERAND and self.graph.is_parameter(name):
             return _FP32
         if scheme == PASSIVE:
             return _passive(inputs[0] if rule.role == "passive" else outputs[0])

@@ -10,8 +10,8 @@ After:
 Preconditions:
     1. The target's rule for the kind says 'output' or 'large'; 'none' leaves the operation alone.
     2. 'output': an input whose tensor (through passive and fused operations) has no other reader,
-       the same scheme and no fixed range is made in the output's row; any other one is quantized again
-       with it. Parameters share it.
+       the same scheme and no fixed range is made in the output's row; any other one is quantized
+       again with it. Parameters share it.
     3. 'large': all inputs share the row of the input with the largest range; it must be filled.
 
 Numerics: lossy (a tensor gets another grid).
