@@ -225,14 +225,12 @@ class GraphReader:
             tuple(self._config(c) for c in q.inputs or ()),
             tuple(self._config(c) for c in q.outputs or ()),
         )
-        slots = range(len(basic[2]))
         originals = tuple(
-            (self._at(slots, o.slot, "slot"), self._at(self._contents, o.content, "content"))
-            for o in q.originals or ()
+            (o.slot, self._at(self._contents, o.content, "content")) for o in q.originals or ()
         )
         baked = tuple(
             BakedParameter(
-                self._at(slots, b.slot, "slot"),
+                b.slot,
                 self._at(self._contents, b.content, "content"),
                 self._string(b.rowDigest),
             )

@@ -1,0 +1,286 @@
+"""Print a graph as text: every level, one statement a line, the same text for equal graphs.
+
+Every statement and every optional block starts with a keyword; names carry a sigil: ``%`` values,
+``@`` parameters and operations, ``#`` rows of quantization parameters. A name with characters other
+than letters, digits and ``_ . / $ -`` is a JSON string after its sigil. Floats are the shortest
+decimal that gives the float32 back (``d`` at the end: a float64). The format is specified in
+``ir_schema/README.md``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any
+
+import numpy as np
+
+from quantable.ir.contents import ContentRef, ContentStore
+from quantable.ir.dtypes import DType
+from quantable.ir.graph import Graph, Shape, StageRecord
+from quantable.ir.operation import Attribute, Operation, QuantableOperation
+from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+
+HEADER = "quantable-text 1"
+_BARE_NAME = re.compile(r"[A-Za-z0-9_./$-]+").fullmatch
+_BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_BARE_KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*").fullmatch
+_FLOAT32 = struct.Struct("<f")
+_CANONICAL_NAN = {
+    DType.FLOAT16: 0x7E00, DType.BFLOAT16: 0x7FC0, DType.FLOAT32: 0x7FC00000,
+    DType.FLOAT64: 0x7FF8000000000000,
+}  # fmt: skip
+_DEFAULT = TensorQuantizationConfig()
+
+
+def print_graph(graph: Graph, *, elide: int = 16, history: bool = False) -> str:
+    """Return the text of a graph.
+
+    Args:
+        graph: The graph.
+        elide: Contents of more elements than this are named by their digest.
+        history: Whether to print the stage records.
+    """
+    return _Printer(graph, elide).text(history)
+
+
+def _quoted(text: str) -> str:
+    return encode_basestring(text) if text.isprintable() else encode_basestring_ascii(text)
+
+
+def _bare(text: str, is_bare: Callable[[str], object]) -> str:
+    return text if is_bare(text) else _quoted(text)
+
+
+def _listed(items: Iterable[str]) -> str:
+    return f"[{', '.join(items)}]"
+
+
+def float_text(value: float) -> str:
+    """Return the shortest decimal that gives back a number; ``d`` marks one beyond float32."""
+    if value != value:
+        bits = int.from_bytes(struct.pack("<d", value), "little")
+        return "nan" if bits == _CANONICAL_NAN[DType.FLOAT64] else f"nan:{bits:#x}"
+    try:
+        is_float32 = _FLOAT32.unpack(_FLOAT32.pack(value))[0] == value
+    except OverflowError:
+        is_float32 = False
+    return str(np.float32(value)) if is_float32 else f"{value!r}d"
+
+
+def contents_text(ref: ContentRef, store: ContentStore, elide: int) -> str:
+    """Return the text of contents: the elements if they are few, else the digest."""
+    head = f"dense {_type_text(ref.dtype, ref.shape)} "
+    if ref.element_count <= elide and ref.digest in store and ref.dtype is not DType.STRING:
+        array = store.get(ref).reshape(-1)
+        if ref.dtype is DType.BOOL:
+            return head + _listed("true" if item else "false" for item in array)
+        if ref.dtype.is_integer:
+            return head + _listed(map(str, array.tolist()))
+        if not _has_odd_nan(array, ref.dtype):
+            return head + _listed(_widened(array, ref.dtype).astype("U").tolist())
+    return f"{head}sha256:{ref.digest}"
+
+
+def _widened(array: Any, dtype: DType) -> Any:
+    if dtype is DType.BFLOAT16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _has_odd_nan(array: Any, dtype: DType) -> bool:
+    """Whether an element is a NaN whose bits `nan` would not give back."""
+    bits = array.view(f"<u{dtype.bits // 8}")
+    return bool((np.isnan(_widened(array, dtype)) & (bits != _CANONICAL_NAN[dtype])).any())
+
+
+def _type_text(dtype: DType, shape: Shape | None) -> str:
+    if shape is None:
+        return f"{dtype.value}[*]"
+    dims = (_bare(d, _BARE_WORD) if isinstance(d, str) else str(d) for d in shape)
+    return dtype.value + _listed(dims)
+
+
+class _Printer:
+    def __init__(self, graph: Graph, elide: int) -> None:
+        self._graph = graph
+        self._elide = elide
+        self._operands: dict[str, str] = {"": "_"}
+        self._types: dict[tuple[DType, Shape | None], str] = {}
+        self._schemes: dict[tuple[Any, ...], str] = {}
+        self._dense: dict[ContentRef, str] = {}
+
+    def text(self, history: bool) -> str:
+        lines = [HEADER, self._head()]
+        lines += [f"metadata {_quoted(k)} {_quoted(v)}" for k, v in self._graph.metadata.items()]
+        lines += [f"input {self._typed(name)}" for name in self._graph.inputs]
+        lines += [f"output {self._operand(name)}" for name in self._graph.outputs]
+        lines += self._stray_values()
+        lines += [self._parameter(name, ref) for name, ref in self._graph.parameters.items()]
+        lines += [_row(row) for row in self._graph.rows.values()]
+        lines += [self._operation(op) for op in self._graph.operations]
+        if history:
+            lines += [_stage(record) for record in self._graph.history]
+        return "\n".join(lines) + "\n"
+
+    def _head(self) -> str:
+        graph = self._graph
+        text = f"graph {_quoted(graph.name)} level {graph.level.value} opset {graph.opset}"
+        if graph.target:
+            text += f" target {_quoted(graph.target)}"
+        if graph.plan is not None:
+            offsets = (
+                f"{self._operand(name)} = {offset}"
+                for name, offset in sorted(graph.plan.offsets.items())
+            )
+            text += f" arena {graph.plan.arena_bytes} alignment {graph.plan.alignment}"
+            text += f" offsets {{{', '.join(offsets)}}}"
+        return text
+
+    def _stray_values(self) -> Iterator[str]:
+        """Values that no other statement gives a type."""
+        graph = self._graph
+        known = {*graph.inputs, *graph.parameters, *graph.producers}
+        return (f"value {self._typed(name)}" for name in graph.values if name not in known)
+
+    def _operand(self, name: str) -> str:
+        text = self._operands.get(name)
+        if text is None:
+            sigil = "@" if name in self._graph.parameters else "%"
+            text = self._operands[name] = sigil + _bare(name, _BARE_NAME)
+        return text
+
+    def _typed(self, name: str) -> str:
+        value = self._graph.values.get(name)
+        if value is None:
+            return self._operand(name)
+        key = (value.dtype, value.shape)
+        text = self._types.get(key)
+        if text is None:
+            text = self._types[key] = _type_text(*key)
+        return f"{self._operand(name)}: {text}"
+
+    def _contents(self, ref: ContentRef) -> str:
+        text = self._dense.get(ref)
+        if text is None:
+            text = self._dense[ref] = contents_text(ref, self._graph.store, self._elide)
+        return text
+
+    def _parameter(self, name: str, ref: ContentRef) -> str:
+        value = self._graph.values.get(name)
+        is_plain = value is not None and (value.dtype, value.shape) == (ref.dtype, ref.shape)
+        subject = self._operand(name) if is_plain else self._typed(name)
+        return f"parameter {subject} = {self._contents(ref)}"
+
+    def _operation(self, op: Operation) -> str:
+        inputs = ", ".join([self._operand(name) for name in op.inputs])
+        outputs = ", ".join([self._typed(name) for name in op.outputs])
+        name, kind = _bare(op.name, _BARE_NAME), _bare(op.kind, _BARE_KIND)
+        text = f"operation @{name} {kind}({inputs}) -> ({outputs})"
+        if op.attributes:
+            held = [
+                f"{_bare(key, _BARE_WORD)} = {self._attribute(value)}"
+                for key, value in op.attributes.items()
+            ]
+            text += f" attributes {{{', '.join(held)}}}"
+        if isinstance(op, QuantableOperation):
+            text += self._quantization(op)
+        if op.sources:
+            text += f" sources {_listed(map(_quoted, op.sources))}"
+        return text
+
+    def _attribute(self, value: Attribute) -> str:
+        if isinstance(value, int):
+            return str(value)
+        if isinstance(value, float):
+            return float_text(value)
+        if isinstance(value, str):
+            return _quoted(value)
+        if isinstance(value, ContentRef):
+            return self._contents(value)
+        return _listed(self._attribute(item) for item in value)
+
+    def _quantization(self, op: QuantableOperation) -> str:
+        text = f" platform {_quoted(op.platform)}"
+        text += f" in {_listed(map(self._config, op.config.inputs))}"
+        text += f" out {_listed(map(self._config, op.config.outputs))}"
+        if op.originals:
+            held = [f"{slot} = {self._contents(ref)}" for slot, ref in op.originals]
+            text += f" originals {{{', '.join(held)}}}"
+        if op.baked:
+            held = [
+                f"{entry.slot} = {self._contents(entry.content)} with {_quoted(entry.row_digest)}"
+                for entry in op.baked
+            ]
+            text += f" baked {{{', '.join(held)}}}"
+        return text
+
+    def _config(self, config: TensorQuantizationConfig) -> str:
+        text = config.state.value
+        if config.suspended is not None:
+            text += f" suspended {config.suspended.value}"
+        if config.row or config.relation is not _DEFAULT.relation:
+            text += f" {config.relation.value} #{_bare(config.row, _BARE_NAME)}"
+        # The graph keeps policies alive, and an id is hashed faster than four enumerators.
+        key = (
+            id(config.policy), config.bits, config.exponent_bits, config.quant_min,
+            config.quant_max, config.rounding.value, config.channel_axis, config.observer,
+            config.visibility.value,
+        )  # fmt: skip
+        scheme = self._schemes.get(key)
+        if scheme is None:
+            scheme = self._schemes[key] = _scheme(config)
+        return text + scheme
+
+
+def _scheme(config: TensorQuantizationConfig) -> str:
+    """Return the text of all that is not state, relation and row; nothing where all is default."""
+    text = f" bits {config.bits} {config.policy} range [{config.quant_min}, {config.quant_max}]"
+    is_default = text == _DEFAULT_SCHEME
+    if config.exponent_bits:
+        text += f" exponent {config.exponent_bits}"
+    if config.channel_axis is not None:
+        text += f" axis {config.channel_axis}"
+    if config.rounding is not _DEFAULT.rounding:
+        text += f" rounding {config.rounding.value}"
+    if config.observer:
+        text += f" observer {_quoted(config.observer)}"
+    if config.visibility is not _DEFAULT.visibility:
+        text += f" visibility {config.visibility.value}"
+    return "" if is_default and text == _DEFAULT_SCHEME else text
+
+
+_DEFAULT_SCHEME = (
+    f" bits {_DEFAULT.bits} {_DEFAULT.policy} range [{_DEFAULT.quant_min}, {_DEFAULT.quant_max}]"
+)
+
+
+def _row(row: QuantizationParameters) -> str:
+    text = f"row #{_bare(row.id, _BARE_NAME)}"
+    if row.scale:
+        texts = np.asarray(row.scale, np.float32).astype("U").tolist()
+        text += f" scale {_listed(texts) if len(texts) > 1 else texts[0]}"
+    if row.zero_point:
+        zeros = [str(zero) for zero in row.zero_point]
+        is_uniform = len(set(zeros)) == 1 and len(zeros) == len(row.scale)
+        text += f" zero-point {zeros[0] if is_uniform else _listed(zeros)}"
+    if row.derived_from:
+        names = (f"#{_bare(name, _BARE_NAME)}" for name in row.derived_from)
+        text += f" derived {_listed(names)}"
+    if row.provenance:
+        text += f" provenance {_quoted(row.provenance)}"
+    return text
+
+
+def _stage(record: StageRecord) -> str:
+    text = f"stage {_quoted(record.name)} version {record.version}"
+    for word, held in (
+        ("options", record.options), ("input", record.input_digest),
+        ("output", record.output_digest), ("data", record.data_digest),
+        ("tool", record.tool_version),
+    ):  # fmt: skip
+        if held:
+            text += f" {word} {_quoted(held)}"
+    return text
