@@ -1,0 +1,63 @@
+"""Execution of single float operations, for constant folding and for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from quantable.ir import ContentStore, Operation, UnsupportedError
+from quantable.reference.operations.table import FLOAT_OPERATIONS
+from quantable.reference.site import Site
+from quantable.reference.tensors import Array, to_array, to_tensor
+from quantable.reference.threads import one_thread
+
+
+class FloatExecutor:
+    """Runs float operations on constant inputs (see `quantable.passes.base.Executor`).
+
+    Args:
+        opset: Opset of the operations.
+        store: Where attributes that are tensors have their contents.
+    """
+
+    def __init__(self, opset: int = 21, store: ContentStore | None = None) -> None:
+        self._opset = opset
+        self._store = store
+
+    def run_operation(
+        self, operation: Operation, inputs: Sequence[Array | None]
+    ) -> tuple[Array, ...]:
+        """Execute one float operation.
+
+        Args:
+            operation: The operation; the names of its values do not matter.
+            inputs: One array an input slot, None where it is absent.
+
+        Returns:
+            One array an output slot.
+
+        Raises:
+            UnsupportedError: The runtime does not have the kind of operation.
+        """
+        return run_operation(operation, inputs, opset=self._opset, store=self._store)
+
+
+def run_operation(
+    operation: Operation,
+    inputs: Sequence[Array | None],
+    *,
+    opset: int = 21,
+    store: ContentStore | None = None,
+) -> tuple[Array, ...]:
+    """Execute one float operation; see `FloatExecutor.run_operation`."""
+    builder = FLOAT_OPERATIONS.get(operation.kind)
+    if builder is None:
+        raise UnsupportedError(
+            f"the reference runtime has no operation {operation.kind}", where=operation.where()
+        )
+    tensors = [None if given is None else to_tensor(given) for given in inputs]
+    with one_thread():
+        result = builder(Site(operation, opset, store=store))(*tensors)
+    outputs = (result,) if isinstance(result, Tensor) else result
+    return tuple(to_array(output).copy() for output in outputs)

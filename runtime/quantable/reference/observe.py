@@ -1,0 +1,215 @@
+"""Calibration statistics of a float graph: one pass over the data, exact for any thread count."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from quantable.ir import (
+    DataError,
+    Graph,
+    InvariantError,
+    Level,
+    OptionError,
+    Profile,
+    ValueStatistics,
+    graph_digest,
+)
+from quantable.ir.profile import BIN_COUNT
+from quantable.reference.borders import check_inputs
+from quantable.reference.derived import Rule, derivable
+from quantable.reference.runtime import ReferenceRuntime
+from quantable.reference.tensors import Array
+from quantable.reference.threads import one_thread
+
+Progress = Callable[[int], None]
+"""Called with the number of samples done so far."""
+_CHUNK = 1 << 16  # elements whose bins fit the second-level cache
+
+
+class _Histograms:
+    """The counts of one thread.
+
+    Attributes:
+        counts: Dense histogram by value name, int64 [BIN_COUNT].
+        extrema: (minimum, maximum) by value name.
+        where: The sample at hand, for messages.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._bins = torch.empty(_CHUNK, dtype=torch.int32)
+        self.counts: dict[str, Tensor] = {}
+        self.extrema: dict[str, tuple[float, float]] = {}
+        self.where = ""
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Count the elements of a value."""
+        if name not in self._names or not tensor.numel():
+            return
+        if tensor.dtype is not torch.float32:
+            tensor = tensor.to(torch.float32)
+        # Adding zero makes a negative zero positive: extrema must not depend on which zero is met.
+        low, high = (float(t) + 0.0 for t in torch.aminmax(tensor))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            found = "NaN" if math.isnan(low) or math.isnan(high) else "infinity"
+            raise DataError(
+                f"value '{name}': expected finite numbers, found {found}",
+                where=self.where,
+                help="look at the sample and at its preprocessing",
+            )
+        before = self.extrema.get(name, (low, high))
+        self.extrema[name] = (min(low, before[0]), max(high, before[1]))
+        counts = self.counts.get(name)
+        if counts is None:
+            counts = self.counts.setdefault(name, torch.zeros(BIN_COUNT, dtype=torch.int64))
+        for part in torch.split(tensor.reshape(-1).view(torch.int32), _CHUNK):
+            bins = torch.bitwise_right_shift(part, 16, out=self._bins[: part.numel()])
+            held = torch.bincount(bins.bitwise_and_(0xFFFF))
+            counts[: held.numel()] += held
+
+
+def observe(
+    graph: Graph,
+    samples: Iterable[Mapping[str, Array]],
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> Profile:
+    """Measure every float activation of a graph in one pass over the data.
+
+    Each sample is one run in one thread, and everything that is kept is a count or an extremum, so
+    that the profile is the same for any number of threads, any order and any sharding.
+
+    Args:
+        graph: A graph of the float level.
+        samples: One mapping from graph inputs to arrays a sample. Where the model's batch dimension
+            (the first one of an input) is symbolic or 1, a sample that holds a longer batch is
+            taken as that many samples. Read once, in order, as the runs need it.
+        threads: Number of runs at once.
+        progress: Told after every run how many samples are done.
+
+    Returns:
+        The statistics, and the number of runs.
+
+    Raises:
+        DataError: There are no samples, or one has wrong inputs, or an input or an activation holds
+            NaN or infinity. Names the first such sample (counted from 0) and the value.
+        UnsupportedError: The runtime lacks operations of the graph.
+    """
+    if graph.level is not Level.FLOAT:
+        raise InvariantError(f"observe: expected a float graph, found level {graph.level.value}")
+    if threads < 1:
+        raise OptionError(f"option 'threads': expected at least 1, found {threads}")
+    derived = derivable(graph)
+    observed = frozenset(name for name in _activations(graph) if name not in derived)
+    shared = _Work(ReferenceRuntime(graph), _single_runs(graph, samples), progress)
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(_worker, shared, observed) for _ in range(threads)]
+    parts = [future.result() for future in futures]
+    if shared.errors:
+        raise shared.errors[min(shared.errors)]
+    if not shared.done:
+        raise DataError("there are no samples: expected at least 1, found 0")
+    return Profile(graph_digest(graph), shared.done, _merged(graph, parts, derived))
+
+
+def _activations(graph: Graph) -> list[str]:
+    """Return the float values that are not parameters."""
+    made = (name for op in graph.operations for name in op.outputs if name)
+    return [name for name in (*graph.inputs, *made) if graph.values[name].dtype.is_float]
+
+
+class _Work:
+    """What the workers share: samples to come, errors, and how many are done."""
+
+    def __init__(
+        self,
+        runtime: ReferenceRuntime,
+        runs: Iterator[tuple[int, dict[str, Tensor]]],
+        progress: Progress | None,
+    ) -> None:
+        self.runtime = runtime
+        self.done = 0
+        self.errors: dict[int, DataError] = {}
+        self._runs = runs
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def take(self) -> tuple[int, dict[str, Tensor]] | None:
+        """Return the next run, None where there is none, or an earlier one failed."""
+        with self._lock:
+            return None if self.errors else next(self._runs, None)
+
+    def finish(self) -> None:
+        """Count a run that is done."""
+        with self._lock:
+            self.done += 1
+            if self._progress is not None:
+                self._progress(self.done)
+
+
+def _worker(work: _Work, observed: frozenset[str]) -> _Histograms:
+    histograms = _Histograms(observed)
+    with one_thread():
+        while (run := work.take()) is not None:
+            index, tensors = run
+            histograms.where = f"sample {index}"
+            try:
+                work.runtime.run_tensors(tensors, histograms.add)
+            except DataError as error:
+                work.errors[index] = error
+                break
+            work.finish()
+    return histograms
+
+
+def _single_runs(
+    graph: Graph, samples: Iterable[Mapping[str, Array]]
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Yield (index, inputs) of every run; long batches are cut where the model allows it."""
+    batched = [name for name in graph.inputs if _takes_single_samples(graph, name)]
+    index = 0
+    for sample in samples:
+        lengths = {len(sample[n]) for n in batched if n in sample and np.ndim(sample[n])}
+        count = lengths.pop() if len(lengths) == 1 else 1
+        for row in range(count):
+            part = {
+                name: np.asarray(array)[row : row + 1] if count > 1 and name in batched else array
+                for name, array in sample.items()
+            }
+            yield index, check_inputs(graph, part, where=f"sample {index}")
+            index += 1
+
+
+def _takes_single_samples(graph: Graph, name: str) -> bool:
+    shape = graph.values[name].shape
+    if not shape:
+        return False
+    return isinstance(shape[0], str) or shape[0] == 1
+
+
+def _merged(
+    graph: Graph, parts: list[_Histograms], derived: Mapping[str, Rule]
+) -> dict[str, ValueStatistics]:
+    dense: dict[str, tuple[npt.NDArray[np.int64], float, float]] = {}
+    for name in _activations(graph):
+        if name in derived:
+            rule = derived[name]
+            dense[name] = rule.apply(*dense[rule.source])
+            continue
+        counts = [part.counts[name].numpy() for part in parts if name in part.counts]
+        if not counts:  # the value has no elements
+            dense[name] = (np.zeros(BIN_COUNT, np.int64), 0.0, 0.0)
+            continue
+        extrema = [part.extrema[name] for part in parts if name in part.extrema]
+        low, high = min(e[0] for e in extrema), max(e[1] for e in extrema)
+        dense[name] = (np.sum(counts, axis=0, dtype=np.int64), low, high)
+    return {name: ValueStatistics.of(*row) for name, row in dense.items()}

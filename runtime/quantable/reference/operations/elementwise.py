@@ -1,0 +1,187 @@
+"""Elementwise arithmetic and activation functions of ONNX."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from quantable.reference.site import Builder, Kernel, Site, fixed
+
+Binary = Callable[[Tensor, Tensor], Tensor]
+
+
+def _divide(a: Tensor, b: Tensor) -> Tensor:
+    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+def _power(a: Tensor, b: Tensor) -> Tensor:
+    if a.is_floating_point():
+        return torch.pow(a, b.to(a.dtype))
+    return torch.pow(a.to(torch.float64), b.to(torch.float64)).to(a.dtype)
+
+
+def _variadic(function: Binary) -> Builder:
+    def run(*inputs: Tensor) -> Tensor:
+        return functools.reduce(function, inputs)
+
+    return fixed(run)
+
+
+def _mean(*inputs: Tensor) -> Tensor:
+    return functools.reduce(torch.add, inputs) / len(inputs)
+
+
+def _modulo(site: Site) -> Kernel:
+    return torch.fmod if site.operation.int_attribute("fmod") else torch.remainder
+
+
+def _clip(site: Site) -> Kernel:
+    op = site.operation
+    if "min" in op.attributes or "max" in op.attributes:  # opset 6 and before
+        low = op.float_attribute("min", -math.inf)
+        high = op.float_attribute("max", math.inf)
+        return lambda x: torch.clamp(x, low, high)
+    constants = [site.constants.get(slot) for slot in (1, 2)]
+    if all(not site.has(slot) or site.constants.get(slot) is not None for slot in (1, 2)):
+        bounds = [None if c is None else c.item() for c in constants]
+        if bounds == [None, None]:
+            return lambda x, *_: x
+        return lambda x, *_: torch.clamp(x, *bounds)
+
+    def run(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+        # In this order: where the bounds cross, every element becomes the upper one.
+        x = x if low is None else torch.maximum(x, low.reshape(()))
+        return x if high is None else torch.minimum(x, high.reshape(()))
+
+    return run
+
+
+def _leaky_relu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 0.01)
+    return lambda x: functional.leaky_relu(x, alpha)
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x < 0, x * slope, x)
+
+
+def _elu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.0)
+    return lambda x: functional.elu(x, alpha)
+
+
+def _celu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.0)
+    return lambda x: functional.celu(x, alpha)
+
+
+def _selu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.67326319217681884765625)
+    gamma = site.operation.float_attribute("gamma", 1.05070102214813232421875)
+    return lambda x: gamma * torch.where(x > 0, x, alpha * torch.expm1(x))
+
+
+def _hard_sigmoid(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 0.2)
+    beta = site.operation.float_attribute("beta", 0.5)
+    return lambda x: torch.clamp(x * alpha + beta, 0.0, 1.0)
+
+
+def _hard_swish(x: Tensor) -> Tensor:
+    return x * torch.clamp(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)
+
+
+def _thresholded_relu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.0)
+    return lambda x: torch.where(x > alpha, x, torch.zeros_like(x))
+
+
+def _shrink(site: Site) -> Kernel:
+    bias = site.operation.float_attribute("bias", 0.0)
+    limit = site.operation.float_attribute("lambd", 0.5)
+
+    def run(x: Tensor) -> Tensor:
+        zero = torch.zeros_like(x)
+        return torch.where(x < -limit, x + bias, torch.where(x > limit, x - bias, zero))
+
+    return run
+
+
+def _swish(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.0)
+    return lambda x: x * torch.sigmoid(alpha * x)
+
+
+def _gelu(site: Site) -> Kernel:
+    form = site.operation.string_attribute("approximate", "none")
+    if form not in ("none", "tanh"):
+        raise site.refuse(f"attribute 'approximate': expected none or tanh, found {form}")
+    return lambda x: functional.gelu(x, approximate=form)
+
+
+def _dropout(site: Site) -> Kernel:
+    if len([name for name in site.operation.outputs if name]) > 1:
+        return lambda x, *_: (x, torch.ones(x.shape, dtype=torch.bool))
+    return lambda x, *_: x
+
+
+TABLE: dict[str, Builder] = {
+    "Abs": fixed(torch.abs),
+    "Acos": fixed(torch.acos),
+    "Acosh": fixed(torch.acosh),
+    "Add": fixed(torch.add),
+    "Asin": fixed(torch.asin),
+    "Asinh": fixed(torch.asinh),
+    "Atan": fixed(torch.atan),
+    "Atanh": fixed(torch.atanh),
+    "Ceil": fixed(torch.ceil),
+    "Celu": _celu,
+    "Clip": _clip,
+    "Cos": fixed(torch.cos),
+    "Cosh": fixed(torch.cosh),
+    "Div": fixed(_divide),
+    "Dropout": _dropout,
+    "Elu": _elu,
+    "Erf": fixed(torch.erf),
+    "Exp": fixed(torch.exp),
+    "Floor": fixed(torch.floor),
+    "Gelu": _gelu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": fixed(_hard_swish),
+    "Identity": fixed(lambda x: x),
+    "LeakyRelu": _leaky_relu,
+    "Log": fixed(torch.log),
+    "Max": _variadic(torch.maximum),
+    "Mean": fixed(_mean),
+    "Min": _variadic(torch.minimum),
+    "Mish": fixed(functional.mish),
+    "Mod": _modulo,
+    "Mul": fixed(torch.mul),
+    "Neg": fixed(torch.neg),
+    "PRelu": fixed(_prelu),
+    "Pow": fixed(_power),
+    "Reciprocal": fixed(torch.reciprocal),
+    "Relu": fixed(torch.relu),
+    "Round": fixed(torch.round),
+    "Selu": _selu,
+    "Shrink": _shrink,
+    "Sigmoid": fixed(torch.sigmoid),
+    "Sign": fixed(torch.sign),
+    "Sin": fixed(torch.sin),
+    "Sinh": fixed(torch.sinh),
+    "Softplus": fixed(lambda x: functional.softplus(x, threshold=40.0)),
+    "Softsign": fixed(functional.softsign),
+    "Sqrt": fixed(torch.sqrt),
+    "Sub": fixed(torch.sub),
+    "Sum": _variadic(torch.add),
+    "Swish": _swish,
+    "Tan": fixed(torch.tan),
+    "Tanh": fixed(torch.tanh),
+    "ThresholdedRelu": _thresholded_relu,
+    "com.microsoft.Gelu": fixed(functional.gelu),
+}

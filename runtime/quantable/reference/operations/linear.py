@@ -1,0 +1,46 @@
+"""Matrix products of ONNX, and `quantable.Linear`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantable.reference.site import Builder, Kernel, Site, fixed
+
+
+def _gemm(site: Site) -> Kernel:
+    op = site.operation
+    alpha, beta = op.float_attribute("alpha", 1.0), op.float_attribute("beta", 1.0)
+    transpose_a, transpose_b = op.int_attribute("transA"), op.int_attribute("transB")
+
+    def run(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+        a = a.t() if transpose_a else a
+        b = b.t() if transpose_b else b
+        if c is None:
+            product = torch.mm(a, b)
+            return product if alpha == 1.0 else product * alpha
+        if not a.is_floating_point():
+            return torch.mm(a, b) * int(alpha) + c * int(beta)
+        return torch.addmm(c, a, b, beta=beta, alpha=alpha)
+
+    return run
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if bias is not None and x.dim() == 2:
+        return torch.addmm(bias, x, weight)
+    product = torch.matmul(x, weight)
+    return product if bias is None else product + bias
+
+
+def _einsum(site: Site) -> Kernel:
+    equation = site.operation.string_attribute("equation")
+    return lambda *inputs: torch.einsum(equation, *inputs)
+
+
+TABLE: dict[str, Builder] = {
+    "Einsum": _einsum,
+    "Gemm": _gemm,
+    "MatMul": fixed(torch.matmul),
+    "quantable.Linear": fixed(_linear),
+}

@@ -1,0 +1,113 @@
+"""Reductions of ONNX; axes are an input since opset 18 (ReduceSum: 13), an attribute before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from quantable.reference.site import Builder, Kernel, Site, fixed, integers
+
+Reduction = Callable[[Tensor, tuple[int, ...], bool], Tensor]
+
+
+def _product(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    for axis in sorted((a % x.dim() for a in axes), reverse=True):
+        x = torch.prod(x, axis, keepdim=keep, dtype=x.dtype)
+    return x
+
+
+def _sum(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    return torch.sum(x, axes, keep, dtype=x.dtype) if axes else x
+
+
+def _mean(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    if x.is_floating_point():
+        return torch.mean(x, axes, keep)
+    return torch.mean(x.to(torch.float64), axes, keep).to(x.dtype)
+
+
+def _reduction(function: Reduction) -> Builder:
+    def build(site: Site) -> Kernel:
+        op = site.operation
+        keep = bool(op.int_attribute("keepdims", 1))
+        noop = bool(op.int_attribute("noop_with_empty_axes"))
+        attribute = op.ints_attribute("axes") if "axes" in op.attributes else site.integers(1)
+
+        def run(x: Tensor, given: Tensor | None = None) -> Tensor:
+            axes = attribute
+            if axes is None and given is not None:
+                axes = integers(given)
+            if not axes:
+                if noop:
+                    return x
+                axes = tuple(range(x.dim()))
+            return function(x, axes, keep) if axes else x
+
+        return run
+
+    return build
+
+
+def _arg(function: Callable[..., Tensor]) -> Builder:
+    def build(site: Site) -> Kernel:
+        axis = site.operation.int_attribute("axis")
+        keep = bool(site.operation.int_attribute("keepdims", 1))
+        last = bool(site.operation.int_attribute("select_last_index"))
+
+        def run(x: Tensor) -> Tensor:
+            if not last:
+                return function(x, axis, keep)
+            return x.shape[axis] - 1 - function(x.flip(axis), axis, keep)
+
+        return run
+
+    return build
+
+
+def _cumulative_sum(site: Site) -> Kernel:
+    exclusive = bool(site.operation.int_attribute("exclusive"))
+    reverse = bool(site.operation.int_attribute("reverse"))
+
+    def run(x: Tensor, axis: Tensor) -> Tensor:
+        dim = int(axis.item())
+        x = x.flip(dim) if reverse else x
+        total = torch.cumsum(x, dim, dtype=x.dtype)
+        total = total - x if exclusive else total
+        return total.flip(dim) if reverse else total
+
+    return run
+
+
+def _top_k(site: Site) -> Kernel:
+    axis = site.operation.int_attribute("axis", -1)
+    largest = bool(site.operation.int_attribute("largest", 1))
+
+    def run(x: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        # A stable sort: equal elements come in the order of their indices, as ONNX demands.
+        values, indices = torch.sort(x, dim=axis, descending=largest, stable=True)
+        kept = int(count.item())
+        return values.narrow(axis, 0, kept), indices.narrow(axis, 0, kept)
+
+    return run
+
+
+TABLE: dict[str, Builder] = {
+    "ArgMax": _arg(torch.argmax),
+    "ArgMin": _arg(torch.argmin),
+    "CumSum": _cumulative_sum,
+    "GlobalAveragePool": fixed(lambda x: torch.mean(x, tuple(range(2, x.dim())), True)),
+    "GlobalMaxPool": fixed(lambda x: torch.amax(x, tuple(range(2, x.dim())), True)),
+    "ReduceL1": _reduction(lambda x, axes, keep: _sum(torch.abs(x), axes, keep)),
+    "ReduceL2": _reduction(lambda x, axes, keep: torch.sqrt(_sum(x * x, axes, keep))),
+    "ReduceLogSum": _reduction(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
+    "ReduceLogSumExp": _reduction(torch.logsumexp),
+    "ReduceMax": _reduction(torch.amax),
+    "ReduceMean": _reduction(_mean),
+    "ReduceMin": _reduction(torch.amin),
+    "ReduceProd": _reduction(_product),
+    "ReduceSum": _reduction(_sum),
+    "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
+    "TopK": _top_k,
+}

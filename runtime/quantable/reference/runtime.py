@@ -1,0 +1,280 @@
+"""The reference runtime: compiles a graph once into steps, runs it any number of times."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from quantable.ir import (
+    DataError,
+    DType,
+    Graph,
+    Operation,
+    QuantableOperation,
+    UnknownNameError,
+    UnsupportedError,
+)
+from quantable.reference.borders import check_inputs
+from quantable.reference.integer.table import INTEGER_OPERATIONS
+from quantable.reference.operations.table import FLOAT_OPERATIONS
+from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
+from quantable.reference.site import Kernel, Site
+from quantable.reference.tensors import Array, to_array, to_tensor
+from quantable.reference.threads import one_thread
+
+Quantizer = SlotQuantizer | None
+
+
+class Hook(Protocol):
+    """Called for every slot, in the order of execution."""
+
+    def __call__(
+        self, operation: Operation, side: str, index: int, value: str, tensor: Tensor
+    ) -> Tensor | None:
+        """Look at the tensor of a slot; return another one to replace it for this slot.
+
+        Args:
+            operation: The operation.
+            side: 'in' (what the operation is about to see, simulated quantization done) or 'out'
+                (what its consumers will get).
+            index: The slot.
+            value: Name of the value.
+            tensor: Its elements; must not be written to.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation, compiled.
+
+    Attributes:
+        operation: Where it came from.
+        kernel: What runs.
+        inputs: Keys in the environment, '' where a slot is absent. Parameters that an operation
+            takes in a form of its own have a key of their own.
+        outputs: Names of values, '' where nobody reads the output.
+        before, after: What quantizes each input and output, None for nothing.
+        frees: Values that nobody reads after this step.
+    """
+
+    operation: Operation
+    kernel: Kernel
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    before: tuple[Quantizer, ...]
+    after: tuple[Quantizer, ...]
+    frees: tuple[str, ...]
+
+
+class ReferenceRuntime:
+    """Runs a graph of any level.
+
+    May be run from several threads at once. Every run uses one thread of torch.
+
+    Args:
+        graph: The graph; never changed.
+        hooks: Called for every slot that is there; the later ones see what the earlier replaced.
+
+    Raises:
+        UnsupportedError: The runtime lacks operations; all of them are listed.
+    """
+
+    def __init__(self, graph: Graph, *, hooks: Sequence[Hook] = ()) -> None:
+        self.graph = graph
+        self._hooks = tuple(hooks)
+        self._parameters: dict[str, Tensor] = {}
+        self._steps = _compile(graph, self._parameters)
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """Run the graph.
+
+        Args:
+            inputs: One array a graph input.
+            outputs: Names of any values of the graph; by default the graph's outputs.
+
+        Returns:
+            Arrays by name, in the order asked for.
+
+        Raises:
+            DataError: An input is missing or unknown, or has a wrong shape or element type.
+            UnknownNameError: No value has the name of a wanted output.
+        """
+        given = check_inputs(self.graph, inputs)
+        wanted = tuple(self.graph.outputs if outputs is None else outputs)
+        for name in wanted:
+            if name not in self.graph.values:
+                raise UnknownNameError("value", name, self.graph.values)
+        with one_thread(), torch.inference_mode():
+            found = self._execute(given, wanted)
+            held = {t.untyped_storage().data_ptr() for t in (*given.values(), *self._shared())}
+            return {name: _own_array(found[name], held) for name in wanted}
+
+    def run_tensors(self, inputs: Mapping[str, Tensor], visit: Visitor) -> None:
+        """Run the graph and show every value to `visit` as soon as it is made, freeing it after.
+
+        Inputs are not checked; the caller provides `one_thread`.
+        """
+        with torch.inference_mode():
+            for name, tensor in inputs.items():
+                visit(name, tensor)
+            environment = {**self._parameters, **inputs}
+            for step in self._steps:
+                for name, tensor in zip(step.outputs, self._apply(step, environment), strict=False):
+                    if name:
+                        environment[name] = tensor
+                        visit(name, tensor)
+                for name in step.frees:
+                    del environment[name]
+
+    def _shared(self) -> Iterable[Tensor]:
+        return self._parameters.values()
+
+    def _execute(self, given: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        environment = {**self._parameters, **given}
+        kept = set(wanted)
+        last = self._last_step(kept)
+        for step in self._steps[:last]:
+            results = self._apply(step, environment)
+            environment.update(zip(step.outputs, results, strict=False))
+            for name in step.frees:
+                if name not in kept:
+                    del environment[name]
+        return environment
+
+    def _last_step(self, wanted: set[str]) -> int:
+        """Return how many steps must run until every wanted value is there."""
+        for index in range(len(self._steps), 0, -1):
+            if not wanted.isdisjoint(self._steps[index - 1].outputs):
+                return index
+        return 0
+
+    def _apply(self, step: Step, environment: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        tensors = [environment[key] if key else None for key in step.inputs]
+        if any(step.before):
+            tensors = [
+                t if q is None or t is None else q(t)
+                for q, t in zip(step.before, tensors, strict=True)
+            ]
+        if self._hooks:
+            tensors = self._show(step.operation, "in", step.operation.inputs, tensors)
+        try:
+            result = step.kernel(*tensors)
+        except (RuntimeError, IndexError) as error:
+            raise _failure(step.operation, tensors, error) from error
+        results: Sequence[Tensor] = (result,) if isinstance(result, Tensor) else result
+        if any(step.after):
+            results = [r if q is None else q(r) for q, r in zip(step.after, results, strict=False)]
+        if self._hooks:
+            shown = self._show(step.operation, "out", step.operation.outputs, results)
+            results = [r for r in shown if r is not None]
+        return results
+
+    def _show(
+        self,
+        operation: Operation,
+        side: str,
+        names: Sequence[str],
+        tensors: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        shown: list[Tensor | None] = []
+        for index, (name, tensor) in enumerate(zip(names, tensors, strict=False)):
+            for hook in self._hooks:
+                if name and tensor is not None:
+                    replacement = hook(operation, side, index, name, tensor)
+                    tensor = tensor if replacement is None else replacement
+            shown.append(tensor)
+        return shown
+
+
+def _failure(operation: Operation, tensors: Sequence[Tensor | None], error: Exception) -> DataError:
+    found = ", ".join("absent" if t is None else str(list(t.shape)) for t in tensors)
+    reason = str(error).splitlines()[0]
+    return DataError(
+        f"the operation cannot be executed on inputs of shape {found}: {reason}",
+        where=operation.where(),
+        help="check the shapes of the model's inputs; some models demand a batch of 1",
+    )
+
+
+class Visitor(Protocol):
+    """Called with every value of a run."""
+
+    def __call__(self, name: str, tensor: Tensor) -> None:
+        """Look at a value; it must not be written to."""
+        ...
+
+
+def _own_array(tensor: Tensor, held: set[int]) -> Array:
+    """Return an array that shares no memory with inputs or parameters."""
+    array = to_array(tensor)
+    return array.copy() if tensor.untyped_storage().data_ptr() in held else array
+
+
+def _compile(graph: Graph, parameters: dict[str, Tensor]) -> list[Step]:
+    read = {name for op in graph.operations for name in op.inputs if name}
+    parameters.update(
+        (name, to_tensor(graph.array(name), ref.dtype))
+        for name, ref in graph.parameters.items()
+        if name in read or name in graph.outputs
+    )
+    frees = _liveness(graph)
+    steps, missing = [], []
+    for op in graph.operations:
+        try:
+            steps.append(_step(graph, op, parameters, frees.get(op.name, ())))
+        except UnsupportedError as error:
+            missing.append(error)
+    if missing:
+        places = "; ".join(f"{error.where}: {error.message}" for error in missing)
+        raise UnsupportedError(
+            f"the reference runtime cannot execute {len(missing)} operations: {places}",
+            where=f"graph '{graph.name}'",
+            help="`quantable list operations` shows the supported ones",
+        )
+    return steps
+
+
+def _step(
+    graph: Graph, op: Operation, parameters: dict[str, Tensor], frees: tuple[str, ...]
+) -> Step:
+    builder = INTEGER_OPERATIONS.get(op.kind) or FLOAT_OPERATIONS.get(op.kind)
+    if builder is None:
+        raise UnsupportedError("the kind of operation is unknown", where=op.where())
+    keys = list(op.inputs)
+    before: tuple[Quantizer, ...] = (None,) * len(op.inputs)
+    after: tuple[Quantizer, ...] = (None,) * len(op.outputs)
+    if isinstance(op, QuantableOperation):
+        for slot, tensor in taken_parameters(graph, op).items():
+            keys[slot] = f"{op.name}\0{slot}"  # no value has a zero character in its name
+            parameters[keys[slot]] = tensor
+        before, after = slot_quantizers(graph, op)
+    constants = {slot: parameters[key] for slot, key in enumerate(keys) if key in parameters}
+    types = functools.partial(_types, graph)
+    site = Site(op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store)
+    return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
+
+
+def _types(graph: Graph, names: Sequence[str]) -> tuple[DType | None, ...]:
+    return tuple(graph.values[name].dtype if name else None for name in names)
+
+
+def _liveness(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Return, by operation, the values that nobody reads after it."""
+    last: dict[str, str] = {}
+    for op in graph.operations:
+        for name in (*op.inputs, *op.outputs):
+            if name and name not in graph.parameters:
+                last[name] = op.name
+    frees: dict[str, tuple[str, ...]] = {}
+    for name, reader in last.items():
+        if name not in graph.outputs:
+            frees[reader] = (*frees.get(reader, ()), name)
+    return frees

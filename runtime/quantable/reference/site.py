@@ -1,0 +1,84 @@
+"""What an operation knows when it is compiled, and the form of what it is compiled to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from quantable.ir import ContentRef, ContentStore, DType, InternalError, Operation, UnsupportedError
+from quantable.reference.tensors import to_tensor
+
+Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
+"""Takes one tensor an input slot (None where it is absent), returns the output or outputs.
+
+A kernel never writes to its inputs; what it returns may be a view of one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An operation in its place.
+
+    Attributes:
+        operation: The operation.
+        opset: Opset of ai.onnx.
+        constants: Input slots that hold parameters.
+        input_types, output_types: Element types of the slots (None where unknown or absent).
+        store: Contents of attributes that are tensors.
+    """
+
+    operation: Operation
+    opset: int = 21
+    constants: Mapping[int, Tensor] = field(default_factory=dict)
+    input_types: tuple[DType | None, ...] = ()
+    output_types: tuple[DType | None, ...] = ()
+    store: ContentStore | None = None
+
+    def has(self, slot: int) -> bool:
+        """Return whether an optional input is there."""
+        return slot < len(self.operation.inputs) and bool(self.operation.inputs[slot])
+
+    def integers(self, slot: int) -> tuple[int, ...] | None:
+        """Return the contents of a constant input of integers, None where it is not constant."""
+        constant = self.constants.get(slot)
+        return None if constant is None else integers(constant)
+
+    def tensor_attribute(self, name: str) -> Tensor | None:
+        """Return an attribute that holds a tensor, None where it is absent."""
+        ref = self.operation.attributes.get(name)
+        if not isinstance(ref, ContentRef):
+            return None
+        if self.store is None:
+            raise InternalError(
+                f"attribute '{name}' refers to contents, but no store was given",
+                where=self.operation.where(),
+            )
+        return to_tensor(self.store.get(ref), ref.dtype)
+
+    def output_type(self, index: int = 0) -> DType | None:
+        """Return the element type of an output."""
+        return self.output_types[index] if index < len(self.output_types) else None
+
+    def input_type(self, index: int = 0) -> DType | None:
+        """Return the element type of an input."""
+        return self.input_types[index] if index < len(self.input_types) else None
+
+    def refuse(self, what: str) -> UnsupportedError:
+        """Return the error for something that the operation asks for and the runtime lacks."""
+        return UnsupportedError(what, where=self.operation.where())
+
+
+Builder = Callable[[Site], Kernel]
+"""Compiles an operation: reads attributes and constants once."""
+
+
+def integers(tensor: Tensor) -> tuple[int, ...]:
+    """Return the elements of a tensor of integers."""
+    return tuple(int(v) for v in tensor.reshape(-1).tolist())
+
+
+def fixed(kernel: Kernel) -> Builder:
+    """Return the builder of a kernel that depends on nothing but its inputs."""
+    return lambda _: kernel

@@ -1,0 +1,94 @@
+"""Conversions between NumPy arrays, element types of the IR and torch tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from quantable.ir import DType, UnsupportedError
+
+Array = npt.NDArray[np.generic]
+
+TORCH_TYPES: dict[DType, torch.dtype] = {
+    DType.FLOAT16: torch.float16, DType.BFLOAT16: torch.bfloat16, DType.FLOAT32: torch.float32,
+    DType.FLOAT64: torch.float64, DType.INT4: torch.int8, DType.UINT4: torch.uint8,
+    DType.INT8: torch.int8, DType.UINT8: torch.uint8, DType.INT16: torch.int16,
+    DType.UINT16: torch.uint16, DType.INT32: torch.int32, DType.UINT32: torch.uint32,
+    DType.INT64: torch.int64, DType.UINT64: torch.uint64, DType.BOOL: torch.bool,
+}  # fmt: skip
+"""The torch type that holds the unpacked elements of each type; strings have none."""
+
+ONNX_TYPES: dict[int, DType] = {
+    1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
+    6: DType.INT32, 7: DType.INT64, 9: DType.BOOL, 10: DType.FLOAT16, 11: DType.FLOAT64,
+    12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 21: DType.UINT4, 22: DType.INT4,
+}  # fmt: skip
+"""Element types by their number in ONNX (TensorProto.DataType), as attributes hold them."""
+
+_SIGNED_TWIN = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+
+class _Writable:
+    """Shows the memory of a read-only array as writable, which torch demands of what it wraps."""
+
+    def __init__(self, array: Array) -> None:
+        self._base = array  # keeps the memory alive
+        interface: dict[str, Any] = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def torch_type(dtype: DType) -> torch.dtype:
+    """Return the torch type that holds elements of a type.
+
+    Raises:
+        UnsupportedError: No tensor holds strings.
+    """
+    if dtype not in TORCH_TYPES:
+        raise UnsupportedError(f"the reference runtime has no tensors of type {dtype.value}")
+    return TORCH_TYPES[dtype]
+
+
+def onnx_type(number: int, where: str = "") -> torch.dtype:
+    """Return the torch type of an ONNX type number.
+
+    Raises:
+        UnsupportedError: The number stands for a type that the runtime does not hold.
+    """
+    if number not in ONNX_TYPES:
+        raise UnsupportedError(f"ONNX element type {number} is not supported", where=where)
+    return TORCH_TYPES[ONNX_TYPES[number]]
+
+
+def to_tensor(array: Array, dtype: DType | None = None) -> Tensor:
+    """Return a tensor over the memory of an array where possible; it must not be written to.
+
+    Args:
+        array: The elements, 4-bit types unpacked, bfloat16 as its bit pattern.
+        dtype: The element type, where NumPy's does not tell.
+    """
+    native = np.asarray(array, array.dtype.newbyteorder("="))
+    if not native.flags.c_contiguous:
+        native = np.ascontiguousarray(native)
+    if native.size and not native.flags.writeable:
+        native = np.asarray(_Writable(native))
+    tensor = torch.from_numpy(native)
+    return tensor.view(torch.bfloat16) if dtype is DType.BFLOAT16 else tensor
+
+
+def to_array(tensor: Tensor) -> Array:
+    """Return the elements as an array (bfloat16 as its bit pattern)."""
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    array: Array = tensor.contiguous().numpy()
+    return array
+
+
+def signed_view(tensor: Tensor) -> Tensor:
+    """Return a tensor torch can move: wide unsigned types seen as signed ones, bit for bit."""
+    twin = _SIGNED_TWIN.get(tensor.dtype)
+    return tensor if twin is None else tensor.view(twin)
