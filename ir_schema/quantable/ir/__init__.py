@@ -43,8 +43,10 @@ __all__ = [
     "ContentRef", "ContentStore", "DType", "DataError", "Dim", "FormatError", "Granularity",
     "Graph", "GraphEditor", "InternalError", "InvariantError", "Level", "MemoryPlan", "ModelError",
     "Operation", "OperationQuantizationConfig", "OptionError", "QuantableError",
-    "QuantableOperation", "QuantizationParameters", "Profile", "QuantizationPolicy", "Relation", "Rounding",
+    "QuantableOperation", "QuantizationParameters", "Profile", "QuantizationPolicy",
+    "Relation", "Rounding",
     "Shape", "StageRecord", "State", "StateError", "Symmetry", "TensorQuantizationConfig",
-    "UnknownNameError", "UnsupportedError", "UserError", "Value", "ValueStatistics", "Visibility", "graph_digest",
+    "UnknownNameError", "UnsupportedError", "UserError", "Value", "ValueStatistics", "Visibility",
+    "graph_digest",
     "verify",
 ]  # fmt: skip

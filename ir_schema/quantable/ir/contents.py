@@ -65,11 +65,16 @@ class ContentStore:
         return self.put_bytes(numerics.pack(array, kind), kind, tuple(array.shape))
 
     def put_bytes(self, data: Buffer, dtype: DType, shape: tuple[int, ...]) -> ContentRef:
-        """Store bytes as they are (perhaps a view of a mapped file) and return the reference."""
-        ref = ContentRef(hashlib.sha256(data).hexdigest(), dtype, shape)
-        if len(data) != ref.size_bytes:
-            raise InternalError(f"expected {ref.size_bytes} bytes for {ref}, found {len(data)}")
-        self._segments.setdefault(ref.digest, data)
+        """Store bytes as they are (perhaps a view of a mapped file) and return the reference.
+
+        The buffer is contiguous, and nobody may change it afterwards.
+        """
+        view = memoryview(data)
+        view = view.cast("B") if view.nbytes else memoryview(b"")
+        ref = ContentRef(hashlib.sha256(view).hexdigest(), dtype, shape)
+        if len(view) != ref.size_bytes:
+            raise InternalError(f"expected {ref.size_bytes} bytes for {ref}, found {len(view)}")
+        self._segments.setdefault(ref.digest, view)
         return ref
 
     def put_loader(self, digest: str, load: Callable[[], Buffer]) -> None:

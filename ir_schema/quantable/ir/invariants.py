@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from quantable.ir.errors import InvariantError
-from quantable.ir.graph import Graph, Level
+from quantable.ir.graph import Graph, Level, Value
 from quantable.ir.integer_operations import INTEGER_OPERATIONS, MOVEMENT_OPERATIONS
 from quantable.ir.operation import QuantableOperation
 from quantable.ir.quantization import Relation, TensorQuantizationConfig
@@ -96,6 +97,9 @@ def _parameters_match(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def _slots_match(graph: Graph) -> Iterator[tuple[str, str]]:
     for op in graph.quantable_operations:
+        for slot in (*(slot for slot, _ in op.originals), *(entry.slot for entry in op.baked)):
+            if slot not in range(len(op.inputs)):
+                yield op.where(), f"holds a parameter of slot {slot}, which it does not have"
         found = (len(op.config.inputs), len(op.config.outputs))
         if found != (len(op.inputs), len(op.outputs)):
             yield op.where(), f"has configs for {found} slots"
@@ -136,7 +140,9 @@ def _rows_filled(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _rows_valid(graph: Graph) -> Iterator[tuple[str, str]]:
-    for row in graph.rows.values():
+    for name, row in graph.rows.items():
+        if name != row.id:
+            yield f"row '{name}'", f"is held under the wrong name: expected '{row.id}'"
         if len(row.scale) != len(row.zero_point):
             yield f"row '{row.id}'", f"{len(row.scale)} scales, {len(row.zero_point)} zero points"
         scales = row.scale_array
@@ -220,11 +226,26 @@ def _planned_memory(graph: Graph) -> Iterator[tuple[str, str]]:
         if graph.level is Level.PLANNED:
             yield f"graph '{graph.name}'", "has no memory plan"
         return
+    if graph.plan.alignment < 1:
+        yield f"graph '{graph.name}'", f"its memory plan has the alignment {graph.plan.alignment}"
+        return
     for name, offset in graph.plan.offsets.items():
-        if name not in graph.values:
+        value = graph.values.get(name)
+        if value is None:
             yield f"memory plan '{name}'", "is not a value"
+            continue
         if offset % graph.plan.alignment or offset < 0:
             yield f"memory plan '{name}'", f"offset {offset} is not aligned"
+        size = _size_bytes(value)
+        if size is not None and offset + size > graph.plan.arena_bytes:
+            yield f"memory plan '{name}'", f"ends at {offset + size}, outside the arena"
+
+
+def _size_bytes(value: Value) -> int | None:
+    """Return the size of a value, None where it is not known."""
+    if value.shape is None or any(isinstance(dim, str) for dim in value.shape):
+        return None
+    return (math.prod(int(dim) for dim in value.shape) * value.dtype.bits + 7) // 8
 
 
 INVARIANTS: tuple[Invariant, ...] = (

@@ -76,7 +76,9 @@ def quantize(
     scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
     work = np.float64 if config.bits > 24 else np.float32
     zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
-    q = round_to_integer(x.astype(work) / scale.astype(work), config.rounding).astype(np.float64)
+    with np.errstate(over="ignore"):  # an infinite quotient is clamped like any other
+        quotient: Float = x.astype(work) / scale.astype(work)
+    q = round_to_integer(quotient, config.rounding).astype(np.float64)
     low, high = config.quant_min - zero, config.quant_max - zero
     return (np.clip(q, low, high) + zero).astype(np.int64)
 
@@ -114,7 +116,8 @@ def scale_from_range(
         scale = (hi - lo) / (config.quant_max - config.quant_min)
     scale = np.where(scale > 0, np.maximum(scale, MIN_SCALE), 1.0)
     if config.policy.power_of_two:
-        scale = np.exp2(np.ceil(np.log2(scale)))
+        fraction, exponent = np.frexp(scale)  # scale = fraction * 2**exponent, fraction >= 1/2
+        scale = np.ldexp(1.0, exponent - (fraction == 0.5))
     scale32 = scale.astype(np.float32)
     if config.policy.is_symmetric:
         return scale32, np.zeros(scale32.shape, np.int64)

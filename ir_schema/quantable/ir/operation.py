@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import numpy as np
+
 from quantable.ir import numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.errors import InvariantError, StateError
@@ -34,7 +36,8 @@ class Operation:
             ``int.Conv``).
         inputs: Names of values; '' where an optional input is absent.
         outputs: Names of values; '' where an optional output is absent.
-        attributes: By name; floats hold float32 values.
+        attributes: By name; floats hold float32 values. NumPy numbers, booleans and lists are
+            brought to the types of `Attribute`.
         sources: Names of the ONNX nodes that this operation came from, in the model's order.
     """
 
@@ -46,8 +49,32 @@ class Operation:
     sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        ordered = dict(sorted(self.attributes.items()))
+        ordered = {
+            name: self._normal(name, value) for name, value in sorted(self.attributes.items())
+        }
         object.__setattr__(self, "attributes", MappingProxyType(ordered))
+
+    def _normal(self, name: str, value: object) -> Attribute:
+        """Return an attribute in the one form that equal attributes have."""
+        if type(value) in (str, ContentRef):
+            return value  # type: ignore[return-value] # narrowed by the line above
+        if isinstance(value, (bool, int, np.bool, np.integer)):
+            if -(1 << 63) <= value < 1 << 63:
+                return int(value)
+        elif isinstance(value, (float, np.floating)):
+            return float(value)
+        elif isinstance(value, (tuple, list)):
+            items = tuple(self._normal(name, item) for item in value)
+            kinds = {type(item) for item in items}
+            if kinds == {int, float}:
+                return tuple(float(item) for item in items)  # type: ignore[arg-type] # numbers
+            if not kinds or kinds in ({int}, {float}, {str}):
+                return items  # type: ignore[return-value] # of one kind
+        raise InvariantError(
+            f"attribute '{name}': expected an int64, float, string, a tuple of one of them, or "
+            f"contents, found {value!r:.80}",
+            where=self.where(),
+        )
 
     def where(self) -> str:
         """Return the place for messages: operation, kind and origin in the source model."""
@@ -234,13 +261,17 @@ class QuantableOperation(Operation):
         return replace(self, config=config, baked=tuple(baked))
 
     def unbake_parameters(self) -> QuantableOperation:
-        """Give up the stored integers; the slots quantize on the fly again."""
+        """Give up the stored integers; the slots quantize on the fly again.
+
+        Raises:
+            StateError: The operation is dequantized.
+        """
         config = self.config
-        for entry in self.baked:
-            held = config.inputs[entry.slot]
-            state = State.ACTIVATED if held.state is State.BAKED else State.PASSIVE
-            moved = held.moved(state, f"{self.where()} in{entry.slot}")
-            config = config.with_slot("in", entry.slot, moved)
+        for slot, held in enumerate(self.config.inputs):
+            if (held.suspended or held.state).is_baked:
+                state = State.ACTIVATED if held.state is State.BAKED else State.PASSIVE
+                moved = held.moved(state, f"{self.where()} in{slot}")
+                config = config.with_slot("in", slot, moved)
         return replace(self, config=config, baked=())
 
     def with_slot(

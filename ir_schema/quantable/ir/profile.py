@@ -49,8 +49,8 @@ class ValueStatistics:
     def merged(self, other: ValueStatistics) -> ValueStatistics:
         """Return the statistics of both sets of samples."""
         dense = np.zeros(BIN_COUNT, np.int64)
-        dense[list(self.bins)] += self.counts
-        dense[list(other.bins)] += other.counts
+        for part in (self, other):
+            dense[np.asarray(part.bins, np.int64)] += np.asarray(part.counts, np.int64)
         return ValueStatistics.of(
             dense, min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         )
@@ -78,13 +78,19 @@ class Profile:
         """Return the profile of both sets of samples, the same in any order.
 
         Raises:
-            DataError: The profiles were measured on different graphs.
+            DataError: The profiles were measured on different graphs, or on different values.
         """
         if self.graph_digest != other.graph_digest:
             raise DataError(
                 "profiles of two graphs cannot be merged: expected graph "
                 f"{self.graph_digest[:12]}, found {other.graph_digest[:12]}",
                 help="observe all shards on the same canonical float graph",
+            )
+        if self.statistics.keys() != other.statistics.keys():
+            odd = sorted(self.statistics.keys() ^ other.statistics.keys())
+            raise DataError(
+                f"profiles of different values cannot be merged: only one has '{odd[0]}'",
+                help="observe all shards in the same way",
             )
         merged = {
             name: mine.merged(other.statistics[name]) for name, mine in self.statistics.items()

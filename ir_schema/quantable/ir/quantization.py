@@ -35,7 +35,7 @@ class QuantizationParameters:
 
     Attributes:
         id: Name of the row, unique in the graph.
-        scale: float32 values, one, or one a channel; empty before calibration.
+        scale: float32 values (others are rounded), one, or one a channel; empty before calibration.
         zero_point: As many integers as there are scales.
         derived_from: Ids of the rows whose scales multiply to this one; empty for other rows.
         provenance: Which pass made it and from which statistic.
@@ -46,6 +46,11 @@ class QuantizationParameters:
     zero_point: tuple[int, ...] = ()
     derived_from: tuple[str, ...] = ()
     provenance: str = ""
+
+    def __post_init__(self) -> None:
+        if self.scale:
+            exact = np.asarray(self.scale, np.float32).tolist()
+            object.__setattr__(self, "scale", tuple(exact))
 
     @property
     def is_filled(self) -> bool:
@@ -125,13 +130,15 @@ class TensorQuantizationConfig:
             raise ValueError(f"expected {MIN_BITS} to {MAX_BITS} bits, found {self.bits}")
         if self.quant_min >= self.quant_max:
             raise ValueError(f"empty range [{self.quant_min}, {self.quant_max}]")
-        if self.quant_max - self.quant_min >= 1 << self.bits:
+        if not self.policy.is_floating and self.quant_max - self.quant_min >= 1 << self.bits:
             raise ValueError(
                 f"range [{self.quant_min}, {self.quant_max}] does not fit {self.bits} bits"
             )
         if self.policy.is_per_channel != (self.channel_axis is not None):
             raise ValueError(f"policy '{self.policy}' with channel axis {self.channel_axis}")
-        if self.policy.is_floating != (self.exponent_bits > 0):
+        if self.policy.is_floating != (0 < self.exponent_bits < self.bits):
+            raise ValueError(f"policy '{self.policy}' with {self.exponent_bits} exponent bits")
+        if not self.policy.is_floating and self.exponent_bits:
             raise ValueError(f"policy '{self.policy}' with {self.exponent_bits} exponent bits")
 
     @property
