@@ -129,11 +129,9 @@ def observe(
     if threads < 1:
         raise OptionError(f"threads: expected at least 1, found {threads}")
     found = _opened(data, graph, preprocessing, samples, shard)
-    total, done = len(found), 0
+    total = len(found)
 
-    def count(*_: object) -> None:
-        nonlocal done
-        done += 1
+    def count(done: int) -> None:
         if progress is not None:
             progress(done, total)
 

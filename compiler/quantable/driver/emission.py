@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantable.ir import FormatError, Graph, Level, OptionError
+from quantable.backends.registry import backend
+from quantable.ir import FormatError, Graph, Level, OptionError, graph_digest
 from quantable.targets.description import Target
 
 MANIFEST = "manifest.json"
@@ -37,24 +38,24 @@ def emit_files(graph: Graph, directory: Path, target: Target) -> Mapping[str, An
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
         scratch = Path(name)
-        facts = _backend(target, graph, scratch)
-        return _install(facts, scratch, directory)
+        facts = _emit(graph, scratch, target)
+        return _install({**facts, "graph_digest": graph_digest(graph)}, scratch, directory)
 
 
-def _backend(target: Target, graph: Graph, scratch: Path) -> Mapping[str, Any]:
-    if target.backend == "c":
-        from quantable.backends.c import emit as emit_c
+def _emit(graph: Graph, scratch: Path, target: Target) -> Mapping[str, Any]:
+    if target.backend != "c":
+        return backend(target.backend).emit(graph, scratch)
+    from quantable.backends.c import emit as emit_c
+    from quantable.driver.golden import golden_vectors
 
-        return emit_c(graph, scratch)
-    from quantable.backends.onnx import emit as emit_onnx
-
-    return emit_onnx(graph, scratch)
+    return emit_c(graph, scratch, golden=golden_vectors(graph))
 
 
 def _install(facts: Mapping[str, Any], scratch: Path, directory: Path) -> Mapping[str, Any]:
     paths = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
     names = [path for path in paths if path.as_posix() != MANIFEST]
-    manifest = {**facts, "files": {name.as_posix(): _digest(scratch / name) for name in names}}
+    files = {name.as_posix(): _described(scratch / name) for name in names}
+    manifest = {**facts, "files": files}
     before = _files_of(directory)
     write_json(manifest, scratch / MANIFEST)
     for path in (*names, Path(MANIFEST)):
@@ -72,8 +73,13 @@ def _files_of(directory: Path) -> set[str]:
         return set()
 
 
+def _described(path: Path) -> dict[str, object]:
+    return {"sha256": _digest(path), "bytes": path.stat().st_size}
+
+
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(directory: Path) -> Mapping[str, Any]:
@@ -101,8 +107,8 @@ def changed_files(directory: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the names of files that are missing or not the ones that the manifest names."""
     return [
         name
-        for name, digest in sorted(manifest["files"].items())
-        if not (directory / name).is_file() or _digest(directory / name) != digest
+        for name, facts in sorted(manifest["files"].items())
+        if not (directory / name).is_file() or _digest(directory / name) != facts["sha256"]
     ]
 
 

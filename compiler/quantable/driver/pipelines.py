@@ -64,7 +64,9 @@ def _configured(item: PipelineItem, text: str) -> Pass:
 
 
 def _checked(option: PipelineOption, kind: object, text: str) -> object:
-    value = float(option.value) if kind is float and _is_int(option.value) else option.value
+    value = option.value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
     if not _fits(value, kind):
         expected = _describe(kind)
         message = f"option '{option.name}': expected {expected}, found {option.value!r}"

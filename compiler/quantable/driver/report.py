@@ -156,8 +156,11 @@ def page(facts: Facts) -> str:
         f"- `{row['operation']}` ({row['kind']}): {row['reason']}"
         for row in facts["float_operations"]
     ] or ["None."]
-    lines += ["", "## Emitted files", "", "| file | sha256 |", "|---|---|"]
-    lines += [f"| {name} | `{digest[:16]}` |" for name, digest in facts["emitted"].items()]
+    lines += ["", "## Emitted files", "", "| file | bytes | sha256 |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}` |"
+        for name, entry in facts["emitted"].items()
+    ]
     lines += ["", "## What the passes say", ""]
     lines += [f"- {name}: {place}: {text}" for name, place, text in facts["remarks"]] or [
         "Nothing."

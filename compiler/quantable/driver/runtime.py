@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +67,9 @@ class LazyExecutor:
         if self._executor is None:
             self._executor = executor()
         return self._executor.run_operation(operation, inputs)
+
+
+def comparison() -> Callable[..., Any]:
+    """Return `quantable.adapters.difference.compare`."""
+    module = importlib.import_module("quantable.adapters.difference")
+    return cast("Callable[..., Any]", module.compare)

@@ -1,6 +1,6 @@
 """The pipeline language: names of passes with options, as text.
 
-    fold-batchnorm,dispatch{mode="all-in"},calibrate{observer="kl" bins=2048}
+fold-batchnorm,dispatch{mode="all-in"},calibrate{observer="kl" bins=2048}
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from quantable.ir.errors import OptionError
 
@@ -115,19 +115,19 @@ def _parser() -> Lark:
 
 
 def _explained(error: UnexpectedInput, text: str) -> OptionError:
-    column = len(text) + 1
+    accepted: set[str] = set()
+    column, found = len(text) + 1, "the end"
     if isinstance(error, UnexpectedCharacters):
-        accepted, column = set(error.allowed or ()), error.pos_in_stream + 1
-        found = f"'{text[error.pos_in_stream]}'"
-    elif isinstance(error, UnexpectedToken) and error.token.type != "$END":
-        accepted, column = set(error.accepts or error.expected), _column(error.token)
-        found = f"'{error.token}'"
-    else:
-        known = isinstance(error, (UnexpectedToken, UnexpectedEOF))
-        accepted, found = set(error.expected) if known else set(), "the end"
+        column = (error.pos_in_stream or 0) + 1
+        accepted, found = set(error.allowed or ()), f"'{text[column - 1]}'"
+    elif isinstance(error, UnexpectedToken):
+        accepted = set(error.accepts or error.expected)
+        if error.token.type != "$END":
+            column, found = _column(error.token), f"'{error.token}'"
     expected = " or ".join(sorted(_SPELLING[name] for name in accepted if name in _SPELLING))
     message = f"expected {expected or 'a pass'}, found {found} at column {column}"
     return OptionError(
-        pointed(message, text, column), where="pipeline",
+        pointed(message, text, column),
+        where="pipeline",
         help='a pipeline looks like: name,name{option=1 text="x" list=[1,2]}',
-    )  # fmt: skip
+    )
