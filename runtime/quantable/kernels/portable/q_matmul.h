@@ -28,7 +28,7 @@ static inline void Q_NAME(q_matmul_block)(const q_matmul *p, const Q_A *a, const
     }
   }
   for (ptrdiff_t n = 0; n < count; n++) {
-    y[n] = (Q_Y)q_requantize_wide(acc[n], p->multiplier, &p->out);
+    y[n] = (Q_Y)q_saturate((float)acc[n] * p->multiplier, &p->out);
   }
 }
 

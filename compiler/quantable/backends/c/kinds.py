@@ -1,0 +1,93 @@
+"""The table of what the C backend can emit: a function for every kind of operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quantable.backends.c import elements, movement, sequences, windows
+from quantable.backends.c.border import Border, border, static_shape
+from quantable.backends.c.unit import Step, Unit
+from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
+
+EMITTERS: dict[str, Callable[[Step], None]] = {
+    "int.Conv": windows.emit_conv,
+    "int.Linear": windows.emit_linear,
+    "int.MaxPool": windows.emit_max_pool,
+    "int.AveragePool": windows.emit_average_pool,
+    "int.Add": elements.emit_add,
+    "int.Mul": elements.emit_mul,
+    "int.Requantize": elements.emit_requantize,
+    "int.Table": elements.emit_table,
+    "int.InterpolatedTable": elements.emit_interpolated_table,
+    "int.ReduceMean": elements.emit_reduce_mean,
+    "int.MatMul": sequences.emit_matmul,
+    "int.Softmax": sequences.emit_softmax,
+    "int.LayerNormalization": sequences.emit_layer_normalization,
+    "Concat": movement.emit_concat,
+    "Gather": movement.emit_gather,
+    "Pad": movement.emit_pad,
+    "Reshape": movement.emit_reshape,
+    "Slice": movement.emit_slice,
+    "Split": movement.emit_split,
+    "Transpose": movement.emit_transpose,
+}
+"""By kind. int.Quantize and int.Dequantize are not steps: the caller converts at the border."""
+
+BORDER_KINDS = ("int.Quantize", "int.Dequantize")
+_LIMIT = 2**31
+
+
+def plan_unit(graph: Graph, prefix: str) -> tuple[Unit, list[Step]]:
+    """Turn a planned graph into steps.
+
+    Raises:
+        OptionError: The graph is not at the planned level.
+        UnsupportedError: Operations or values that cannot be emitted, all of them.
+    """
+    if graph.level is not Level.PLANNED or graph.plan is None:
+        raise OptionError(
+            f"the C backend emits planned graphs: expected level planned, found "
+            f"{graph.level.value}",
+            where=f"graph '{graph.name}'",
+            help="run the passes of the groups lower and plan first",
+        )
+    found: Border = border(graph)
+    unit, steps, problems = Unit(graph, found, prefix), [], []
+    borders = {t.value: t for t in (*found.inputs, *found.outputs)}
+    for index, operation in enumerate(graph.operations):
+        if operation.kind in BORDER_KINDS and borders.keys() & {
+            *operation.inputs,
+            *operation.outputs,
+        }:
+            continue
+        try:
+            steps.append(_step(unit, index, operation))
+        except UnsupportedError as error:
+            problems.append(error)
+    if problems:
+        listed = "\n  ".join(str(problem) for problem in problems)
+        raise UnsupportedError(
+            f"{len(problems)} operations cannot be emitted as C:\n  {listed}",
+            where=f"graph '{graph.name}'",
+        )
+    return unit, steps
+
+
+def _step(unit: Unit, index: int, operation: Operation) -> Step:
+    emitter = EMITTERS.get(operation.kind)
+    if emitter is None:
+        raise UnsupportedError("the C backend has no kernel for it", where=operation.where())
+    step = Step(unit, index, operation)
+    for name in (*operation.inputs, *operation.outputs):
+        if name and not unit.graph.is_parameter(name):
+            shape = static_shape(step.value(name))
+            elements_ = 1
+            for dim in shape:
+                elements_ *= dim
+            if elements_ >= _LIMIT:
+                raise UnsupportedError(
+                    f"value '{name}' has {elements_} elements, expected fewer than 2**31",
+                    where=operation.where(),
+                )
+    emitter(step)
+    return step

@@ -1,0 +1,167 @@
+"""Movement operations: strided copies of regions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantable.backends.c.space import contiguous, space
+from quantable.backends.c.unit import Step
+from quantable.ir import DType, UnsupportedError, Value
+
+Segment = tuple[int, int, int, int]
+"""Along one axis: first index of the source, step in the source, first index of the destination,
+count."""
+
+
+def copy(step: Step, x: Value, y: Value, regions: Sequence[Segment]) -> None:
+    """Add a copy of one region, a segment an axis."""
+    dims = [count for _, _, _, count in regions]
+    if 0 in dims:
+        return
+    from_strides, to_strides = contiguous(step.shape(x)), contiguous(step.shape(y))
+    source = sum(r[0] * s for r, s in zip(regions, from_strides, strict=True))
+    target = sum(r[2] * s for r, s in zip(regions, to_strides, strict=True))
+    a = [r[1] * s for r, s in zip(regions, from_strides, strict=True)]
+    walk = space(dims, a, to_strides)
+    pointers = [_plus(step.pointer(x.name), source), _plus(step.pointer(y.name), target)]
+    _strided(step, x.dtype, walk, *pointers)
+
+
+def _strided(step: Step, dtype: DType, walk: str, source: str, target: str) -> None:
+    function = step.kernel("q_copy", "q_move.h", X=dtype)
+    step.lines += [
+        "{",
+        f"  static const q_space space = {walk};",
+        f"  {function}(&space, {source}, {target});",
+        "}",
+    ]
+
+
+def _plus(pointer: str, offset: int) -> str:
+    return f"{pointer} + {offset}" if offset else pointer
+
+
+def _whole(shape: Sequence[int]) -> list[Segment]:
+    return [(0, 1, 0, dim) for dim in shape]
+
+
+def emit_concat(step: Step) -> None:
+    """Concat: a copy an input."""
+    y = step.output()
+    shape = step.shape(y)
+    axis, position = step.operation.int_attribute("axis") % len(shape), 0
+    for slot in range(len(step.operation.inputs)):
+        x = step.input(slot)
+        regions = _whole(step.shape(x))
+        count = regions[axis][3]
+        regions[axis] = (0, 1, position, count)
+        copy(step, x, y, regions)
+        position += count
+
+
+def emit_split(step: Step) -> None:
+    """Split: a copy an output."""
+    x = step.input(0)
+    axis, position = step.operation.int_attribute("axis") % len(step.shape(x)), 0
+    for slot, name in enumerate(step.operation.outputs):
+        y = step.output(slot)
+        regions = _whole(step.shape(y))
+        count = regions[axis][3]
+        regions[axis] = (position, 1, 0, count)
+        if name:
+            copy(step, x, y, regions)
+        position += count
+
+
+def emit_slice(step: Step) -> None:
+    """Slice: one copy, with steps of any sign."""
+    x, y = step.input(0), step.output()
+    shape, regions = step.shape(x), _whole(step.shape(y))
+    starts = _ints(step, 1)
+    axes = _ints(step, 3) if step.has_input(3) else list(range(len(starts)))
+    steps = _ints(step, 4) if step.has_input(4) else [1] * len(starts)
+    for start, axis, stride in zip(starts, axes, steps, strict=True):
+        dim, count = shape[axis], regions[axis][3]
+        first = start + dim if start < 0 else start
+        first = min(max(first, 0), dim - 1 if stride < 0 else dim)
+        regions[axis] = (first, stride, 0, count)
+    copy(step, x, y, regions)
+
+
+def emit_pad(step: Step) -> None:
+    """Pad: constant padding fills and copies, the other modes copy every region."""
+    x, y = step.input(0), step.output()
+    shape, mode = step.shape(x), step.operation.string_attribute("mode", "constant")
+    pads = _ints(step, 1)
+    axes = _ints(step, 3) if step.has_input(3) else list(range(len(shape)))
+    segments = [[segment] for segment in _whole(shape)]
+    for position, axis in enumerate(axes):
+        begin, end = pads[position], pads[position + len(axes)]
+        segments[axis] = _padded(mode, shape[axis], begin, end)
+    if mode == "constant":
+        value = int(step.array(2).reshape(-1)[0]) if step.has_input(2) else 0
+        function = step.kernel("q_fill", "q_move.h", X=y.dtype)
+        count = str(math.prod(step.shape(y)))
+        step.call(function, count, str(value), step.pointer(y.name))
+    for regions in itertools.product(*segments):
+        copy(step, x, y, regions)
+
+
+def _padded(mode: str, dim: int, begin: int, end: int) -> list[Segment]:
+    """Return the segments of one padded axis; negative pads cut."""
+    first, before = max(-begin, 0), max(begin, 0)
+    inner: Segment = (first, 1, before, dim - first - max(-end, 0))
+    if mode == "constant":
+        return [inner]
+    if mode == "edge":
+        sides: list[Segment] = [(0, 0, 0, begin), (dim - 1, 0, before + dim, end)]
+    elif mode == "reflect" and begin < dim and end < dim:
+        sides = [(begin, -1, 0, begin), (dim - 2, -1, before + dim, end)]
+    elif mode == "wrap" and begin <= dim and end <= dim:
+        sides = [(dim - begin, 1, 0, begin), (0, 1, before + dim, end)]
+    else:
+        raise UnsupportedError(f"cannot pad {dim} elements by {begin} and {end}, mode '{mode}'")
+    if begin < 0 or end < 0:
+        raise UnsupportedError(f"cannot pad by {begin} and {end} in mode '{mode}'")
+    return [inner, *(side for side in sides if side[3])]
+
+
+def emit_transpose(step: Step) -> None:
+    """Transpose: a copy whose input strides are permuted."""
+    x, y = step.input(0), step.output()
+    shape = step.shape(x)
+    order = step.operation.ints_attribute("perm", tuple(reversed(range(len(shape)))))
+    strides = contiguous(shape)
+    walk = space([shape[i] for i in order], [strides[i] for i in order], contiguous(step.shape(y)))
+    _strided(step, x.dtype, walk, step.pointer(x.name), step.pointer(y.name))
+
+
+def emit_gather(step: Step) -> None:
+    """Gather with constant indices."""
+    x, y = step.input(0), step.output()
+    shape = step.shape(x)
+    axis = step.operation.int_attribute("axis") % len(shape)
+    index = step.array(1).astype(np.int64).reshape(-1)
+    index = np.where(index < 0, index + shape[axis], index)
+    sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), index.size]
+    parameters = step.parameters("q_gather", [str(size) for size in sizes])
+    function = step.kernel("q_gather", "q_move.h", X=x.dtype)
+    table = step.constant("index", index, DType.INT32)
+    step.call(function, parameters, step.pointer(x.name), table, step.pointer(y.name))
+
+
+def emit_reshape(step: Step) -> None:
+    """Reshape: nothing, or a copy where both sides have a place of their own."""
+    x, y = step.input(0), step.output()
+    to = step.pointer(y.name)
+    if step.pointer(x.name) != to:
+        count = math.prod(step.shape(y))
+        step.lines.append(f"memcpy({to}, {step.pointer(x.name)}, {count} * sizeof(*{to}));")
+
+
+def _ints(step: Step, slot: int) -> list[int]:
+    return [int(v) for v in step.array(slot).reshape(-1)]

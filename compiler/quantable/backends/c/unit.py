@@ -1,0 +1,165 @@
+"""What the code of one network collects: kernel instances, constants, and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.backends.c.border import Border, static_shape
+from quantable.backends.c.storage import Storage
+from quantable.backends.c.text import C_TYPES, MINIMA, number
+from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A kernel family instantiated for element types: its header and the macros to define."""
+
+    header: str
+    macros: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant array: its symbol, element type and contents."""
+
+    symbol: str
+    dtype: DType
+    array: npt.NDArray[np.generic]
+
+
+class Unit:
+    """The code of one network in the making."""
+
+    def __init__(self, graph: Graph, border: Border, prefix: str) -> None:
+        self.graph = graph
+        self.border = border
+        self.prefix = prefix
+        self.storage = Storage(graph, border)
+        self.instances: dict[Instance, None] = {}
+        self._constants: dict[tuple[DType, bytes], Constant] = {}
+
+    @property
+    def constants(self) -> list[Constant]:
+        """Every constant once, in the order of first use."""
+        return list(self._constants.values())
+
+    def constant(self, symbol: str, array: npt.NDArray[np.generic], dtype: DType) -> str:
+        """Add a constant and return its symbol; equal contents share one."""
+        typed = np.ascontiguousarray(array, dtype.numpy)
+        key = (dtype, typed.tobytes())
+        held = self._constants.setdefault(key, Constant(symbol, dtype, typed))
+        return held.symbol
+
+
+class Step:
+    """One operation in the making: parameters, kernel calls, cost."""
+
+    def __init__(self, unit: Unit, index: int, operation: Operation) -> None:
+        self.unit = unit
+        self.index = index
+        self.operation = operation
+        self.lines: list[str] = []
+        self.macs = 0
+        self.weight_bytes = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the step's function."""
+        return f"{self.unit.prefix}_step_{self.index}"
+
+    def value(self, name: str) -> Value:
+        return self.unit.graph.values[name]
+
+    def input(self, slot: int) -> Value:
+        return self.value(self.operation.inputs[slot])
+
+    def output(self, slot: int = 0) -> Value:
+        return self.value(self.operation.outputs[slot])
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        return static_shape(value)
+
+    def array(self, slot: int) -> npt.NDArray[np.generic]:
+        """Return the contents of an input that must be constant.
+
+        Raises:
+            UnsupportedError: It is not.
+        """
+        name = self.operation.inputs[slot]
+        if not self.unit.graph.is_parameter(name):
+            raise UnsupportedError(
+                f"expected input {slot} to be constant, found '{name}'",
+                where=self.operation.where(),
+            )
+        return self.unit.graph.array(name)
+
+    def has_input(self, slot: int) -> bool:
+        return slot < len(self.operation.inputs) and bool(self.operation.inputs[slot])
+
+    def constant(self, role: str, array: npt.NDArray[np.generic], dtype: DType) -> str:
+        """Add a constant that belongs to this step and return its symbol."""
+        symbol = f"{self.unit.prefix}_{role}_{self.index}"
+        self.weight_bytes += array.size * np.dtype(dtype.numpy).itemsize
+        return self.unit.constant(symbol, array, dtype)
+
+    def pointer(self, name: str) -> str:
+        """Return the C expression that points to a value, constant or not."""
+        value = self.value(name)
+        if self.unit.graph.is_parameter(name):
+            role = f"operand{self.operation.inputs.index(name)}"
+            return self.constant(role, self.unit.graph.array(name), value.dtype)
+        return self.unit.storage.place(name).pointer(value.dtype)
+
+    def kernel(self, stem: str, header: str, **types: DType) -> str:
+        """Instantiate a kernel family and return the name of one of its functions.
+
+        Args:
+            stem: The function without its tag (``q_conv``).
+            header: The family's header.
+            types: The element types by macro, without the ``Q_`` (``X=...``, ``Y=...``); with X
+                given, ``MIN`` is added.
+        """
+        macros = [(f"Q_{key}", C_TYPES[dtype]) for key, dtype in types.items()]
+        if header in ("q_unary.h", "q_pool.h"):
+            macros.append(("Q_MIN", MINIMA[types["X"]]))
+        tag = "_".join(dtype.value for dtype in types.values())
+        macros.append(("Q_TAG", tag))
+        self.unit.instances[Instance(header, tuple(macros))] = None
+        return f"{stem}_{tag}"
+
+    def call(self, function: str, *arguments: str) -> None:
+        """Add a kernel call."""
+        self.lines.append(f"{function}({', '.join(arguments)});")
+
+    def parameters(self, struct: str, fields: Sequence[str]) -> str:
+        """Add the step's parameter block and return the expression that points to it."""
+        self.lines.append(f"static const {struct} p = {{{', '.join(fields)}}};")
+        return "&p"
+
+    def fact(self, *names: str) -> list[str]:
+        """Return integer attributes as C text."""
+        return [str(self.operation.int_attribute(name)) for name in names]
+
+    def multiplier(self) -> str:
+        """Return the scalar multiplier as C text."""
+        return number(self.operation.float_attribute("multiplier"))
+
+    def requantization(self) -> str:
+        """Return the initializer of the `q_output`.
+
+        Raises:
+            UnsupportedError: The clamp leaves the output type.
+        """
+        dtype = self.output().dtype
+        low, high = (self.operation.int_attribute(n) for n in ("clamp_min", "clamp_max"))
+        if dtype not in MINIMA or not dtype.minimum <= low <= high <= dtype.maximum:
+            raise UnsupportedError(
+                f"expected a clamp inside an 8-bit or 16-bit type, found [{low}, {high}] of "
+                f"{dtype.value}",
+                where=self.operation.where(),
+            )
+        return f"{{{', '.join(self.fact('y_zero_point', 'clamp_min', 'clamp_max'))}}}"
