@@ -14,7 +14,10 @@ def lower_movement(operation: QuantableOperation, lowering: Lowering) -> None:
     """Lower Reshape, Transpose, Slice, or Gather with constant indices."""
     source = lowering.read(operation, 0)
     inputs = [source.name, *_constants(operation, lowering)]
-    lowering.emit_moved(operation, operation.kind, inputs, source.grid, operation.attributes)
+    attributes = dict(operation.attributes)
+    if operation.kind == "Transpose" and "perm" not in attributes:
+        attributes["perm"] = tuple(reversed(range(len(source.shape or ()))))
+    lowering.emit_moved(operation, operation.kind, inputs, source.grid, attributes)
 
 
 def lower_split(operation: QuantableOperation, lowering: Lowering) -> None:
