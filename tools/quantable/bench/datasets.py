@@ -56,12 +56,14 @@ class Network:
         batch: Samples a run; 1 where the network's output fixes the batch dimension.
         samples: Returns the samples of a set ('calibration' or 'evaluation').
         note: Preprocessing, in words, for the table.
+        is_classifier: Whether the largest output is the answer.
     """
 
     name: str
     batch: int
     samples: Callable[[Path, str], Samples]
     note: str
+    is_classifier: bool = True
 
     def model(self, shared: Path) -> Path:
         """Return the path of the ONNX file."""
@@ -190,8 +192,8 @@ NETWORKS: dict[str, Network] = {
         Network("mobilenetv1_0.25_128", 1, _imagenet(128, _signed), "ImageNet photos, centre crop"),
         Network("mobilenetv2_keras", 1, _imagenet(224, _signed), "ImageNet photos, centre crop"),
         Network("mobilenetv1_vww", 50, _wake_words, "ImageNet photos at 96, no labels"),
-        Network("fc_autoencoder", 50, _smooth_vectors, "smooth random vectors, no labels"),
-        Network("ultraface_slim", 1, _faces, "6 photos and mirrored ones each, no labels"),
+        Network("fc_autoencoder", 50, _smooth_vectors, "smooth random vectors, no labels", False),
+        Network("ultraface_slim", 1, _faces, "6 photos and mirrored ones each, no labels", False),
     )
 }  # fmt: skip
 """The ten shared networks, in the order of the tables."""

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,17 +52,25 @@ def _at_least_opset_13(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.version_converter.convert_version(model, 13)
 
 
-class _Reader:
-    """What `quantize_static` reads calibration inputs from."""
+def batch_reader(name: str, batches: Iterable[Float]) -> Any:
+    """Return what ONNX Runtime's quantizer reads calibration inputs from.
 
-    def __init__(self, name: str, batches: Iterable[Float]) -> None:
-        self._name = name
-        self._batches: Iterator[Float] = iter(batches)
+    Args:
+        name: The network's input.
+        batches: Arrays for it, one a run.
+    """
+    from onnxruntime.quantization import CalibrationDataReader
 
-    def get_next(self) -> dict[str, Float] | None:
-        """Return the next inputs by name, None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: batch}
+    class Reader(CalibrationDataReader):  # type: ignore[misc] # untyped base
+        def __init__(self) -> None:
+            self._batches: Iterator[Float] = iter(batches)
+
+        def get_next(self) -> dict[str, Float] | None:
+            """Return the next inputs by name, None after the last."""
+            batch = next(self._batches, None)
+            return None if batch is None else {name: batch}
+
+    return Reader()
 
 
 def quantize_with_onnxruntime(
@@ -75,11 +84,8 @@ def quantize_with_onnxruntime(
         batches: Calibration inputs [n, ...], float32.
         per_channel: Whether weights get a scale a channel.
     """
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(_Reader, CalibrationDataReader):  # type: ignore[misc] # untyped base
-        pass
 
     logging.getLogger().setLevel(logging.ERROR)  # the tool warns through the root logger
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +94,7 @@ def quantize_with_onnxruntime(
         quantize_static(
             str(prepared),
             str(out),
-            Reader(input_name(model), batches),
+            batch_reader(input_name(model), batches),
             per_channel=per_channel,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

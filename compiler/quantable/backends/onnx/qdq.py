@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.opsets import is_narrow
@@ -70,6 +71,11 @@ def _reasons(config: TensorQuantizationConfig, *, is_parameter: bool) -> Iterato
         yield f"{config.bits} bits"
     elif config.policy.is_per_channel and is_narrow(config):
         yield "a range a channel that is narrower than its type"
+
+
+def _real(integer: int, row: QuantizationParameters) -> npt.NDArray[np.float32]:
+    steps = (integer - row.zero_point_array).astype(np.float32)
+    return np.asarray(steps * row.scale_array, np.float32).reshape(())
 
 
 class QdqWriter:
@@ -143,12 +149,10 @@ class QdqWriter:
         row: QuantizationParameters,
     ) -> str:
         """Saturate to a range narrower than the type, in real numbers, before the rounding."""
-        zero = row.zero_point_array
+        edges = {"minimum": config.quant_min, "maximum": config.quant_max}
         bounds = [
-            self._writer.constant(
-                f"{row.id}.{word}", np.float32((edge - zero) * row.scale_array)[0]
-            )
-            for word, edge in (("minimum", config.quant_min), ("maximum", config.quant_max))
+            self._writer.constant(f"{row.id}.{word}", _real(edge, row))
+            for word, edge in edges.items()
         ]
         clipped = self._writer.fresh(f"{name}_clipped")
         self._writer.node("Clip", (source, *bounds), (clipped,), {})

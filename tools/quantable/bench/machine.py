@@ -1,0 +1,29 @@
+"""What a measurement was made on, without naming the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe_machine() -> str:
+    """Return processor, number of cores that may be used, and memory, in words."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores, {pages / 2**30:.0f} GiB, {platform.system()}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of packages, Python's first."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,108 @@
+"""One quantizer, once, in this process: what `quantable.bench.quantizers` starts.
+
+``python -m quantable.bench.quantize_once TOOL MODEL IMAGES FOLDER`` prints one line of JSON:
+seconds of work after the imports, and the peak memory of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+Work = Callable[[Path, Path, Path], None]
+"""Quantizes (model, images, folder) once the packages are imported."""
+
+
+def write_images(shared: str, path: str, count: str) -> None:
+    """Write the first ImageNet calibration images, normalized, as one [n, 1, 3, 224, 224] file."""
+    from quantable.bench.datasets import MEAN, STD, read_image
+
+    files = sorted((Path(shared) / "data" / "imagenet_calibration").glob("*.jpg"))[: int(count)]
+    images = []
+    for file in files:
+        pixels = read_image(file, (224, 224), crop=True).astype(np.float32)
+        images.append(((pixels / 255 - MEAN) / STD).transpose(2, 0, 1)[None])
+    np.save(path, np.stack(images).astype(np.float32))
+
+
+def _quantable() -> Work:
+    from quantable.driver import api, runtime
+
+    runtime.executor()
+
+    def work(model: Path, images: Path, folder: Path) -> None:
+        graph = api.canonicalize(api.import_model(model))
+        profile = api.observe(graph, list(np.load(images, mmap_mode="r")))
+        quantized = api.refine(api.calibrate(api.quantize(graph, "onnxruntime"), profile))
+        api.save(graph, folder / "float.qir")
+        api.save_profile(profile, folder / "images.qprof")
+        api.save(quantized, folder / "onnxruntime.qir")
+
+    return work
+
+
+def _second_target() -> Work:
+    from quantable.driver import api
+
+    def work(model: Path, images: Path, folder: Path) -> None:
+        del model, images
+        graph = api.load(folder / "float.qir")
+        profile = api.load_profile(folder / "images.qprof")
+        quantized = api.refine(api.calibrate(api.quantize(graph, "x86-vnni"), profile))
+        api.save(quantized, folder / "x86-vnni.qir")
+
+    return work
+
+
+def _nncf() -> Work:
+    import nncf
+    import openvino
+
+    def work(model: Path, images: Path, folder: Path) -> None:
+        # Core.read_model would hide the biases from its bias correction.
+        network = openvino.convert_model(model)
+        data = nncf.Dataset(list(np.load(images, mmap_mode="r")))
+        quantized = nncf.quantize(network, data, subset_size=len(np.load(images, mmap_mode="r")))
+        openvino.save_model(quantized, folder / "nncf.xml")
+
+    return work
+
+
+def _onnxruntime() -> Work:
+    from onnxruntime.quantization import quantize_static
+
+    from quantable.bench.peers import batch_reader, input_name
+
+    def work(model: Path, images: Path, folder: Path) -> None:
+        reader = batch_reader(input_name(model), np.load(images, mmap_mode="r"))
+        quantize_static(str(model), str(folder / "onnxruntime.onnx"), reader)
+
+    return work
+
+
+TOOLS: dict[str, Callable[[], Work]] = {
+    "quantable": _quantable,
+    "second-target": _second_target,
+    "nncf": _nncf,
+    "onnxruntime": _onnxruntime,
+}
+
+
+def main(tool: str, model: str, images: str, folder: str) -> None:
+    """Run one tool and print what it took."""
+    work = TOOLS[tool]()
+    start = perf_counter()
+    work(Path(model), Path(images), Path(folder))
+    elapsed = perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({"work_s": elapsed, "peak_mb": peak}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,157 @@
+"""Time and memory of quantizers: ``python -m quantable.bench.quantizers``.
+
+ResNet-50 and MobileNetV2 (built by ``zoo.py``, random weights), 64 images, from the ONNX file to a
+calibrated quantized file on disk. Every measurement is a fresh process; tools take turns, so that a
+slow phase of the machine meets all of them. Two times are given: that of the whole process, imports
+of Python packages included, and that of the work after the imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from quantable.bench.machine import describe_machine, versions
+from quantable.bench.quantizers_page import page
+
+NETWORKS = ("resnet50", "mobilenet_v2")
+TOOLS = ("quantable", "second-target", "nncf", "onnxruntime")
+IMAGES = 64
+MEMORY_LIMIT_MB = 1000
+SECOND_TARGET_PART = 0.25
+PACKAGES = ("torch", "onnx", "onnxruntime", "nncf", "openvino", "numpy")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the page, and return 0 where every bar holds."""
+    options = _parse(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        models = _models(options.zoo, folder, options.networks)
+        images = _images(options.shared, folder)
+        rows = [
+            {"network": name, **row}
+            for name, model in models.items()
+            for row in _measure(name, model, images, folder, options)
+        ]
+    facts = {"machine": describe_machine(), "versions": versions(PACKAGES), "rows": rows,
+             "runs": options.runs, "misses": misses(rows)}  # fmt: skip
+    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    if options.output:
+        options.output.write_text(page(facts), encoding="utf-8")
+    return 1 if facts["misses"] else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    root = Path(__file__).resolve().parents[3]
+    shared = root.parent / "shared"
+    parser = argparse.ArgumentParser(
+        prog="python -m quantable.bench.quantizers",
+        description="Measure time and memory of quantizers, each in fresh processes.",
+        epilog="Example: python -m quantable.bench.quantizers --runs 3",
+    )
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=TOOLS)
+    parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
+    zoo = "the script that builds the networks, or a folder with them"
+    parser.add_argument("--zoo", type=Path, default=shared / "bench" / "zoo.py", help=zoo)
+    parser.add_argument("--shared", type=Path, default=shared, help="models and data")
+    parser.add_argument(
+        "--output",
+        type=lambda text: Path(text) if text else None,
+        default=root / "docs" / "benchmark.md",
+        help="the page to write; '' for none",
+    )
+    return parser.parse_args(arguments)
+
+
+def _models(zoo: Path, folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    if zoo.is_file():
+        subprocess.run(
+            [sys.executable, "-W", "ignore", str(zoo), str(folder), "--only", ",".join(names)],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        zoo = folder
+    return {name: zoo / f"{name}.onnx" for name in names}
+
+
+def _images(shared: Path, folder: Path) -> Path:
+    """Write the calibration images once, in a process of their own, and return the file."""
+    path = folder / "images.npy"
+    code = (
+        "from quantable.bench import quantize_once as q; import sys; q.write_images(*sys.argv[1:])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(shared), str(path), str(IMAGES)], check=True)
+    return path
+
+
+def _measure(
+    name: str, model: Path, images: Path, folder: Path, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    results: dict[str, list[dict[str, float]]] = {tool: [] for tool in options.tools}
+    for run in range(options.runs):
+        # Every run begins with another tool, but the second target needs the first one's files.
+        for tool in _rotated(options.tools, run):
+            sys.stderr.write(f"{name}: run {run + 1} of {options.runs}, {tool}\n")
+            results[tool].append(_once(tool, model, images, folder / f"{name}-{run}"))
+    return [
+        {"tool": tool, **{key: statistics.median(r[key] for r in found) for key in found[0]}}
+        for tool, found in results.items()
+    ]
+
+
+def _rotated(tools: Sequence[str], run: int) -> list[str]:
+    others = [tool for tool in tools if tool not in ("quantable", "second-target")]
+    own = [tool for tool in tools if tool not in others]
+    groups = [own, *([tool] for tool in others)]
+    shift = run % len(groups)
+    return [tool for group in (*groups[shift:], *groups[:shift]) for tool in group]
+
+
+def _once(tool: str, model: Path, images: Path, folder: Path) -> dict[str, float]:
+    """Run one tool in a fresh process; it prints its work time and its peak memory."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-W", "ignore", "-m", "quantable.bench.quantize_once"]
+    start = perf_counter()
+    done = subprocess.run(
+        [*command, tool, str(model), str(images), str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    elapsed = perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{tool} failed on {model.name}:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {"process_s": elapsed, **found}
+
+
+def misses(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the bars that are missed, in words."""
+    found = []
+    for name in dict.fromkeys(row["network"] for row in rows):
+        by_tool = {row["tool"]: row for row in rows if row["network"] == name}
+        mine = by_tool.get("quantable")
+        peers = [by_tool[tool] for tool in ("nncf", "onnxruntime") if tool in by_tool]
+        second = by_tool.get("second-target")
+        if mine is None:
+            continue
+        for key in ("process_s", "work_s"):
+            best = min((peer[key] for peer in peers), default=mine[key])
+            if mine[key] > best:
+                found.append(f"{name}: {key} {mine[key]:.2f}, the faster peer {best:.2f}")
+            if second is not None and second[key] >= SECOND_TARGET_PART * mine[key]:
+                found.append(f"{name}: second target {key} {second[key]:.2f} of {mine[key]:.2f}")
+        if mine["peak_mb"] > MEMORY_LIMIT_MB:
+            found.append(f"{name}: peak memory {mine['peak_mb']:.0f} MB")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The text of ``docs/benchmark.md``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEAD = """# Quantizer benchmark
+
+Written by `python -m quantable.bench.quantizers`; do not edit. ResNet-50 and MobileNetV2 with
+random weights, 64 images of 224x224, from the ONNX file to a calibrated, baked file on disk. Every
+measurement is a fresh process, tools take turns, medians are shown. "process" includes starting
+Python and importing packages, "work" does not; "peak" is the resident memory of the process.
+
+- **quantable**: import, canonicalize, observe, quantize for `onnxruntime`, calibrate, refine, save.
+- **second-target**: the saved float graph and profile, quantized for `x86-vnni`, saved.
+- **nncf**: `openvino.convert_model`, `nncf.quantize` with defaults, `openvino.save_model`.
+- **onnxruntime**: `quantize_static` with defaults (QDQ, MinMax, per tensor).
+
+The bar: both times at most those of the faster peer, peak memory at most 1 GB, the second target in
+under a quarter of the time.
+"""
+
+
+def page(facts: dict[str, Any]) -> str:
+    """Return the page; facts as `quantable.bench.quantizers.main` gathers them."""
+    packages = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    lines = [
+        _HEAD,
+        f"Machine: {facts['machine']}. Versions: {packages}. Median of {facts['runs']} runs.\n",
+        "| network | tool | process s | work s | peak MB |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['network']} | {row['tool']} | {row['process_s']:.2f} | {row['work_s']:.2f} "
+            f"| {row['peak_mb']:.0f} |"
+            for row in facts["rows"]
+        ),
+        "",
+        *([f"- missed: {miss}" for miss in facts["misses"]] or ["Every bar holds."]),
+    ]
+    return "\n".join(lines) + "\n"
