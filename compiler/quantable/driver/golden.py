@@ -1,4 +1,7 @@
-"""Golden vectors for the self test of emitted C: inputs from a counter, results of the reference."""
+"""Golden vectors for the self test of emitted C: inputs from a counter, results of the reference.
+
+Nothing random is left to chance: the same bytes on every machine.
+"""
 
 from __future__ import annotations
 

@@ -48,6 +48,12 @@ def compiled_model() -> Callable[..., Runtime]:
     return cast("Callable[..., Runtime]", module.CompiledModel)
 
 
+def run_selftest() -> Callable[..., tuple[bool, str]]:
+    """Return the function that compiles and runs the self test of emitted C."""
+    module = importlib.import_module("quantable.adapters.c_compiler")
+    return cast("Callable[..., tuple[bool, str]]", module.run_selftest)
+
+
 def ort_model() -> Callable[..., Runtime]:
     """Return the adapter that runs an ONNX file in ONNX Runtime."""
     module = importlib.import_module("quantable.adapters.onnxruntime")

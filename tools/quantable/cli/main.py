@@ -80,8 +80,12 @@ def application() -> None:
     """
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; entry point of the console script.
+
+    Args:
+        arguments: Words after the program's name; by default those of the process.
+    """
     try:
         code = application.main(arguments, prog_name="quantable", standalone_mode=False)
     except click.ClickException as error:
@@ -109,8 +113,3 @@ def _explain(error: QuantableError) -> int:
     if error.help:
         click.echo(f"  help: {error.help}", err=True)
     return error.exit_code
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    sys.exit(run())
