@@ -167,9 +167,10 @@ class CompiledModel:
         results = [np.zeros((count, *tensor.shape), tensor.dtype) for tensor in self.outputs]
         arena = self._arena()
         for sample in range(count):
-            self._run_one(arena, [b[sample] for b, _ in batches], [r[sample] for r in results])
+            one = slice(sample, sample + 1)  # a view even of a tensor without dimensions
+            self._run_one(arena, [b[one] for b, _ in batches], [r[one] for r in results])
         if stacked != {True}:
-            results = [result[0] for result in results]
+            results = [result.reshape(result.shape[1:]) for result in results]
         return {t.value: result for t, result in zip(self.outputs, results, strict=True)}
 
     def run_real(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -57,11 +57,27 @@ def window(step: Step) -> Window:
         x[spatial], y[spatial], kernel, op.ints_attribute("strides"),
         op.ints_attribute("dilations"), pads[:rank], pads[rank:],
     )  # fmt: skip
-    axes = [braces(row) for row in zip(*columns, strict=True)]
+    rows = list(zip(*columns, strict=True))
+    _check_reach(step, rows)
+    axes = [braces(row) for row in rows]
     axes = ["{1, 1, 1, 1, 1, 0, 0}"] * (2 - rank) + axes
     taps = (1, *kernel) if rank == 1 else kernel
     channel = -1 if last else 1
     return Window(axes[0], axes[1], x[0], x[channel], y[channel], (taps[0], taps[1]), last)
+
+
+def _check_reach(step: Step, axes: list[tuple[int, ...]]) -> None:
+    """Refuse a pool that has a window without any position of the input: it has no value."""
+    if step.operation.kind == "int.Conv":
+        return
+    for size, out, kernel, stride, dilation, begin, _ in axes:
+        origins = np.arange(out)[:, None] * stride - begin
+        positions = origins + np.arange(kernel) * dilation
+        if not ((positions >= 0) & (positions < size)).any(axis=1).all():
+            raise UnsupportedError(
+                "expected every window to reach the input, found one in the padding alone",
+                where=step.operation.where(),
+            )
 
 
 def emit_conv(step: Step) -> None:
