@@ -118,6 +118,11 @@ class CompiledModel:
         compiler: Name or path of the compiler.
         flags: Optimization and machine flags.
 
+    Attributes:
+        manifest: ``manifest.json``.
+        inputs, outputs: The border tensors.
+        library: The loaded shared library.
+
     Raises:
         UserError: No such compiler, or it rejects the code.
         FormatError: The directory does not hold emitted C code.
@@ -136,11 +141,12 @@ class CompiledModel:
         self.outputs = _tensors(self.manifest, "outputs")
         private = tempfile.mkdtemp(prefix="quantable-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
-        library = Path(private) / "model.so"
+        path = Path(private) / "model.so"
         sources = [root / name for name in ("model.c", "model_weights.c")]
         arguments = [*STRICT, *flags, "-shared", "-fPIC", f"-I{root}"]
-        compile_c(compiler, arguments, sources, library)
-        self._function = getattr(ctypes.CDLL(str(library)), f"{self.manifest['prefix']}_run")
+        compile_c(compiler, arguments, sources, path)
+        self.library = ctypes.CDLL(str(path))
+        self._function = getattr(self.library, f"{self.manifest['prefix']}_run")
         self._function.restype = ctypes.c_int
         self._arena_bytes = _integer(self.manifest, "arena_bytes")
         self._alignment = _integer(self.manifest, "arena_alignment")
