@@ -258,7 +258,10 @@ def _step(
         before, after = slot_quantizers(graph, op)
     constants = {slot: parameters[key] for slot, key in enumerate(keys) if key in parameters}
     types = functools.partial(_types, graph)
-    site = Site(op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store)
+    shapes = tuple(graph.values[name].shape if name else None for name in op.inputs)
+    site = Site(
+        op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store, shapes
+    )  # fmt: skip
     return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from quantable.ir import ContentRef, ContentStore, DType, InternalError, Operation, UnsupportedError
+from quantable.ir import (
+    ContentRef,
+    ContentStore,
+    DType,
+    InternalError,
+    Operation,
+    Shape,
+    UnsupportedError,
+)
 from quantable.reference.tensors import to_tensor
 
 Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -27,6 +35,7 @@ class Site:
         constants: Input slots that hold parameters.
         input_types, output_types: Element types of the slots (None where unknown or absent).
         store: Contents of attributes that are tensors.
+        input_shapes: Shapes of the inputs (None where unknown or absent).
     """
 
     operation: Operation
@@ -35,6 +44,7 @@ class Site:
     input_types: tuple[DType | None, ...] = ()
     output_types: tuple[DType | None, ...] = ()
     store: ContentStore | None = None
+    input_shapes: tuple[Shape | None, ...] = ()
 
     def has(self, slot: int) -> bool:
         """Return whether an optional input is there."""
@@ -64,6 +74,10 @@ class Site:
     def input_type(self, index: int = 0) -> DType | None:
         """Return the element type of an input."""
         return self.input_types[index] if index < len(self.input_types) else None
+
+    def input_shape(self, index: int = 0) -> Shape | None:
+        """Return the shape of an input."""
+        return self.input_shapes[index] if index < len(self.input_shapes) else None
 
     def refuse(self, what: str) -> UnsupportedError:
         """Return the error for something that the operation asks for and the runtime lacks."""

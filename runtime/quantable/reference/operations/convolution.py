@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from quantable.reference.site import Builder, Kernel, Site
+from quantable.reference.threads import one_thread
 from quantable.reference.windows import Window
+
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d,
@@ -27,12 +31,57 @@ def kernel_shape(site: Site) -> tuple[int, ...] | None:
     return None if weight is None else tuple(weight.shape[2:])
 
 
-def _convolution(site: Site) -> Kernel:
+def packed_convolution(
+    site: Site, window: Window, weight: Tensor, bias: Tensor | None
+) -> Callable[[Tensor], Tensor] | None:
+    """Return a float32 convolution whose weights are laid out once, None where that cannot be.
+
+    oneDNN blocks the weights for the processor's vectors; torch's own convolution does it again in
+    every call, which costs a fifth of the time. Its algorithm is the direct one: no product is
+    computed in another domain, so sums of integers stay exact.
+
+    Args:
+        site: The operation; the shape of its input must be known but for the batch.
+        window: The window, with begin and end pads equal.
+        weight: [O, I / group, KH, KW], float32.
+        bias: [O] or None, float32.
+    """
+    size = site.input_shape(0)
+    if not HAS_ONEDNN or len(window.kernel) != 2 or weight.dtype is not torch.float32:
+        return None
+    if size is None or not all(isinstance(dim, int) for dim in size[1:]):
+        return None
     group = site.operation.int_attribute("group", 1)
+    geometry = (window.begin_pads(), window.strides, window.dilations, group)
+    with one_thread():
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, (1, *size[1:]))
+    convolve = torch.ops.mkldnn._convolution_pointwise.default
+
+    def run(x: Tensor) -> Tensor:
+        result: Tensor = convolve(x, packed, bias, *geometry, "none", [], "")
+        return result
+
+    return run
+
+
+def _convolution(site: Site) -> Kernel:
     known = kernel_shape(site)
+    if known is None:
+        return _unpacked(site, None)
+    window = Window.of(site, known)
+    weight, bias = site.constants.get(1), site.constants.get(2)
+    if window.is_symmetric and weight is not None and (bias is not None or not site.has(2)):
+        packed = packed_convolution(site, window, weight, bias)
+        if packed is not None:
+            return lambda x, *_: packed(x)
+    return _unpacked(site, window)
+
+
+def _unpacked(site: Site, known: Window | None) -> Kernel:
+    group = site.operation.int_attribute("group", 1)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        window = fixed_window or Window.of(site, weight.shape[2:])
+        window = known or Window.of(site, weight.shape[2:])
         convolve = CONVOLUTIONS[x.dim() - 2]
         if window.is_symmetric:
             pads: Sequence[int] = window.begin_pads()
@@ -40,7 +89,6 @@ def _convolution(site: Site) -> Kernel:
             x, pads = window.padded(x), (0,) * (x.dim() - 2)
         return convolve(x, weight, bias, window.strides, pads, window.dilations, group)
 
-    fixed_window = None if known is None else Window.of(site, known)
     return run
 
 
