@@ -56,6 +56,7 @@ class OrtModel:
         options.log_severity_level = 3
         self.path = Path(path)
         errors = ort.capi.onnxruntime_pybind11_state
+        self._invalid_argument = errors.InvalidArgument
         refusals = (errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented,
                     errors.Fail, errors.NoSuchFile, errors.InvalidArgument)  # fmt: skip
         try:
@@ -79,7 +80,7 @@ class OrtModel:
             outputs: Names to return; all outputs by default.
 
         Raises:
-            DataError: The inputs are not those of the file.
+            DataError: The inputs have other names, types or shapes than the file's.
         """
         if set(inputs) != set(self.inputs):
             raise DataError(
@@ -88,4 +89,10 @@ class OrtModel:
             )
         names = list(self.outputs if outputs is None else outputs)
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        return dict(zip(names, self._session.run(names, feeds), strict=True))
+        try:
+            found = self._session.run(names, feeds)
+        except self._invalid_argument as error:
+            raise DataError(
+                f"ONNX Runtime refuses the inputs: {error}", where=str(self.path)
+            ) from error
+        return dict(zip(names, found, strict=True))
