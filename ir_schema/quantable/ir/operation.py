@@ -58,9 +58,10 @@ class Operation:
         """Return an attribute in the one form that equal attributes have."""
         if type(value) in (str, ContentRef):
             return value  # type: ignore[return-value] # narrowed by the line above
-        if isinstance(value, (bool, int, np.bool, np.integer)):
-            if -(1 << 63) <= value < 1 << 63:
-                return int(value)
+        if isinstance(value, (int, np.bool_, np.integer)):
+            number = int(value)
+            if -(1 << 63) <= number < 1 << 63:
+                return number
         elif isinstance(value, (float, np.floating)):
             return float(value)
         elif isinstance(value, (tuple, list)):
