@@ -13,7 +13,7 @@ from onnx import AttributeProto
 from quantable.frontend.model_file import ModelFile, read_model
 from quantable.frontend.support import node_label
 from quantable.frontend.tensors import DTYPES, tensor_bytes
-from quantable.frontend.upgrade import normalize, opset_of
+from quantable.frontend.upgrade import normalize, opset_of, origins
 from quantable.ir import (
     ContentRef,
     ContentStore,
@@ -71,6 +71,7 @@ class _Importer:
         self._source = source
         self._proto = proto
         self._store = ContentStore()
+        self._origins = origins(proto.graph)
         self._unknown = 0
         self._names: set[str] = set()
 
@@ -84,7 +85,7 @@ class _Importer:
             inputs=tuple(item.name for item in proto.input if item.name not in parameters),
             outputs=tuple(item.name for item in proto.output),
             values=values,
-            operations=tuple(self._operation(node) for node in proto.node),
+            operations=tuple(self._operation(i, node) for i, node in enumerate(proto.node)),
             parameters=parameters,
             store=self._store,
         )
@@ -142,12 +143,12 @@ class _Importer:
         self._unknown += 1
         return f"?{self._unknown}"
 
-    def _operation(self, node: onnx.NodeProto) -> Operation:
+    def _operation(self, index: int, node: onnx.NodeProto) -> Operation:
         hint = node.name or next((name for name in node.output if name), node.op_type)
         attributes = {item.name: self._attribute(node, item) for item in node.attribute}
         return Operation(
             self._unique(hint), node.op_type, _trimmed(node.input), _trimmed(node.output),
-            attributes, (hint,),
+            attributes, self._origins[index],
         )  # fmt: skip
 
     def _unique(self, hint: str) -> str:

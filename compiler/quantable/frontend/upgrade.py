@@ -49,6 +49,25 @@ def opset_of(proto: onnx.ModelProto) -> int:
     return max(found, default=0)
 
 
+def origins(graph: onnx.GraphProto) -> list[tuple[str, ...]]:
+    """Return, for every node, the name of the source node that it came from.
+
+    Every source node has a name by now, so a node without one was added by the upgrade: it came
+    from the node that reads its result, or else from the one that makes its input.
+    """
+    reader = {name: i for i, node in reversed(list(enumerate(graph.node))) for name in node.input}
+    writer = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    found: list[tuple[str, ...]] = [(node.name,) if node.name else () for node in graph.node]
+    order = range(len(found))
+    for index in reversed(order):
+        uses = [found[reader[name]] for name in graph.node[index].output if name in reader]
+        found[index] = found[index] or next((names for names in uses if names), ())
+    for index in order:
+        made = [found[writer[name]] for name in graph.node[index].input if name in writer]
+        found[index] = found[index] or next((names for names in made if names), ())
+    return found
+
+
 def _opset(proto: onnx.ModelProto, path: Path) -> int:
     opset, newest = opset_of(proto), onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:

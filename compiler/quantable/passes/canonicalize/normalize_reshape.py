@@ -15,6 +15,8 @@ Preconditions:
     1. The shape of the result is known up to symbols that Reshape can express: one dimension of -1,
        others that are copied from the same axis.
     2. A reshape that only another one reads is skipped.
+    3. A Softmax on the last axis between two reshapes that cancel and keep that axis (the upgrade
+       of old opsets makes these) needs neither.
 
 Numerics: bit-exact.
 """
@@ -46,7 +48,12 @@ class NormalizeReshape(Pass):
         editor = GraphEditor(graph)
         changes = 0
         for name in [op.name for op in graph.operations if op.kind in _KINDS]:
+            if name not in editor.operations:
+                continue
             op = editor.operations[name]
+            if _unwrapped(editor, op):
+                changes += 1
+                continue
             first = editor.producer(op.inputs[0])
             is_chain = first is not None and first.kind == "Reshape"
             start = first if is_chain and sole_user(editor, op.inputs[0]) is op else None
@@ -58,6 +65,31 @@ class NormalizeReshape(Pass):
                 place = (self.name, op.where(), "stays: its shape has more than one symbol")
                 context.remarks.append(place)
         return editor.finish() if changes else graph
+
+
+def _unwrapped(editor: GraphEditor, op: Operation) -> bool:
+    """Take the reshapes around a Softmax away (precondition 3)."""
+    softmax = sole_user(editor, op.outputs[0])
+    if softmax is None or softmax.kind not in ("LogSoftmax", "Softmax"):
+        return False
+    last = sole_user(editor, softmax.outputs[0])
+    if last is None or last.kind not in _KINDS:
+        return False
+    outer = editor.values[op.inputs[0]].shape
+    inner = editor.values[softmax.inputs[0]].shape
+    if not outer or not inner or outer != editor.values[last.outputs[0]].shape:
+        return False
+    axis = softmax.int_attribute("axis", -1)
+    if outer[-1] != inner[-1] or axis not in (-1, len(inner) - 1):
+        return False
+    editor.remove(op)
+    editor.remove(last)
+    changed = replace(
+        softmax, inputs=(op.inputs[0],), outputs=last.outputs, attributes={"axis": -1},
+        sources=merged_sources(op, softmax, last),
+    )  # fmt: skip
+    editor.replace(changed)
+    return True
 
 
 def _rewritten(editor: GraphEditor, op: Operation, first: Operation | None) -> bool:
