@@ -48,6 +48,10 @@ CASES: dict[str, tuple[Operation, dict[str, np.ndarray], int, list[str]]] = {
     "gelu": (
         Operation("o", "Gelu", ("x",), ("y",)), {}, 10, ["Div", "Erf", "Add", "Mul", "Mul"],
     ),
+    "gelu-none": (
+        Operation("o", "Gelu", ("x",), ("y",), {"approximate": "none"}), {}, 10,
+        ["Div", "Erf", "Add", "Mul", "Mul"],
+    ),
     "gelu-tanh": (
         Operation("o", "Gelu", ("x",), ("y",), {"approximate": "tanh"}), {}, 20, ["Gelu"],
     ),
@@ -107,6 +111,17 @@ def test_gelu_is_native_where_the_opset_is_high_anyway(
     assert emit(graph, tmp_path)["opset"] == 20
     nodes = onnx.load(tmp_path / "model.onnx").graph.node
     assert [node.op_type for node in nodes] == ["Gelu", "Gelu"]
+
+
+@pytest.mark.parametrize(("dilations", "opset"), [((1, 1), 10), ((1, 2), 19)])
+def test_dilations_of_one_say_nothing(
+    plain_graph: PlainGraph, tmp_path: Path, dilations: tuple[int, int], opset: int
+) -> None:
+    attributes = {"kernel_shape": (2, 2), "dilations": dilations}
+    pool = Operation("o", "AveragePool", ("x",), ("y",), attributes)
+    shape = (1, 2, 4, 5 - dilations[1])
+    graph = plain_graph([pool], {"x": (1, 2, 5, 5)}, {"y": shape}, {})
+    assert emit(graph, tmp_path)["opset"] == opset
 
 
 def test_linear_of_higher_rank_is_matmul_and_add(plain_graph: PlainGraph, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def expand(
     """
     if operation.kind == LINEAR:
         yield from _linear(graph, operation, writer)
-    elif operation.kind == "Gelu" and opset < NATIVE_GELU:
+    elif operation.kind == "Gelu" and opset < NATIVE_GELU:  # an exact one, or opset would be 20
         yield from _gelu(operation, writer)
     else:
         yield operation
@@ -54,4 +54,4 @@ def _gelu(operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
     yield Operation(f"{name}.Erf", "Erf", (scaled,), (erf,))
     yield Operation(f"{name}.Add", "Add", (erf, one), (shifted,))
     yield Operation(f"{name}.Mul", "Mul", (x, shifted), (doubled,))
-    yield replace(operation, kind="Mul", inputs=(doubled, half))
+    yield replace(operation, kind="Mul", inputs=(doubled, half), attributes={})

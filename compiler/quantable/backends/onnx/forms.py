@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import onnx
-from quantable.ir import Graph, Operation
+from quantable.ir import Attribute, Graph, Operation
 
 LINEAR = "quantable.Linear"
 Form = Callable[[Graph, Operation], Operation]
@@ -20,6 +20,11 @@ def is_gemm(graph: Graph, operation: Operation) -> bool:
     """Whether a Linear is written as Gemm: its input is a matrix. Otherwise MatMul and Add."""
     shape = graph.values[operation.inputs[0]].shape
     return shape is not None and len(shape) == 2
+
+
+def is_erf_gelu(operation: Operation) -> bool:
+    """Whether a Gelu is the exact one, not the approximation by tanh."""
+    return operation.attributes.get("approximate", "none") == "none"
 
 
 def as_written(graph: Graph, operation: Operation, opset: int) -> Operation:
@@ -39,18 +44,20 @@ def _without_new_defaults(operation: Operation, opset: int, canonical: int) -> O
     kept = {
         name: value
         for name, value in operation.attributes.items()
-        if name in old or name not in new or value != _default(new[name])
+        if name in old or name not in new or not _is_default(value, new[name])
     }
     return (
         operation if len(kept) == len(operation.attributes) else replace(operation, attributes=kept)
     )
 
 
-def _default(attribute: onnx.defs.OpSchema.Attribute) -> object:
+def _is_default(value: Attribute, attribute: onnx.defs.OpSchema.Attribute) -> bool:
+    if attribute.name == "dilations":  # the default is in the schema's prose: all ones
+        return isinstance(value, tuple) and all(item == 1 for item in value)
     if attribute.default_value.type == onnx.AttributeProto.UNDEFINED:
-        return None
-    value = onnx.helper.get_attribute_value(attribute.default_value)
-    return value.decode() if isinstance(value, bytes) else value
+        return False
+    default = onnx.helper.get_attribute_value(attribute.default_value)
+    return value == (default.decode() if isinstance(default, bytes) else default)
 
 
 def _axes_as_attribute(graph: Graph, operation: Operation) -> Operation:

@@ -11,7 +11,7 @@ schema has in the graph's own opset. Nothing below 13 is written in another form
 from __future__ import annotations
 
 import onnx
-from quantable.backends.onnx.forms import LINEAR, as_written
+from quantable.backends.onnx.forms import LINEAR, as_written, is_erf_gelu
 from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain
 from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig
 
@@ -89,7 +89,7 @@ def lowest_opset(graph: Graph) -> int:
 def operation_opset(graph: Graph, operation: Operation) -> int:
     """Return the lowest opset that expresses one operation."""
     kind, domain = kind_and_domain(operation.kind)
-    if kind == "Gelu" and not domain and "approximate" not in operation.attributes:
+    if kind == "Gelu" and not domain and is_erf_gelu(operation):
         return DECOMPOSED_GELU
     if domain:
         return FLOOR
