@@ -33,7 +33,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     ),
     "onnxruntime": ("runtime/quantable/adapters/", "tools/quantable/bench/"),
     "sklearn": ("tools/quantable/demo/train.py",),
-    "lark": ("ir_schema/quantable/text/",),
+    "lark": ("ir_schema/",),
     "click": ("tools/quantable/cli/",),
     "rich": ("tools/",),
 }  # fmt: skip

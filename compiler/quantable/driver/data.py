@@ -128,10 +128,10 @@ def _open(source: Source, inputs: list[Value], how: Preprocessing) -> Samples:
 
 def _load(path: Path) -> Mapping[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"": loaded}
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise DataError("no such file or folder", where=str(path)) from error

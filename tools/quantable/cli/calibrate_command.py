@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import FILE, graph_argument, json_option, output_option, target_option
-from quantable.cli.output import say_remarks, show
+from quantable.cli.output import say_remarks, show_graph
 
 
 @click.command("calibrate")
@@ -38,4 +38,4 @@ def command(
     )
     say_remarks(remarks)
     api.save(result, output)
-    show(graph_facts(result), as_json=as_json)
+    show_graph(graph_facts(result), as_json=as_json)

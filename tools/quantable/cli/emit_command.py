@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import graph_argument, json_option, output_option, target_option
-from quantable.cli.output import show
+from quantable.cli.output import show_manifest
 
 
 @click.command("emit")
@@ -27,4 +27,4 @@ def command(graph: Path, target: str | None, output: Path, as_json: bool) -> Non
     from quantable.driver import api
 
     manifest = api.emit(api.load(graph), output, target=target)
-    show(manifest, as_json=as_json)
+    show_manifest(manifest, as_json=as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import FILE, json_option, output_option
-from quantable.cli.output import show
+from quantable.cli.output import show_graph
 
 
 @click.command("import")
@@ -26,4 +26,4 @@ def command(model: Path, output: Path, as_json: bool) -> None:
 
     graph = api.import_model(model)
     api.save(graph, output)
-    show(graph_facts(graph), as_json=as_json)
+    show_graph(graph_facts(graph), as_json=as_json)

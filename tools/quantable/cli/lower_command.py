@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import graph_argument, json_option, output_option, target_option
-from quantable.cli.output import say_remarks, show
+from quantable.cli.output import say_remarks, show_graph
 
 
 @click.command("lower")
@@ -30,4 +30,4 @@ def command(graph: Path, passes: str, target: str | None, output: Path, as_json:
     result = api.lower(api.load(graph), passes=passes, target=target, remarks=remarks)
     say_remarks(remarks)
     api.save(result, output)
-    show(graph_facts(result), as_json=as_json)
+    show_graph(graph_facts(result), as_json=as_json)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -69,3 +70,19 @@ def say_remarks(remarks: Sequence[tuple[str, str, str]]) -> None:
     """Tell on stderr what passes did or declined, and why."""
     for name, place, text in remarks:
         say(f"remark: {name}: {place}: {text}")
+
+
+def show_graph(facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Print the facts of a graph: all of them as JSON, for a person what changes by stage."""
+    kept = ("level", "target", "operations", "parameter_bytes", "slot_states", "arena_bytes")
+    brief = {name: facts[name] for name in kept if facts[name]}
+    show(facts if as_json else {**brief, "digest": facts["digest"]}, as_json=as_json)
+
+
+def show_manifest(manifest: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was emitted: the whole manifest as JSON, for a person the files."""
+    files = [(name, entry["bytes"]) for name, entry in manifest["files"].items()]
+    if as_json:
+        show(manifest, as_json=True)
+    else:
+        table(("file", "bytes"), files, as_json=False)

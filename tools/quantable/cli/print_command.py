@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import graph_argument, json_option
-from quantable.cli.output import show
+from quantable.cli.output import show_graph
 
 
 @click.command("print")
@@ -28,6 +28,6 @@ def command(graph: Path, elide: int, as_json: bool) -> None:
 
     loaded = load(graph)
     if as_json:
-        show(graph_facts(loaded), as_json=True)
+        show_graph(graph_facts(loaded), as_json=True)
     else:
         click.echo(print_graph(loaded, elide=elide).rstrip("\n"))

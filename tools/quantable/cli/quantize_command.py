@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quantable.cli.options import graph_argument, json_option, output_option
-from quantable.cli.output import say_remarks, show
+from quantable.cli.output import say_remarks, show_graph
 
 
 @click.command("quantize")
@@ -30,4 +30,4 @@ def command(graph: Path, target: str, passes: str, output: Path, as_json: bool) 
     result = api.quantize(api.load(graph), target, passes=passes, remarks=remarks)
     say_remarks(remarks)
     api.save(result, output)
-    show(graph_facts(result), as_json=as_json)
+    show_graph(graph_facts(result), as_json=as_json)

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 MODEL, RECIPE = HERE / "digits.onnx", HERE / "digits.toml"
 CALIBRATION, TEST = HERE / "digits_calibration.npz", HERE / "digits_test.npz"
 TARGETS = ("x86-vnni", "onnxruntime")
-_OUT = Console(highlight=False)
+_OUT = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,6 @@ def _run(folder: Path) -> int:
                 "run", one_shot / stage.file, "--data", TEST, "--recipe", RECIPE,
                 "--labels", "label",
             )  # fmt: skip
-        _sizes(one_shot)
     _title("every claim held" if not failed else "A CLAIM FAILED")
     return failed
 
@@ -105,13 +104,6 @@ def _compare(by_stage: Path, one_shot: Path) -> int:
     ]
     _OUT.print(f"\nstage by stage = one go: {len(files)} files, {len(differing)} differ")
     return 1 if differing else 0
-
-
-def _sizes(folder: Path) -> None:
-    code = sorted(path for path in folder.glob("*.[cho]*") if path.is_file())
-    _OUT.print(f"\nfloat ONNX: {MODEL.stat().st_size} bytes; emitted:")
-    for path in code:
-        _OUT.print(f"  {path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
