@@ -67,9 +67,11 @@ class SlotEditor:
 
     def put(self, slot: Slot, config: TensorQuantizationConfig) -> None:
         """Set the config of a slot."""
-        old = self.config(slot).row
-        if old != config.row:
-            self._holders.get(old, {}).pop(slot, None)
+        old = self.config(slot)
+        if config == old:
+            return
+        if old.row != config.row:
+            self._holders.get(old.row, {}).pop(slot, None)
             if config.row:
                 self._holders.setdefault(config.row, {})[slot] = None
         held = self._operations[slot.operation]

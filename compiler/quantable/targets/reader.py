@@ -109,7 +109,7 @@ def _explain(error: Any) -> tuple[str, str]:
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"key '{key}': expected key '{missing[0]}', found none", ""
     expected = {
-        "type": lambda: f"a {error.validator_value}",
+        "type": lambda: f"type {error.validator_value}",
         "enum": lambda: "one of " + ", ".join(repr(v) for v in error.validator_value),
         "minimum": lambda: f"at least {error.validator_value}",
         "maximum": lambda: f"at most {error.validator_value}",

@@ -1,10 +1,17 @@
 """Fill the rows of weights and activations.
 
-Before:
-    Conv.out0 initial, row 'conv.out0' empty; Conv.in1 initial, row 'conv.in1' empty
-After:
-    Conv.out0 activated, row 'conv.out0' scale 0.023529412 zero 0    from the profile
-    Conv.in1 activated, row 'conv.in1' scale [0.0019, ...]           from its contents
+Before (target c-portable):
+    c = Conv(x, w, b)
+    y = Conv(c, w2, b2)
+    c.in0 initial own c.in0
+    c.in1 initial own c.in1
+    c.in2 passive-init derived c.in2
+    y.in0 overlapped overlapped c.out0
+After (x in [0, 127.5], largest weights of the channels 31.75 and 15.875):
+    c.in0 activated own c.in0 = 0.5
+    c.in1 activated own c.in1 = 0.25 0.125
+    c.in2 passive-init derived c.in2
+    y.in0 overlapped overlapped c.out0 = 0.5
 
 Preconditions:
     1. The profile was measured on the float graph that the quantable one was made from.
@@ -176,7 +183,8 @@ class _Filler:
                 method = self.item.method
             assert self.profile is not None
             held = self.profile.statistics[name]
-            ends = METHODS[method](held, config, self.item.percentile)
+            # A tensor without elements has no range; a range of zero gives a valid row.
+            ends = METHODS[method](held, config, self.item.percentile) if held.count else (0.0, 0.0)
             low, high = np.asarray(ends[:1]), np.asarray(ends[1:])
         scale, zero = scale_from_range(low, high, config)
         text = f"calibrate: {method} [{float(low.min()):.6g}, {float(high.max()):.6g}]"

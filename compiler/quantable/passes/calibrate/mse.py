@@ -10,8 +10,6 @@ inside the range and beyond it: no sampling, no loop over elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +18,8 @@ from quantable.ir.numerics import scale_from_range
 from quantable.passes.calibrate.density import Density, Reals
 
 _CELLS = 1024
-_COARSE = np.linspace(1.0, 0.04, 25)
-_FINE = np.linspace(0.03, -0.03, 7)
+_COARSE = np.concatenate([np.linspace(1.0, 0.1, 19), [0.08, 0.06, 0.05, 0.04, 0.03, 0.02]])
+_FINE = np.asarray([0.88, 0.92, 0.95, 0.975, 1.025, 1.05, 1.08, 1.12])
 _MARGIN = 1e-9
 
 
@@ -30,8 +28,8 @@ def mse_range(
 ) -> tuple[float, float]:
     """Return the clipped range with the least error, or the whole one if none is better.
 
-    Ends are searched in turn, coarse to fine, as shares of the extrema. An end at zero (after a
-    Relu) stays there.
+    Ends are searched as shares of the extrema: both together, then in turn, then in turn on a finer
+    grid. An end at zero (after a Relu) stays there.
     """
     del percentile
     density = Density.of(statistics).coarsened(_CELLS)
@@ -40,28 +38,27 @@ def mse_range(
         low, high = -max(-low, high), max(-low, high)
     error = _Errors(density, config)
     best = np.asarray([1.0, 1.0])
+    ends = np.asarray([low, high])
+    moves = [[end] for end in (1, 0) if ends[end] != 0.0]
+    if config.policy.is_symmetric:
+        moves = [[0, 1]]
+    elif len(moves) == 2:
+        best = _improved(error, ends, best, [0, 1], _COARSE)
     for step in (_COARSE, _FINE):
-        for end in _ends(low, high, config):
-            best = _improved(error, np.asarray([low, high]), best, end, step)
+        for move in moves:
+            base = step if step is _COARSE else best[move[0]] * step
+            best = _improved(error, ends, best, move, np.minimum(base, 1.0))
     return float(low * best[0]), float(high * best[1])
 
 
-def _ends(low: float, high: float, config: TensorQuantizationConfig) -> list[list[int]]:
-    if config.policy.is_symmetric:
-        return [[0, 1]]
-    return [[end] for end, value in ((1, high), (0, low)) if value != 0.0]
-
-
-def _improved(
-    error: Callable[[Reals], Reals], ends: Reals, best: Reals, moved: list[int], step: Reals
-) -> Reals:
-    shares = np.repeat(best[None, :], step.size + 1, axis=0)
-    base = step if step is _COARSE else best[moved[0]] + step
-    shares[1:, moved] = np.clip(base, 0.01, 1.0)[:, None]
+def _improved(error: _Errors, ends: Reals, best: Reals, moved: list[int], tried: Reals) -> Reals:
+    """Return the shares with some ends moved to the best of those tried, if that helps."""
+    shares = np.repeat(best[None, :], tried.size + 1, axis=0)
+    shares[1:, moved] = tried[:, None]
     errors = error(shares * ends)
     index = int(np.argmin(errors))
-    better = errors[index] < errors[0] * (1 - _MARGIN)
-    chosen: Reals = shares[index] if better else best
+    is_better = errors[index] < errors[0] * (1 - _MARGIN)
+    chosen: Reals = shares[index] if is_better else best
     return chosen
 
 

@@ -1,10 +1,17 @@
 """Give every quantable operation its config from the target.
 
-Before:
-    Conv [c-portable]: in0 fp32, in1 fp32, in2 fp32, out0 fp32
+Before (target c-portable):
+    c = Conv(x, w, b)
+    y = Relu(c)
+    c.in0 fp32
+    c.in1 fp32
+    c.in2 fp32
+    c.out0 fp32
 After:
-    Conv [c-portable]: in0 initial own, in1 initial own per channel 0,
-                       in2 passive-init derived from in0 and in1, out0 initial own
+    c.in0 initial own c.in0
+    c.in1 initial own c.in1
+    c.in2 passive-init derived c.in2
+    c.out0 initial own c.out0
 
 Every quantized slot gets a row ``<operation>.<in|out><slot>``, empty until calibration; a range
 that the target fixes (Softmax) is filled at once.

@@ -1,9 +1,14 @@
 """Decide which platform each operation runs on.
 
 Before:
-    x -> Conv -> Softmax -> y                 float level
-After (target 'onnxruntime'):
-    x -> Conv [onnxruntime] -> Softmax -> y   quantable level, no slot quantized yet
+    c = Conv(x, w, b)
+    y = Softmax(c)
+After (target onnxruntime):
+    c on onnxruntime
+    y on float
+
+No slot is quantized yet. The digest of the float graph, which profiles name, goes into the
+metadata.
 
 Preconditions:
     1. An operation on integer tensors, or one that only feeds shape inputs, is never dispatched.

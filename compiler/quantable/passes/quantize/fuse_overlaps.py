@@ -1,9 +1,15 @@
 """Leave the quantization inside a fused pair to its last operation.
 
-Before:
-    Conv.out0 own 'conv.out0' -> Relu.in0 own 'relu.in0', Relu.out0 own 'relu.out0'
+Before (target c-portable):
+    c = Conv(x, w, b)
+    r = Relu(c)
+    c.out0 initial own c.out0
+    r.in0 initial own r.in0
+    r.out0 initial own r.out0
 After:
-    Conv.out0 overlapped 'relu.out0' -> Relu.in0 overlapped 'relu.out0', Relu.out0 own 'relu.out0'
+    c.out0 overlapped overlapped r.out0
+    r.in0 overlapped overlapped r.out0
+    r.out0 initial own r.out0
 
 Preconditions:
     1. The target fuses the two kinds.

@@ -1,10 +1,18 @@
 """Quantize each tensor once.
 
-Before:
-    Relu.out0 own -> MaxPool.in0 own, MaxPool.out0 own -> Conv.in0 own
+Before (target c-portable):
+    r = Relu(x)
+    p = MaxPool(r)
+    c = Conv(p, w, b)
+    r.out0 initial own r.out0
+    p.in0 initial own p.in0
+    p.out0 initial own p.out0
+    c.in0 initial own c.in0
 After:
-    Relu.out0 own -> MaxPool.in0 overlapped, MaxPool.out0 overlapped -> Conv.in0 overlapped
-    (all with row 'relu.out0')
+    r.out0 initial own r.out0
+    p.in0 overlapped overlapped r.out0
+    p.out0 overlapped overlapped r.out0
+    c.in0 overlapped overlapped r.out0
 
 Preconditions:
     1. A reader's slot has the scheme of the slot that quantizes the tensor: it is overlapped.

@@ -1,11 +1,18 @@
 """Make operations that demand it share one row.
 
-Before (target rule ``align = "output"``):
-    Relu.out0 own 'relu.out0' -> Concat.in0 overlapped 'relu.out0'; x -> Concat.in1 own 'concat.in1'
-    Concat.out0 own 'concat.out0'
-After:
-    Relu.out0 overlapped 'concat.out0' -> Concat.in0 overlapped 'concat.out0'
-    x -> Concat.in1 shared 'concat.out0' (executed: its maker cannot use this row)
+Before (target c-portable, whose rule for Concat says ``align = "output"``):
+    r = Relu(x)
+    y = Concat(r, z)
+    c = Conv(y, w, b)
+    r.out0 activated own r.out0
+    y.in0 overlapped overlapped r.out0
+    y.in1 activated own y.in1
+    y.out0 activated own y.out0
+After (nobody else reads r, so that it is made with the row; z is quantized with it on the way in):
+    r.out0 overlapped overlapped y.out0
+    y.in0 overlapped overlapped y.out0
+    y.in1 passive shared y.out0
+    y.out0 activated own y.out0
 
 Preconditions:
     1. The target's rule for the kind says 'output' or 'large'; 'none' leaves the operation alone.

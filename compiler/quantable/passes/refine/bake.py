@@ -1,9 +1,12 @@
 """Store quantized parameters as integers.
 
-Before:
-    Conv: in1 activated (float32 weight), in2 passive (float32 bias)
-After:
-    Conv: in1 baked (i8), in2 passive-baked (i32)
+Before (target c-portable):
+    c = Conv(x, w, b)
+    c.in1 activated own c.in1
+    c.in2 passive derived c.in2
+After (stored as i8 and i32):
+    c.in1 baked own c.in1
+    c.in2 passive-baked derived c.in2
 
 Preconditions:
     1. The parameter's slot is in force and its operation is not dequantized.

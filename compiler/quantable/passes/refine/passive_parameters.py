@@ -1,9 +1,15 @@
 """Derive the rows of bias, clip and pad parameters.
 
-Before:
-    Conv: in0 scale 0.5, in1 scale [0.25, 0.125], in2 passive-init derived
+Before (target c-portable):
+    c = Conv(x, w, b)
+    y = Clip(c, lo, hi)
+    c.in0 activated own c.in0 = 0.5
+    c.in1 activated own c.in1 = 0.25 0.125
+    c.in2 passive-init derived c.in2
+    y.in1 passive-init shared y.out0
 After:
-    Conv: in0 scale 0.5, in1 scale [0.25, 0.125], in2 passive derived, scale [0.125, 0.0625]
+    c.in2 passive derived c.in2 = 0.125 0.0625
+    y.in1 passive shared y.out0
 
 A bias gets scale ``float32(input scale * weight scale)`` and zero point 0, so that it adds to the
 accumulator as it is. The bounds of a Clip take the row of its output, the value of a Pad

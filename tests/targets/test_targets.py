@@ -1,0 +1,159 @@
+"""Target descriptions: the shipped ones, files of the user's, and clear errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from quantable.ir import OptionError, Rounding, State, UnknownNameError
+from quantable.ir.integer_operations import MOVEMENT_OPERATIONS
+from quantable.targets import TARGETS, load_target
+from quantable.targets.conditions import CONDITIONS
+
+GOOD = """
+name = "tiny"
+summary = "for tests"
+backend = "c"
+integer_only = true
+[arithmetic]
+contract = "float32-rne"
+accumulator_bits = 32
+requantization = "float32-multiply"
+rounding = "half-even"
+bias_bits = 32
+saturates = true
+[schemes.activation]
+bits = 8
+quant_min = 0
+quant_max = 255
+symmetry = "asymmetric"
+[schemes.weight]
+bits = 4
+quant_min = -7
+quant_max = 7
+symmetry = "symmetric"
+granularity = "channel"
+[schemes.bias]
+bits = 32
+quant_min = -2147483648
+quant_max = 2147483647
+symmetry = "symmetric"
+[schemes.constant]
+bits = 8
+quant_min = -127
+quant_max = 127
+symmetry = "symmetric"
+[rules.Conv]
+role = "compute"
+inputs = ["activation", "weight", "bias"]
+outputs = ["activation"]
+"""
+
+
+def written(tmp_path, text, name="tiny.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_targets_load_under_their_names():
+    assert {name: load_target(name).name for name in TARGETS} == {name: name for name in TARGETS}
+    assert len({load_target(name).digest for name in TARGETS}) == len(TARGETS)
+
+
+def test_onnxruntime():
+    target = load_target("onnxruntime")
+    assert (target.backend, target.integer_only, target.has_integer_level) == ("onnx", False, False)
+    config = target.schemes["activation"].config()
+    assert (config.quant_min, config.quant_max, config.policy.is_symmetric) == (0, 255, False)
+    assert config.state is State.FP32
+    signed = load_target("onnxruntime-int8").schemes["activation"].config()
+    assert (signed.quant_min, signed.quant_max, signed.bits) == (-128, 127, 8)
+    assert target.rule("Softmax") is None
+
+
+def test_the_c_targets_have_one_arithmetic():
+    portable, vnni = load_target("c-portable"), load_target("x86-vnni")
+    assert portable.arithmetic == vnni.arithmetic
+    assert portable.rules == vnni.rules
+    assert portable.schemes == vnni.schemes
+    assert vnni.has_integer_level
+    assert portable.arithmetic.rounding is Rounding.HALF_EVEN
+    weight = portable.schemes["weight"].config(1)
+    assert (weight.quant_min, weight.quant_max, weight.channel_axis) == (-127, 127, 1)
+    assert portable.schemes["weight"].config().channel_axis is None
+    assert portable.fuses("Conv", "Relu")
+    assert not portable.fuses("Relu", "Conv")
+
+
+def test_every_movement_operation_is_passive_or_aligned():
+    target = load_target("c-portable")
+    for kind in MOVEMENT_OPERATIONS:
+        rule = target.rules[kind]
+        assert rule.role == "passive" or rule.align == "output"
+
+
+def test_the_last_scheme_stands_for_all_further_slots():
+    rule = load_target("c-portable").rules["Concat"]
+    assert rule.input_scheme(7) == "activation"
+    assert load_target("c-portable").rules["Split"].output_scheme(3) == "activation"
+
+
+def test_a_file_of_the_users_works_and_can_extend(tmp_path):
+    target = load_target(written(tmp_path, GOOD))
+    assert (target.name, target.schemes["weight"].bits) == ("tiny", 4)
+    child = written(tmp_path, 'name = "child"\nextends = "tiny.toml"\n', "child.toml")
+    assert load_target(str(child)).schemes == target.schemes
+    wide = 'name = "mine"\nextends = "c-portable"\n[schemes.activation]\nbits = 16\nquant_max = 65535\n'
+    shipped = written(tmp_path, wide, "mine.toml")
+    assert load_target(shipped).schemes["activation"].bits == 16
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(
+        UnknownNameError, match=r"unknown target 'x86-vni'\n  help: did you mean x86-vnni"
+    ):
+        load_target("x86-vni")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bits = 4", "bits = 1", r"key 'schemes.weight.bits': expected at least 2, found 1"),
+        ("bits = 4", "bits = 64", r"key 'schemes.weight.bits': expected at most 32, found 64"),
+        ("bits = 4", 'bits = "4"', r"key 'schemes.weight.bits': expected type integer, found '4'"),
+        ("bits = 4", "bits = 2", r"key 'schemes.weight': range \[-7, 7\] does not fit 2 bits"),
+        ('backend = "c"', 'backend = "d"', r"'backend': expected one of 'onnx', 'c', found 'd'"),
+        ('backend = "c"', "", r"key 'the top level': expected key 'backend', found none"),
+        ("bits = 4", "bits = 4\nscal = 2.0", r"unknown key 'scal'\n  help: did you mean scale"),
+        ("bits = 4", "bits = 4\nscale = 2.0", r"expected a scale exactly where"),
+        ("bits = 4", 'bits = 4\nscale = 0.0\nobserver = "fixed"', r"expected more than 0"),
+        ("bits = 4", 'bits = 4\nscale = 1.0\nzero_point = 9\nobserver = "fixed"', r"zero point in"),
+        ("bits = 4", 'bits = 4\ntail = "wide"', r"'schemes.weight.tail': .* found 'wide'"),
+        ('"weight", "bias"', '"wait", "bias"', r"'rules.Conv.inputs': .* found 'wait'"),
+        ('outputs = ["activation"]', "outputs = []", r"'rules.Conv.outputs': expected at least 1"),
+        ('outputs = ["activation"]', 'outputs = ["passive"]', r"rules.Conv.outputs': .* 'passive'"),
+        ('role = "compute"', 'role = "compute"\nneeds = ["luck"]', r"rules.Conv.needs': .* 'luck'"),
+        ('name = "tiny"', 'name = "Tiny!"', r"key 'name': expected text that matches"),
+        ('name = "tiny"', "name = tiny", r"expected TOML, found a fault"),
+        ('name = "tiny"', 'name = "tiny"\nextends = "tiny.toml"', r"extend each other"),
+        ('name = "tiny"', 'name = "tiny"\nextends = "gone.toml"', r"cannot read the target"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_by_its_key(old, new, expected, tmp_path):
+    assert old in GOOD
+    with pytest.raises(OptionError, match=expected) as caught:
+        load_target(written(tmp_path, GOOD.replace(old, new, 1)))
+    assert ".toml'" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="cannot read the target description: No such file"):
+        load_target(tmp_path / "none.toml")
+
+
+def test_conditions_are_checked_by_name():
+    used = {
+        need for name in TARGETS for rule in load_target(name).rules.values() for need in rule.needs
+    }
+    assert used == set(CONDITIONS)
