@@ -132,8 +132,10 @@ def observe(
     observed = frozenset(name for name in _activations(graph) if name not in derived)
     shared = _Work(ReferenceRuntime(graph), _single_runs(graph, samples), progress)
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(_worker, shared, observed) for _ in range(threads)]
-    parts = [future.result() for future in futures]
+        # The calling thread works too: its memory comes from the main heap, which the C library
+        # gives back to the system (and asks for again, page by page) less often.
+        futures = [pool.submit(_worker, shared, observed) for _ in range(threads - 1)]
+        parts = [_worker(shared, observed), *(future.result() for future in futures)]
     if shared.errors:
         raise shared.errors[min(shared.errors)]
     if not shared.done:
@@ -153,20 +155,29 @@ class _Work:
     def __init__(
         self,
         runtime: ReferenceRuntime,
-        runs: Iterator[tuple[int, dict[str, Tensor]]],
+        runs: Iterator[Mapping[str, Array]],
         progress: Progress | None,
     ) -> None:
         self.runtime = runtime
         self.done = 0
-        self.errors: dict[int, DataError] = {}
+        self.errors: dict[int, Exception] = {}
+        self._taken = 0
         self._runs = runs
         self._progress = progress
         self._lock = threading.Lock()
 
-    def take(self) -> tuple[int, dict[str, Tensor]] | None:
-        """Return the next run, None where there is none, or an earlier one failed."""
+    def take(self) -> tuple[int, Mapping[str, Array]] | None:
+        """Return the next run, None where there is none, or one failed."""
         with self._lock:
-            return None if self.errors else next(self._runs, None)
+            if self.errors:
+                return None
+            try:
+                run = next(self._runs, None)
+            except Exception as error:  # raised again by `observe`, if no earlier sample failed
+                self.errors[self._taken] = error
+                return None
+            self._taken += 1
+            return None if run is None else (self._taken - 1, run)
 
     def finish(self) -> None:
         """Count a run that is done."""
@@ -175,17 +186,24 @@ class _Work:
             if self._progress is not None:
                 self._progress(self.done)
 
+    def fail(self, index: int, error: Exception) -> None:
+        """Remember why a run failed; runs that were taken before it still end."""
+        with self._lock:
+            self.errors[index] = error
+
 
 def _worker(work: _Work, observed: frozenset[str]) -> _Histograms:
     histograms = _Histograms(observed)
+    graph = work.runtime.graph
     with one_thread():
         while (run := work.take()) is not None:
-            index, tensors = run
+            index, arrays = run
             histograms.where = f"sample {index}"
             try:
+                tensors = check_inputs(graph, arrays, where=histograms.where)
                 work.runtime.run_tensors(tensors, histograms.add)
             except DataError as error:
-                work.errors[index] = error
+                work.fail(index, error)
                 break
             work.finish()
     return histograms
@@ -193,20 +211,20 @@ def _worker(work: _Work, observed: frozenset[str]) -> _Histograms:
 
 def _single_runs(
     graph: Graph, samples: Iterable[Mapping[str, Array]]
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Yield (index, inputs) of every run; long batches are cut where the model allows it."""
+) -> Iterator[Mapping[str, Array]]:
+    """Yield the inputs of every run; long batches are cut where the model allows it."""
     batched = [name for name in graph.inputs if _takes_single_samples(graph, name)]
-    index = 0
     for sample in samples:
         lengths = {len(sample[n]) for n in batched if n in sample and np.ndim(sample[n])}
         count = lengths.pop() if len(lengths) == 1 else 1
+        if count <= 1:
+            yield sample
+            continue
         for row in range(count):
-            part = {
-                name: np.asarray(array)[row : row + 1] if count > 1 and name in batched else array
+            yield {
+                name: np.asarray(array)[row : row + 1] if name in batched else array
                 for name, array in sample.items()
             }
-            yield index, check_inputs(graph, part, where=f"sample {index}")
-            index += 1
 
 
 def _takes_single_samples(graph: Graph, name: str) -> bool:
