@@ -103,7 +103,8 @@ def test_a_file_of_the_users_works_and_can_extend(tmp_path):
     assert (target.name, target.schemes["weight"].bits) == ("tiny", 4)
     child = written(tmp_path, 'name = "child"\nextends = "tiny.toml"\n', "child.toml")
     assert load_target(str(child)).schemes == target.schemes
-    wide = 'name = "mine"\nextends = "c-portable"\n[schemes.activation]\nbits = 16\nquant_max = 65535\n'
+    scheme = "[schemes.activation]\nbits = 16\nquant_max = 65535\n"
+    wide = 'name = "mine"\nextends = "c-portable"\n' + scheme
     shipped = written(tmp_path, wide, "mine.toml")
     assert load_target(shipped).schemes["activation"].bits == 16
 
