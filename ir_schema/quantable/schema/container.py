@@ -34,6 +34,9 @@ def write_file(path: Path, table: object, identifier: str, segments: SegmentTabl
         table: The generated object of the root table.
         identifier: The file identifier.
         segments: What the table refers to.
+
+    Raises:
+        UserError: The file cannot be written.
     """
     builder = flatbuffers.Builder(1 << 16)
     root = table.Pack(builder)  # type: ignore[attr-defined] # generated
@@ -41,7 +44,7 @@ def write_file(path: Path, table: object, identifier: str, segments: SegmentTabl
     folder = path.parent / FOLDER
     for segment in segments.segments:
         if segment.offset is None:
-            _write_segment(folder, segment, segments.read(segment.digest))
+            _write_segment(folder, segment, segments.read)
     with _replacing(path) as file:
         _write_padded(file, memoryview(builder.Output()))
         for segment in segments.segments:
@@ -54,12 +57,14 @@ def _write_padded(file: IO[bytes], data: memoryview) -> None:
     file.write(_ZEROS[: aligned(data.nbytes) - data.nbytes])
 
 
-def _write_segment(folder: Path, segment: Segment, data: memoryview) -> None:
+def _write_segment(folder: Path, segment: Segment, read: Callable[[str], memoryview]) -> None:
+    """Write an external segment, unless it is there already; then it is not even read."""
     path = folder / segment.digest
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size == segment.size:
+    with _refused(folder):
+        if path.is_file() and path.stat().st_size == segment.size:
             return
-    folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+    data = read(segment.digest)
     with _replacing(path) as file:
         for start in range(0, segment.size, _CHUNK_BYTES):
             file.write(data[start : start + _CHUNK_BYTES])
@@ -71,18 +76,26 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise UserError("cannot write: expected a file, found something else", where=str(path))
     scratch = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(scratch, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+    with _refused(path):
+        try:
+            with open(scratch, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
         _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turn the refusal of the operating system into an error of the user."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"cannot write: {error.strerror}", where=str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
