@@ -108,7 +108,7 @@ class ByteVerifier:
             if kind == "union":
                 type_offset = self._slot(vtable, size, slot - 1)
                 if bool(type_offset) != bool(offset):
-                    raise self._error("a union has a type or a value, not both", vtable, place)
+                    raise self._error("a union has only a type or only a value", vtable, place)
                 if type_offset:
                     self._inside(vtable, type_offset, 1, table_size, place)
                     found[name + "_type"] = type_offset
