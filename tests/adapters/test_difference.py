@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,34 @@ def test_the_worst_element_decides(graph: Graph) -> None:
     report = _compare(graph, [ours], [theirs])
     assert report.causes == {Cause.OTHER: 1}
     assert report.first[0].element == (3,)
+
+
+def test_a_consumer_that_quantizes(graph: Graph) -> None:
+    """An input slot has its own quantizer: the float value before it may differ by rounding."""
+    near = TIE_DISTANCE / 2
+    slot = graph.quantable_operations[0].config.outputs[0]
+    reader = QuantableOperation.create(
+        Operation("abs", "Abs", ("z",), ("a",)),
+        OperationQuantizationConfig((replace(slot, row="z"),), (TensorQuantizationConfig(),)),
+        "test", {},
+    )  # fmt: skip
+    longer = replace(
+        graph, operations=(*graph.operations, reader), outputs=("a",),
+        values={**graph.values, "a": Value("a", DType.FLOAT32, (4,))},
+        rows={**graph.rows, "z": QuantizationParameters("z", (SCALE,), (0,))},
+    )  # fmt: skip
+    verify(longer)
+
+    def sample(third: float) -> Arrays:
+        z = np.array([0, SCALE, third * SCALE, SCALE], np.float32)
+        y = np.zeros(4, np.float32)
+        return {"y": y, "y_real": y, "z": z, "a": np.rint(z / SCALE).astype(np.float32)}
+
+    report = _compare(longer, [sample(1.5 - near)], [sample(1.5 + near)])
+    assert report.causes == {Cause.ROUNDING_AT_TIE: 1}
+    assert report.first[0].operation == "operation 'abs' (Abs) in0"
+    assert (report.first[0].value, report.first[0].element) == ("z", (2,))
+    assert _compare(longer, [sample(1.2)], [sample(1.8)]).causes == {Cause.OTHER: 1}
 
 
 def test_float_tail_within_rounding(graph: Graph) -> None:

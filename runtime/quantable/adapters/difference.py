@@ -11,7 +11,7 @@ the cause is named, not assumed.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,15 +21,15 @@ import numpy.typing as npt
 from quantable.ir import (
     DType,
     Graph,
-    QuantableOperation,
     QuantizationParameters,
     TensorQuantizationConfig,
+    numerics,
 )
-from quantable.ir.numerics import broadcast_channels
 
 Array = npt.NDArray[np.generic]
-TIE_DISTANCE = 2.0**-9
-"""In quantization steps: a float32 sum of some thousand products of 8 bits is that exact."""
+TIE_DISTANCE = 2.0**-11
+"""In quantization steps: a float32 sum of some thousand products of 8 bits is that exact (up to
+2**-14 was seen on real networks)."""
 ROUNDING = 2.0**-14
 """Relative to the largest element: what the order of a float32 sum may change."""
 
@@ -60,7 +60,7 @@ class FirstDifference:
     Attributes:
         sample: Number of the sample.
         value, element: Where.
-        operation: The operation that makes the value.
+        operation: The operation that makes the value, or whose input slot quantizes it.
         ours, theirs: What the runtimes computed there.
         tie_distance: Distance of the real value from the quantizer's tie, in steps; None where the
             value is not quantized.
@@ -151,32 +151,77 @@ def compare(
         real_values: By quantized value, the name of what `theirs` gives its quantizer.
         samples: Inputs by name.
     """
-    quantizers = _quantizers(graph)
+    quantizers = tuple(_quantizers(graph, real_values))
+    names = _observable(graph)
     report = DifferenceReport()
     for number, inputs in enumerate(samples):
-        names = _observable(graph)
         mine = ours.run(inputs, names)
         other = theirs.run(inputs, [*names, *real_values.values()])
-        _count(report, graph, quantizers, mine, other)
-        first = _first(number, graph, quantizers, mine, other, real_values)
+        gaps = [_gap(quantizer, mine, other) for quantizer in quantizers]
+        _count(report, graph, gaps, mine, other)
+        first = _first(number, graph, quantizers, gaps, mine, other)
         cause = Cause.NONE if first is None else first.cause
         report.causes[cause] = report.causes.get(cause, 0) + 1
         report.first += [] if first is None else [first]
     return report
 
 
-_Quantizers = Mapping[str, tuple[TensorQuantizationConfig, QuantizationParameters]]
+@dataclass(frozen=True, slots=True)
+class _Quantizer:
+    """One place where real numbers become integers.
+
+    Attributes:
+        value: The tensor.
+        where: The slot, for people.
+        real: What `theirs` calls the numbers before the quantizer.
+        is_output: Whether `value` is what comes after it; else a consumer quantizes `value`.
+        config, row: How.
+    """
+
+    value: str
+    where: str
+    real: str
+    is_output: bool
+    config: TensorQuantizationConfig
+    row: QuantizationParameters
 
 
-def _quantizers(graph: Graph) -> _Quantizers:
-    """Return the quantizer of every value whose producer's slot quantizes it."""
-    return {
-        name: (config, graph.rows[config.row])
-        for op in graph.operations
-        if isinstance(op, QuantableOperation)
-        for name, config in zip(op.outputs, op.config.outputs, strict=True)
-        if name and config.state.is_in_force
-    }
+def _quantizers(graph: Graph, real_values: Mapping[str, str]) -> Iterator[_Quantizer]:
+    """Yield the quantizers of activations in topological order, each tensor and row once."""
+    seen: set[tuple[str, str]] = set()
+    # Inputs and parameters are the same in both runtimes: nothing can differ there.
+    same = {*graph.inputs, *graph.parameters, ""}
+    for op in graph.quantable_operations:
+        for side, index, config in op.config.slots():
+            name = (op.inputs if side == "in" else op.outputs)[index]
+            key = (name, config.row)
+            if name in same or not config.state.is_in_force or key in seen:
+                continue
+            seen.add(key)
+            is_output = side == "out"
+            yield _Quantizer(
+                name, op.where() if is_output else f"{op.where()} {side}{index}",
+                real_values[name] if is_output else name, is_output, config, graph.rows[config.row],
+            )  # fmt: skip
+
+
+def _gap(
+    quantizer: _Quantizer, ours: Mapping[str, Array], theirs: Mapping[str, Array]
+) -> npt.NDArray[np.float64]:
+    """Return by how many steps the two runtimes differ behind a quantizer."""
+    mine, other = (np.asarray(side[quantizer.value], np.float32) for side in (ours, theirs))
+    if not quantizer.is_output:
+        config, row = quantizer.config, quantizer.row
+        steps = numerics.quantize(mine, config, row) - numerics.quantize(other, config, row)
+        return np.abs(steps).astype(np.float64)
+    gap: npt.NDArray[np.float64] = np.abs(mine.astype(np.float64) - other.astype(np.float64))
+    return np.asarray(gap / _scale(quantizer, mine.ndim), np.float64)
+
+
+def _scale(quantizer: _Quantizer, rank: int) -> npt.NDArray[np.float64]:
+    scale = quantizer.row.scale_array
+    axis = quantizer.config.channel_axis
+    return np.asarray(numerics.broadcast_channels(scale, rank, axis), np.float64)
 
 
 def _observable(graph: Graph) -> list[str]:
@@ -187,7 +232,7 @@ def _observable(graph: Graph) -> list[str]:
 def _count(
     report: DifferenceReport,
     graph: Graph,
-    quantizers: _Quantizers,
+    gaps: Sequence[npt.NDArray[np.float64]],
     ours: Mapping[str, Array],
     theirs: Mapping[str, Array],
 ) -> None:
@@ -198,9 +243,9 @@ def _count(
         report.differing += int(np.count_nonzero(gap))
         report.beyond_rounding += int(np.count_nonzero(gap > _tolerance(theirs[name])))
         report.largest = max(report.largest, float(gap.max(initial=0)))
-    for name in quantizers:
-        report.quantized += ours[name].size
-        report.quantized_differing += int(np.count_nonzero(ours[name] != theirs[name]))
+    for gap in gaps:
+        report.quantized += gap.size
+        report.quantized_differing += int(np.count_nonzero(gap))
 
 
 def _tolerance(values: Array) -> float:
@@ -210,49 +255,40 @@ def _tolerance(values: Array) -> float:
 def _first(
     sample: int,
     graph: Graph,
-    quantizers: _Quantizers,
+    quantizers: Sequence[_Quantizer],
+    gaps: Sequence[npt.NDArray[np.float64]],
     ours: Mapping[str, Array],
     theirs: Mapping[str, Array],
-    real_values: Mapping[str, str],
 ) -> FirstDifference | None:
-    """Return the first quantized value that differs, else the first output that does."""
-    for name in (*[n for n in _observable(graph) if n in quantizers], *graph.outputs):
+    """Return the first quantizer behind which something differs, else the first such output."""
+    for quantizer, steps in zip(quantizers, gaps, strict=True):
+        if steps.any():
+            index, distance = _tie_distance(quantizer, steps, theirs[quantizer.real])
+            is_tie = distance <= TIE_DISTANCE and float(steps.max()) < 1.5
+            cause = Cause.ROUNDING_AT_TIE if is_tie else Cause.OTHER
+            name, where = quantizer.value, quantizer.where
+            pair = float(ours[name][index]), float(theirs[name][index])
+            return FirstDifference(sample, name, where, index, *pair, distance, cause)
+    for name in graph.outputs:
         gap = np.abs(ours[name].astype(np.float64) - theirs[name].astype(np.float64))
-        if not gap.any():
-            continue
-        distance = None
-        if name in quantizers:
-            real = theirs[real_values[name]]
-            index, distance, cause = _at_quantizer(gap, real, *quantizers[name])
-        else:
+        if gap.any():
             index = _largest(gap)
             within = float(gap[index]) <= _tolerance(theirs[name])
             cause = Cause.FLOAT_ROUNDING if within else Cause.OTHER
-        where = graph.producers[name].where()
-        pair = float(ours[name][index]), float(theirs[name][index])
-        return FirstDifference(sample, name, where, index, *pair, distance, cause)
+            where = graph.producers[name].where()
+            pair = float(ours[name][index]), float(theirs[name][index])
+            return FirstDifference(sample, name, where, index, *pair, None, cause)
     return None
 
 
-def _at_quantizer(
-    gap: npt.NDArray[np.float64],
-    real: Array,
-    config: TensorQuantizationConfig,
-    row: QuantizationParameters,
-) -> tuple[tuple[int, ...], float, Cause]:
-    """Classify the differences at a quantizer; of several elements the worst one decides."""
-    scale = broadcast_channels(row.scale_array, real.ndim, config.channel_axis)
-    distances = np.where(gap > 0, _tie_distances(real, scale), -1.0)
+def _tie_distance(
+    quantizer: _Quantizer, steps: npt.NDArray[np.float64], real: Array
+) -> tuple[tuple[int, ...], float]:
+    """Return the differing element that lies furthest from a tie, and how far, in steps."""
+    exact = real.astype(np.float64) / _scale(quantizer, real.ndim)
+    distances = np.where(steps > 0, np.abs(exact - np.floor(exact) - 0.5), -1.0)
     index = _largest(distances)
-    is_one_step = bool((gap / scale < 1.5).all())
-    is_tie = float(distances[index]) <= TIE_DISTANCE and is_one_step
-    return index, float(distances[index]), Cause.ROUNDING_AT_TIE if is_tie else Cause.OTHER
-
-
-def _tie_distances(real: Array, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return how far real values lie from the nearest tie, in steps of the quantizer."""
-    steps = real.astype(np.float64) / scale.astype(np.float64)
-    return np.asarray(np.abs(steps - np.floor(steps) - 0.5), np.float64)
+    return index, float(distances[index])
 
 
 def _largest(values: npt.NDArray[np.float64]) -> tuple[int, ...]:
