@@ -107,10 +107,10 @@ def _transposed_pads(site: Site, size: Sequence[int], full: Sequence[int]) -> li
         ]  # fmt: skip
     crops = []
     for have, want in zip(full, wanted[-rank:], strict=True):
-        total = have - want
-        # The specification's formula; totals below zero extend the result instead.
+        total = max(have - want, 0)
         small, large = total // 2, total - total // 2
-        crops.append((large, small) if auto_pad == "SAME_LOWER" else (small, large))
+        begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+        crops.append((begin, end + min(have - want, 0)))  # a larger result is extended at its end
     return crops
 
 

@@ -265,10 +265,12 @@ def _depth_to_space(site: Site) -> Kernel:
 
 def _space_to_depth(site: Site) -> Kernel:
     block = site.operation.int_attribute("blocksize")
+    is_depth_first = site.operation.string_attribute("mode", "DCR") == "DCR"
+    order = (0, 3, 5, 1, 2, 4) if is_depth_first else (0, 1, 3, 5, 2, 4)
 
     def run(x: Tensor) -> Tensor:
         n, c, h, w = x.shape
-        parts = x.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
+        parts = x.reshape(n, c, h // block, block, w // block, block).permute(order)
         return parts.reshape(n, c * block**2, h // block, w // block)
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -26,6 +27,22 @@ def _mean(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
     if x.is_floating_point():
         return torch.mean(x, axes, keep)
     return torch.mean(x.to(torch.float64), axes, keep).to(x.dtype)
+
+
+def _extremum(function: Callable[..., Tensor], is_maximum: bool) -> Reduction:
+    def run(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+        if x.numel():
+            return function(x, axes, keep)
+        # Over no elements: the number that no element of the type is beyond.
+        shape = torch.empty_like(x, dtype=torch.float32).sum(axes, keep).shape
+        if x.dtype is torch.bool:
+            return torch.full(shape, not is_maximum)
+        if x.is_floating_point():
+            return torch.full(shape, -math.inf if is_maximum else math.inf, dtype=x.dtype)
+        limits = torch.iinfo(x.dtype)
+        return torch.full(shape, limits.min if is_maximum else limits.max, dtype=x.dtype)
+
+    return run
 
 
 def _reduction(function: Reduction) -> Builder:
@@ -103,9 +120,9 @@ TABLE: dict[str, Builder] = {
     "ReduceL2": _reduction(lambda x, axes, keep: torch.sqrt(_sum(x * x, axes, keep))),
     "ReduceLogSum": _reduction(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
     "ReduceLogSumExp": _reduction(torch.logsumexp),
-    "ReduceMax": _reduction(torch.amax),
+    "ReduceMax": _reduction(_extremum(torch.amax, True)),
     "ReduceMean": _reduction(_mean),
-    "ReduceMin": _reduction(torch.amin),
+    "ReduceMin": _reduction(_extremum(torch.amin, False)),
     "ReduceProd": _reduction(_product),
     "ReduceSum": _reduction(_sum),
     "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from quantable.ir import ContentRef
 from quantable.reference.site import Builder, Kernel, Site, integers
+from quantable.reference.tensors import onnx_type
 
 
 def _shape(site: Site) -> Kernel:
@@ -65,12 +66,13 @@ def _trilu(site: Site) -> Kernel:
 
 
 def _eye_like(site: Site) -> Kernel:
-    offset = site.operation.int_attribute("k")
+    offset, number = site.operation.int_attribute("k"), site.operation.int_attribute("dtype")
+    to = onnx_type(number, site.operation.where()) if number else None
 
     def run(x: Tensor) -> Tensor:
         rows, columns = x.shape
         ladder = torch.arange(columns).view(1, -1) - torch.arange(rows).view(-1, 1)
-        return (ladder == offset).to(x.dtype)
+        return (ladder == offset).to(to or x.dtype)
 
     return run
 
