@@ -149,8 +149,7 @@ def _compose(
     if alpha != 1.0:
         steps.append(("Mul", (_scalar(editor, output, "alpha", alpha),)))
     if bias and beta != 1.0:
-        factor = _scalar(editor, output, "beta", beta)
-        bias = _step(editor, op, "Mul", (bias, factor), editor.values[bias].shape, f"{bias}.scaled")
+        bias = _scaled(editor, op, bias, beta)
     if bias:
         steps.append(("Add", (bias,)))
     value = ""
@@ -160,6 +159,15 @@ def _compose(
             editor.replace(replace(op, kind=name, inputs=given, attributes={}))
         else:
             value = _step(editor, op, name, given, shape, f"{output}.product")
+
+
+def _scaled(editor: GraphEditor, op: Operation, bias: str, beta: float) -> str:
+    held = float_parameter(editor, bias)
+    if held is not None:
+        dtype = editor.values[bias].dtype.numpy
+        return editor.add_parameter(f"{op.outputs[0]}.bias", (held * beta).astype(dtype))
+    factor = _scalar(editor, op.outputs[0], "beta", beta)
+    return _step(editor, op, "Mul", (bias, factor), editor.values[bias].shape, f"{bias}.scaled")
 
 
 def _scalar(editor: GraphEditor, output: str, role: str, value: float) -> str:
