@@ -20,6 +20,7 @@ See: `quantable.passes.plan.labelling`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ import numpy as np
 from quantable.ir import Graph, GraphEditor, Level, Operation
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.plan.labelling import Labelling
+from quantable.passes.plan.layout_rules import SPATIAL_KINDS
 from quantable.passes.plan.layout_writer import LayoutWriter
 from quantable.passes.plan.layouts import reshape_target
 from quantable.passes.plan.static_shapes import pad_extents
@@ -46,11 +48,25 @@ class AssignLayout(Pass):
         if unknown:
             context.remarks.append((self.name, f"value '{unknown[0]}'", "its rank is not known"))
             return graph
-        graph = _merge_pads(graph)
-        writer = LayoutWriter(graph, Labelling(graph))
-        for operation in graph.operations:
+        merged = _merge_pads(graph)
+        writer = LayoutWriter(merged, Labelling(merged))
+        for operation in merged.operations:
             writer.add(operation)
-        return _merge_reshapes(writer.finish())
+        written = _merge_reshapes(writer.finish())
+        return written if _cost(written) < _cost(graph) else graph
+
+
+def _cost(graph: Graph) -> tuple[int, int, int]:
+    """Return what the pass makes less of: operations without a layout, bytes moved, operations."""
+    planar = [
+        op for op in graph.operations
+        if op.kind in SPATIAL_KINDS and "layout" not in op.attributes
+    ]  # fmt: skip
+    moved = sum(
+        math.prod(d for d in y.shape or () if isinstance(d, int)) * y.dtype.bits
+        for y in (graph.values[op.outputs[0]] for op in graph.operations if op.kind == "Transpose")
+    )
+    return len(planar), moved, len(graph.operations)
 
 
 def _merge_pads(graph: Graph) -> Graph:

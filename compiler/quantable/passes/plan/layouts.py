@@ -67,7 +67,8 @@ def is_direct_reshape(source: Shape, p: Perm, result: Shape, q: Perm) -> bool:
     cuts = _cuts(source, numbers) | _cuts(result, numbers)
     atoms_in, atoms_out = _runs(source, numbers, cuts), _runs(result, numbers, cuts)
     if atoms_in is None or atoms_out is None:
-        return p == identity(len(source)) and q == identity(len(result))
+        stays = moves_no_data(source, p, identity(len(source)))
+        return stays and moves_no_data(result, q, identity(len(result)))
     order_in = [atom for axis in p for atom in atoms_in[axis]]
     order_out = [atom for axis in q for atom in atoms_out[axis]]
     return order_in == order_out
