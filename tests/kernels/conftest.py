@@ -119,10 +119,10 @@ class Network:
         return name
 
 
-@pytest.fixture
-def network() -> Network:
-    """An empty network."""
-    return Network(seed=1)
+@pytest.fixture(params=[1, *(pytest.param(seed, marks=pytest.mark.fuzz) for seed in range(2, 12))])
+def network(request: pytest.FixtureRequest) -> Network:
+    """An empty network, with its own random numbers."""
+    return Network(request.param)
 
 
 @pytest.fixture
