@@ -294,7 +294,7 @@ def _target_of(graph: Graph, target: str | Path | None) -> Target | None:
     found = load_target(target)
     if graph.target and graph.target != found.name:
         raise OptionError(
-            f"the graph is quantized for target '{graph.target}', found '{found.name}'",
+            f"the graph is quantized: expected target '{graph.target}', found '{found.name}'",
             help="quantize the float graph again for another target; the profile serves for both",
         )
     return found

@@ -60,6 +60,7 @@ def command(
     from quantable.driver import api
     from quantable.driver.compile import Calibration, compile_model
 
+    pipelines = _pipelines(pipeline)
     with progress("observing", quiet=quiet) as count:
         done = compile_model(
             model, output, target=target,
@@ -67,7 +68,7 @@ def command(
                 calibration, api.load_profile(profile) if profile else None,
                 preprocessing_of(how), samples, threads, count,
             ),
-            pipelines=_pipelines(pipeline),
+            pipelines=pipelines,
             announce=lambda stage: say(f"{stage} ...", quiet=quiet),
         )  # fmt: skip
     summary = {k: v for k, v in done.facts.items() if k not in ("stages", "emitted", "remarks")}
