@@ -60,10 +60,7 @@ class GraphWriter:
 
     def _graph(self, graph: Graph) -> Any:
         string, names = self._strings.of, self._names
-        held = {name: value.name for name, value in graph.values.items()}
-        for name, own in (*held.items(), *((key, row.id) for key, row in graph.rows.items())):
-            if own != name:
-                raise InternalError(f"'{own}' is held under the name '{name}'")
+        _check_names(graph)
         fields = {
             "name": string(graph.name),
             "level": CODES[graph.level],
@@ -273,3 +270,10 @@ class GraphWriter:
             dataDigest=string(record.data_digest),
             toolVersion=string(record.tool_version),
         )
+
+
+def _check_names(graph: Graph) -> None:
+    held = {name: value.name for name, value in graph.values.items()}
+    for name, own in (*held.items(), *((key, row.id) for key, row in graph.rows.items())):
+        if own != name:
+            raise InternalError(f"'{own}' is held under the name '{name}'")
