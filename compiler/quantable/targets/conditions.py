@@ -36,19 +36,41 @@ def _one_activation(graph: Graph, operation: Operation) -> bool:
     return sizes.count(0) == 1 and all(size <= 1 for size in sizes)
 
 
-def _rank(graph: Graph, value: str) -> int | None:
-    shape = graph.shape(value)
-    return None if shape is None else len(shape)
+def _known_rank(graph: Graph, operation: Operation) -> bool:
+    return graph.shape(operation.inputs[0]) is not None
+
+
+def _known_spatial_dims(graph: Graph, operation: Operation) -> bool:
+    shape = graph.shape(operation.inputs[0])
+    return shape is not None and all(isinstance(dim, int) for dim in shape[2:])
 
 
 def _few_spatial_dims(graph: Graph, operation: Operation) -> bool:
-    return _rank(graph, operation.inputs[0]) in (3, 4)
+    shape = graph.shape(operation.inputs[0])
+    is_known = _known_spatial_dims(graph, operation)
+    return shape is not None and len(shape) in (3, 4) and is_known
 
 
 def _last_axis(graph: Graph, operation: Operation) -> bool:
     axis = operation.int_attribute("axis", -1)
-    rank = _rank(graph, operation.inputs[0])
-    return axis == -1 or (rank is not None and axis == rank - 1)
+    shape = graph.shape(operation.inputs[0])
+    return axis == -1 or (shape is not None and axis == len(shape) - 1)
+
+
+def _known_last_dim(graph: Graph, operation: Operation) -> bool:
+    shape = graph.shape(operation.inputs[0])
+    return shape is not None and shape != () and isinstance(shape[-1], int)
+
+
+def _countable_padding(graph: Graph, operation: Operation) -> bool:
+    del graph
+    both = ("ceil_mode", "count_include_pad")
+    return not all(operation.int_attribute(name) for name in both)
+
+
+def _constant_padding(graph: Graph, operation: Operation) -> bool:
+    del graph
+    return operation.string_attribute("mode", "constant") == "constant"
 
 
 def _one_output(graph: Graph, operation: Operation) -> bool:
@@ -57,6 +79,7 @@ def _one_output(graph: Graph, operation: Operation) -> bool:
 
 
 _FOLD = "make it an initializer of the model, or fold the operations that compute it"
+_SHAPES = "give the model fixed input shapes, and run fold-shapes"
 CONDITIONS: dict[str, Condition] = {
     "constant-weight": Condition(_constant_rest, "weight and bias are constants", _FOLD),
     "constant-bounds": Condition(_constant_rest, "its bounds are constants", _FOLD),
@@ -65,8 +88,19 @@ CONDITIONS: dict[str, Condition] = {
         _constant_rest, "all inputs but the first are constants", _FOLD
     ),
     "one-or-two-spatial-dims": Condition(
-        _few_spatial_dims, "its input has one or two spatial dimensions and a known rank",
-        "split a 3-d operation, or give the input's shape",
+        _few_spatial_dims, "its input has one or two spatial dimensions of known size", _SHAPES
+    ),
+    "known-spatial-dims": Condition(
+        _known_spatial_dims, "its input has spatial dimensions of known size", _SHAPES
+    ),
+    "known-rank": Condition(_known_rank, "its input has a known rank", _SHAPES),
+    "known-last-dim": Condition(_known_last_dim, "the last dimension is known", _SHAPES),
+    "countable-padding": Condition(
+        _countable_padding, "ceil_mode and count_include_pad are not both set",
+        "pad by an operation of its own before",
+    ),
+    "constant-padding": Condition(
+        _constant_padding, "it pads with a constant", "set the mode to 'constant'"
     ),
     "function-of-one": Condition(
         _one_activation, "one input is a tensor and the others are constants of one element",

@@ -47,7 +47,7 @@ def test_the_method_is_that_of_the_slot_unless_an_option_says_otherwise(examples
     usual = run_pass(graph, Calibrate(), context)
     assert usual.rows["r.out0"].provenance.startswith("calibrate: mse [0, ")
     assert usual.rows["y.out0"].provenance.startswith("calibrate: headroom [0, 255]")
-    assert usual.rows["c.in1"].provenance.startswith("calibrate: minmax [-15.875, 31.75]")
+    assert usual.rows["c.in1"].provenance.startswith("calibrate: grid [-15.875, 31.75]")
     other = run_pass(graph, Calibrate("minmax", "mse"), context)
     assert other.rows["r.out0"].provenance == "calibrate: minmax [0, 127.5]"
     assert other.rows["y.out0"].provenance == usual.rows["y.out0"].provenance

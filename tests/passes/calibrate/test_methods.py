@@ -181,3 +181,53 @@ def test_a_signed_range_and_a_power_of_two_have_the_right_zero_point():
     power = row_of(-1.0, 3.0, CONFIGS["uint8-power-of-two"])
     assert power.scale == (2.0**-5,)
     assert power.zero_point == (32,)
+
+
+def recovered(step, integers):
+    return (np.float32(step) * np.asarray(integers, np.float32)).astype(np.float32)
+
+
+def test_weights_recovered_from_integers_get_their_grid_back():
+    config = TensorQuantizationConfig(
+        QuantizationPolicy(Granularity.PER_CHANNEL), quant_min=-127, quant_max=127, channel_axis=0
+    )
+    rng = np.random.default_rng(11)
+    integers = rng.integers(-151, 105, size=(6, 400))
+    integers[1:4] = np.clip(integers[1:4], -100, 100)
+    integers[4] = 0
+    integers[5] = 7  # one level only
+    weights = recovered(0.0123, integers)
+    low, high = WEIGHT_METHODS["grid"](weights, config)
+    scale, zero = scale_from_range(low, high, config)
+    assert scale[1:4] == pytest.approx(0.0123, rel=1e-6)
+    assert scale[5] == pytest.approx(0.0123, rel=1e-6)
+    assert scale[0] == pytest.approx(151 * 0.0123 / 127, rel=1e-2)
+    row = QuantizationParameters("row").filled(scale, zero, "")
+    assert np.array_equal(quantize(weights, config, row)[1:6], integers[1:6])
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.random.default_rng(1).normal(size=5000).astype(np.float32),
+        np.random.default_rng(1).normal(size=50).astype(np.float32),
+        np.array([0.3, 0.3], np.float32),
+        np.array([0.1, 0.37, -0.62], np.float32),
+        np.zeros(3, np.float32),
+        np.array([1.0, 1.5, 200.0, 1e6], np.float32),
+    ],
+)
+def test_weights_on_no_grid_get_their_extrema(weights):
+    grid = WEIGHT_METHODS["grid"](weights, INT8)
+    assert grid == WEIGHT_METHODS["minmax"](weights, INT8)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(values=arrays)
+def test_any_weights_give_a_valid_row(values):
+    weights = np.asarray(values, np.float32)
+    for method in WEIGHT_METHODS.values():
+        with np.errstate(over="ignore"):
+            row = row_of(*method(weights, INT8), INT8)
+        assert np.isfinite(row.scale_array).all()
+        assert (row.scale_array > 0).all()

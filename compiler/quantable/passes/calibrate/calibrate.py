@@ -27,8 +27,9 @@ See: `methods`, `weights`; PPQ's ParameterQuantizePass and RuntimeCalibrationPas
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -48,6 +49,8 @@ from quantable.passes.base import Pass, PassContext
 from quantable.passes.calibrate.methods import METHODS, PINNED
 from quantable.passes.calibrate.weights import WEIGHT_METHODS, raised_for_bias
 from quantable.passes.slot_editor import Slot, SlotEditor
+
+Method = TypeVar("Method")
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,20 @@ class Calibrate(Pass):
         return editor.finish()
 
     def _check_options(self) -> None:
-        if self.method and self.method not in METHODS:
-            raise UnknownNameError("calibration method", self.method, METHODS)
-        if self.weights and self.weights not in WEIGHT_METHODS:
-            raise UnknownNameError("calibration method of weights", self.weights, WEIGHT_METHODS)
+        if self.method:
+            _known(METHODS, self.method)
+        if self.weights:
+            _known(WEIGHT_METHODS, self.weights)
         if not 50.0 < self.percentile <= 100.0:
             raise OptionError(
                 f"percentile: expected more than 50, at most 100, found {self.percentile:g}"
             )
+
+
+def _known(table: Mapping[str, Method], name: str) -> Method:
+    if name not in table:
+        raise UnknownNameError("calibration method", name, table)
+    return table[name]
 
 
 def profile_digest(profile: Profile) -> str:
@@ -174,9 +183,9 @@ class _Filler:
         """Fill the row of one slot that owns it."""
         name = _value(self.editor, slot)
         if self.graph.is_parameter(name):
-            method = self.item.weights or config.observer or "minmax"
+            method = self.item.weights or config.observer or "grid"
             weights = self.graph.array(name).astype(np.float32, copy=False)
-            low, high = WEIGHT_METHODS[method](weights, config)
+            low, high = _known(WEIGHT_METHODS, method)(weights, config)
         else:
             method = config.observer or "mse"
             if self.item.method and method not in PINNED:
@@ -184,7 +193,8 @@ class _Filler:
             assert self.profile is not None
             held = self.profile.statistics[name]
             # A tensor without elements has no range; a range of zero gives a valid row.
-            ends = METHODS[method](held, config, self.item.percentile) if held.count else (0.0, 0.0)
+            of = _known(METHODS, method)
+            ends = of(held, config, self.item.percentile) if held.count else (0.0, 0.0)
             low, high = np.asarray(ends[:1]), np.asarray(ends[1:])
         scale, zero = scale_from_range(low, high, config)
         text = f"calibrate: {method} [{float(low.min()):.6g}, {float(high.max()):.6g}]"

@@ -13,6 +13,7 @@ from quantable.ir.numerics import scale_from_range
 Reals = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
 WeightMethod = Callable[[Weights, TensorQuantizationConfig], tuple[Reals, Reals]]
+_GRID_LEVELS, _SAMPLE, _ON_GRID = 1024, 4096, 1e-3
 _SHARES = np.linspace(1.0, 0.4, 31)
 
 
@@ -40,7 +41,45 @@ def mse_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Rea
     return low * chosen, high * chosen
 
 
-WEIGHT_METHODS: dict[str, WeightMethod] = {"minmax": minmax_weights, "mse": mse_weights}
+def grid_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Reals, Reals]:
+    """Return the extrema, or the range of the grid that the weights already lie on.
+
+    Networks recovered from integer files have weights that are all multiples of one step. Where the
+    multiples of a channel fit the integers, that step stands for its weights without any error,
+    which the channel's extrema do not. Only symmetric configs have such a step.
+    """
+    low, high = minmax_weights(weights, config)
+    step = _grid_step(weights) if config.policy.is_symmetric else 0.0
+    if not step:
+        return low, high
+    top = min(-config.quant_min, config.quant_max)
+    largest = np.maximum(-low, high)
+    fits = (largest > 0) & (largest <= step * (top + _ON_GRID))
+    return np.where(fits, -step * top, low), np.where(fits, step * top, high)
+
+
+def _grid_step(weights: Weights) -> float:
+    """Return the step that all weights are multiples of, 0 if there is none of at most 10 bits."""
+    flat = weights.reshape(-1)
+    if np.unique(flat[:_SAMPLE]).size > _GRID_LEVELS:
+        return 0.0  # most float weights are told by the first few
+    levels = np.unique(flat).astype(np.float64)
+    if not 2 <= levels.size <= _GRID_LEVELS:
+        return 0.0
+    step = float(np.diff(levels).min())
+    for _ in range(2):  # the second time with the step that fits best
+        steps = np.rint(levels / step)
+        if np.abs(steps).max() > _GRID_LEVELS or not steps.any():
+            return 0.0
+        step = float(levels @ steps / (steps @ steps))
+    return step if np.abs(levels / step - steps).max() < _ON_GRID else 0.0
+
+
+WEIGHT_METHODS: dict[str, WeightMethod] = {
+    "minmax": minmax_weights,
+    "grid": grid_weights,
+    "mse": mse_weights,
+}
 """Calibration methods of parameters, by name."""
 
 
