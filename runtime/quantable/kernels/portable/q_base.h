@@ -15,7 +15,8 @@
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
 #error "rounding must be exact: compile without -ffast-math and what it implies"
 #endif
-#if !defined(FLT_EVAL_METHOD) || FLT_EVAL_METHOD != 0
+/* 16: as 0, and half precision is evaluated in itself. */
+#if !defined(FLT_EVAL_METHOD) || (FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16)
 #error "float must be evaluated in float precision (on x86-32: -msse2 -mfpmath=sse)"
 #endif
 
