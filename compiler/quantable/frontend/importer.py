@@ -72,7 +72,8 @@ class _Importer:
         self._proto = proto
         self._store = ContentStore()
         self._origins = origins(proto.graph)
-        self._unknown = 0
+        self._unknown: dict[str, str] = {}
+        self._symbols = _symbols(source.proto.graph)
         self._names: set[str] = set()
 
     def graph(self) -> Graph:
@@ -138,10 +139,11 @@ class _Importer:
     def _dim(self, dim: onnx.TensorShapeProto.Dimension) -> Dim:
         if dim.HasField("dim_value"):
             return int(dim.dim_value)
-        if dim.dim_param:
+        if dim.dim_param in self._symbols:
             return str(dim.dim_param)
-        self._unknown += 1
-        return f"?{self._unknown}"
+        # Inference makes up a symbol where it knows nothing; each gets a name that says so.
+        key = dim.dim_param or f"unnamed {len(self._unknown)}"
+        return self._unknown.setdefault(key, f"?{len(self._unknown) + 1}")
 
     def _operation(self, index: int, node: onnx.NodeProto) -> Operation:
         hint = node.name or next((name for name in node.output if name), node.op_type)
@@ -178,6 +180,13 @@ class _Importer:
             f"attribute '{item.name}' has a type that no supported operation takes",
             where=f"{self._source.path}: {node_label(node)} ({node.op_type})",
         )
+
+
+def _symbols(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of the symbolic dimensions that a model states."""
+    items = (*graph.input, *graph.output, *graph.value_info)
+    dims = [dim for item in items for dim in item.type.tensor_type.shape.dim]
+    return {str(dim.dim_param) for dim in dims if dim.dim_param}
 
 
 def _trimmed(names: Iterable[str]) -> tuple[str, ...]:
