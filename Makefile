@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST_STAMP := .venv/.ready-test
 DEMO_STAMP := .venv/.ready-demo
 
-.PHONY: demo test lint types pytest slow fuzz figures clean
+.PHONY: demo test lint types pytest slow fuzz clean
 .DEFAULT_GOAL := test
 
 demo: $(DEMO_STAMP)  ## compile the embedded network for two targets, and prove the result
@@ -35,11 +35,11 @@ $(BIN)/python:
 
 # torch is pinned in pyproject.toml; where pip's index holds a CPU build, that is what it takes.
 $(TEST_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,ort,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,demo]'
 	touch $@ $(DEMO_STAMP)
 
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ort,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	touch $@
 
 clean:
