@@ -69,7 +69,7 @@ def test_accuracy_page_shows_what_was_missed() -> None:
 
 def _timed(tool: str, seconds: float, megabytes: float = 500) -> dict[str, object]:
     return {"network": "n", "tool": tool, "process_s": seconds, "work_s": seconds - 1,
-            "peak_mb": megabytes}  # fmt: skip
+            "cpu_s": seconds, "peak_mb": megabytes}  # fmt: skip
 
 
 def test_quantizer_bars() -> None:
@@ -99,5 +99,5 @@ def test_benchmark_page_lists_misses() -> None:
     facts = {"machine": "a processor", "versions": {"python": "3"}, "runs": 3,
              "rows": [_timed("quantable", 6)], "misses": ["n: work_s"]}  # fmt: skip
     text = quantizers_page.page(facts)
-    assert "| n | quantable | 6.00 | 5.00 | 500 |" in text
+    assert "| n | quantable | 6.00 | 5.00 | 6.00 | 500 |" in text
     assert "- missed: n: work_s" in text

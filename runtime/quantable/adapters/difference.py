@@ -213,7 +213,7 @@ def _gap(
     if not quantizer.is_output:
         config, row = quantizer.config, quantizer.row
         steps = numerics.quantize(mine, config, row) - numerics.quantize(other, config, row)
-        return np.abs(steps).astype(np.float64)
+        return np.asarray(np.abs(steps), np.float64)
     gap: npt.NDArray[np.float64] = np.abs(mine.astype(np.float64) - other.astype(np.float64))
     return np.asarray(gap / _scale(quantizer, mine.ndim), np.float64)
 

@@ -9,7 +9,8 @@ _HEAD = """# Quantizer benchmark
 Written by `python -m quantable.bench.quantizers`; do not edit. ResNet-50 and MobileNetV2 with
 random weights, 64 images of 224x224, from the ONNX file to a calibrated, baked file on disk. Every
 measurement is a fresh process, tools take turns, medians are shown. "process" includes starting
-Python and importing packages, "work" does not; "peak" is the resident memory of the process.
+Python and importing packages, "work" does not; "processor" adds
+up all cores over the process, "peak" is its resident memory.
 
 - **quantable**: import, canonicalize, observe, quantize for `onnxruntime`, calibrate, refine, save.
 - **second-target**: the saved float graph and profile, quantized for `x86-vnni`, saved.
@@ -27,11 +28,11 @@ def page(facts: dict[str, Any]) -> str:
     lines = [
         _HEAD,
         f"Machine: {facts['machine']}. Versions: {packages}. Median of {facts['runs']} runs.\n",
-        "| network | tool | process s | work s | peak MB |",
-        "|---|---|---|---|---|",
+        "| network | tool | process s | work s | processor s | peak MB |",
+        "|---|---|---|---|---|---|",
         *(
             f"| {row['network']} | {row['tool']} | {row['process_s']:.2f} | {row['work_s']:.2f} "
-            f"| {row['peak_mb']:.0f} |"
+            f"| {row['cpu_s']:.2f} | {row['peak_mb']:.0f} |"
             for row in facts["rows"]
         ),
         "",
