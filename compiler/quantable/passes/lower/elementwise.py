@@ -23,7 +23,7 @@ def lower_sub(operation: QuantableOperation, lowering: Lowering) -> None:
 def _weighted_sum(operation: QuantableOperation, lowering: Lowering, sign: int) -> None:
     a, b = lowering.read(operation, 0), lowering.read(operation, 1)
     target = lowering.target(operation)
-    is_small = a.grid.dtype.bits == 8 and b.grid.dtype.bits == 8
+    is_small = all(grid.dtype.bits == 8 for grid in (a.grid, b.grid, target.grid))
     shift = ADD_SHIFT_8_BIT if is_small else ADD_SHIFT
     scale = max(a.grid.scale, b.grid.scale) * 2.0**-shift
     attributes = {
