@@ -1,0 +1,137 @@
+"""Observation: exact counts, the same for any number of threads, order and sharding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quantable.ir import DataError, DType, Graph, Level, Operation, Profile, graph_digest
+from quantable.reference import ReferenceRuntime, observe
+
+GraphOf = Callable[..., Graph]
+F32 = DType.FLOAT32
+
+
+@pytest.fixture
+def graph(graph_of: GraphOf, rng: Any) -> Graph:
+    """A network with every kind of value: counted, moved, clamped, parameter, integer."""
+    window = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
+    operations = [
+        Operation("conv", "Conv", ("x", "w"), ("c",), window),
+        Operation("relu", "Relu", ("c",), ("r",)),
+        Operation("clip", "Clip", ("c", "zero", "six"), ("k",)),
+        Operation("odd", "Clip", ("c", "zero", "odd_limit"), ("o",)),
+        Operation("transposed", "Transpose", ("r",), ("t",), {"perm": (0, 2, 3, 1)}),
+        Operation("shape", "Shape", ("t",), ("n",)),
+        Operation("sum", "Add", ("k", "o"), ("s",)),
+        Operation("flat", "Flatten", ("s",), ("y",)),
+    ]
+    parameters = {
+        "w": rng.normal(0, 2, (8, 3, 3, 3)).astype(np.float32), "zero": np.float32(0),
+        "six": np.float32(6), "odd_limit": np.float32(0.7),
+    }  # fmt: skip
+    made = {**dict.fromkeys(("c", "r", "k", "o", "t", "s", "y"), F32), "n": DType.INT64}
+    shapes = {"x": (F32, ("N", 3, 8, 9))}
+    result: Graph = graph_of(Level.FLOAT, operations, shapes, parameters, made)
+    return result
+
+
+@pytest.fixture
+def samples(rng: Any) -> list[dict[str, np.ndarray]]:
+    return [{"x": rng.normal(size=(1, 3, 8, 9)).astype(np.float32)} for _ in range(12)]
+
+
+def test_counts_and_extrema_are_exact(graph: Graph, samples: Any) -> None:
+    profile = observe(graph, samples)
+    assert profile.graph_digest == graph_digest(graph)
+    assert profile.sample_count == 12
+    assert sorted(profile.statistics) == ["c", "k", "o", "r", "s", "t", "x", "y"]
+    runtime = ReferenceRuntime(graph)
+    for name, found in profile.statistics.items():
+        values = np.concatenate([runtime.run(s, [name])[name].ravel() for s in samples])
+        # Both zeros are one number, and may be told apart by no statistic that follows.
+        values = values + np.float32(0)
+        bins, counts = np.unique(values.view(np.uint32) >> 16, return_counts=True)
+        assert found.count == values.size
+        assert (found.minimum, found.maximum) == (float(values.min()), float(values.max()))
+        assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
+
+
+def test_large_and_small_values_count_alike(graph_of: GraphOf, rng: Any) -> None:
+    """Values are counted in parts and in two ways, depending on their size."""
+    operation = Operation("e", "Exp", ("x",), ("y",))
+    graph = graph_of(Level.FLOAT, [operation], {"x": (F32, (1, "L"))}, {}, {"y": F32})
+    for size in (1, 65536, 65537, (1 << 20) + 7):
+        x = rng.normal(size=(1, size)).astype(np.float32)
+        found = observe(graph, [{"x": x}]).statistics["x"]
+        bins, counts = np.unique(x.view(np.uint32) >> 16, return_counts=True)
+        assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
+
+
+def test_threads_order_and_sharding_change_nothing(graph: Graph, samples: Any) -> None:
+    before = torch.get_num_threads()
+    expected = observe(graph, samples, threads=1)
+    assert observe(graph, samples, threads=4) == expected
+    assert observe(graph, samples[::-1], threads=2) == expected
+    assert torch.get_num_threads() == before
+    for count in (3, 7):
+        shards = [observe(graph, samples[first::count]) for first in range(count)]
+        merged = shards[-1]
+        for shard in shards[:-1]:
+            merged = merged.merged(shard)
+        assert merged == expected
+
+
+def test_batches_are_cut_into_samples(graph: Graph, samples: Any) -> None:
+    batch = {"x": np.concatenate([sample["x"] for sample in samples])}
+    assert observe(graph, [batch]) == observe(graph, samples)
+
+
+def test_a_fixed_batch_is_not_cut(graph_of: GraphOf, rng: Any) -> None:
+    operation = Operation("e", "Exp", ("x",), ("y",))
+    graph = graph_of(Level.FLOAT, [operation], {"x": (F32, (4, 5))}, {}, {"y": F32})
+    x = rng.normal(size=(4, 5)).astype(np.float32)
+    profile: Profile = observe(graph, [{"x": x}])
+    assert (profile.sample_count, profile.statistics["x"].count) == (1, 20)
+    with pytest.raises(DataError, match=r"sample 1: input 'x': expected shape \[4, 5\]"):
+        observe(graph, [{"x": x}, {"x": x[:1]}])
+
+
+def test_progress_counts_samples(graph: Graph, samples: Any) -> None:
+    told: list[int] = []
+    observe(graph, samples, threads=3, progress=told.append)
+    assert told == list(range(1, 13))
+
+
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_numbers_that_are_not_finite_name_the_first_sample(
+    graph: Graph, samples: Any, bad: float, word: str
+) -> None:
+    for index in (5, 6, 9):
+        samples[index]["x"][0, 1, 2, 3] = bad
+    with pytest.raises(DataError, match=f"sample 5: value 'x': expected finite.*found {word}"):
+        observe(graph, samples, threads=3)
+
+
+def test_activations_that_overflow_are_named(graph: Graph, samples: Any) -> None:
+    samples[3]["x"][:] = 3e38
+    with pytest.raises(DataError, match="sample 3: value 'c'"):
+        observe(graph, samples)
+
+
+def test_no_samples_are_refused(graph: Graph) -> None:
+    with pytest.raises(DataError, match="no samples"):
+        observe(graph, [])
+
+
+def test_what_the_samples_raise_comes_through(graph: Graph, samples: Any) -> None:
+    def broken() -> Iterator[dict[str, np.ndarray]]:
+        yield from samples[:2]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        observe(graph, broken(), threads=2)
