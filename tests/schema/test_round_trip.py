@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from quantable.ir import DType, Graph, InternalError, Operation, Profile, Value, graph_digest
 from quantable.schema import load, load_profile, save, save_profile
 
-PATHS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+PATHS = settings(
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 
 
 def check_round_trip(graph: Graph, folder: Path, inline_limit: int | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,24 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "a.qir").stat().st_mode & 0o777 == 0o640
+
+
+def test_thousands_of_segments_need_few_file_descriptors(tmp_path: Path) -> None:
+    save(large(200), tmp_path / "a.qir")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        graph = load(tmp_path / "a.qir")
+        assert sum(float(graph.array(name)[0]) for name in graph.parameters) == 199 * 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_large_files_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threshold in (1, 1 << 40):
+        monkeypatch.setattr("quantable.schema.container._MAPPED_FROM", threshold)
+        folder = tmp_path / str(threshold)
+        folder.mkdir()
+        save(large(), folder / "a.qir")
+        view = load(folder / "a.qir").store.raw(external(folder)[0].name)
+        assert isinstance(view.obj, mmap.mmap) == (threshold == 1)

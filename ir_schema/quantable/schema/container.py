@@ -21,6 +21,9 @@ PREFIX_BYTES = 4
 SMALLEST_FILE = PREFIX_BYTES + 4 + 4
 _ZEROS = bytes(ALIGNMENT)
 _CHUNK_BYTES = 1 << 24
+_MAPPED_FROM = 1 << 24
+"""Smaller files are read at once: a mapping keeps a file descriptor, and a network has thousands of
+parameters."""
 
 
 def write_file(path: Path, table: object, identifier: str, segments: SegmentTable) -> None:
@@ -160,8 +163,8 @@ def map_file(path: Path, what: str) -> memoryview:
         if path.exists() and not path.is_file():
             raise FormatError(f"cannot read the {what}: it is not a regular file", where=str(path))
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return memoryview(b"")
+            if os.fstat(file.fileno()).st_size < _MAPPED_FROM:
+                return memoryview(file.read())
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
