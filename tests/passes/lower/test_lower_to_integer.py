@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantable.ir import Graph, InternalError, Level, UnsupportedError
+from quantable.ir import (
+    Graph,
+    InternalError,
+    Level,
+    Relation,
+    State,
+    UnsupportedError,
+)
 from quantable.passes.base import PassContext, run_pass
 from quantable.passes.lower import lower_to_integer
 from quantable.passes.lower.lower_to_integer import RULES, LowerToInteger
@@ -104,8 +111,6 @@ def test_consumer_with_its_own_row_gets_a_requantize(building: Any) -> None:
 
 def x_shared(network: Any, config: Any) -> Any:
     """Return a slot that executes with the row of another one."""
-    from quantable.ir import Relation, State
-
     del network
     return replace(config, state=State.PASSIVE, relation=Relation.SHARED)
 
@@ -127,6 +132,38 @@ def test_float_slots_are_listed(building: Any) -> None:
     w = network.add("b", "Relu", ["z"], (1, 3), [other], building.FREE)
     with pytest.raises(UnsupportedError, match=r"(?s)2 operations.*'a'.* in0.*'b'.* out0"):
         building.lowered(network.finish(y, w))
+
+
+def test_row_without_a_scale_is_refused(building: Any) -> None:
+    graph = _conv_relu(building, fused=False)
+    row = graph.rows["r.out0"].cleared()
+    relu = graph.operation_by_name["r"]
+    out = replace(relu.config.outputs[0], state=State.INITIAL)
+    graph = graph.with_operation(relu.with_slot("out", 0, out)).with_rows([row])
+    with pytest.raises(UnsupportedError, match=r"(?s)'r'.* out0.*'r.out0' without a scale"):
+        building.lowered(graph)
+
+
+def test_concat_of_several_grids_is_brought_to_one(building: Any) -> None:
+    network = building.Network({"a": (2, 3), "b": (2, 4)})
+    slots = [network.own("c.in0", "u8", -1, 1), network.own("c.in1", "i16", -2, 2)]
+    out = network.own("c.out0", "i8", -2, 2)
+    graph = network.finish(network.add("c", "Concat", ["a", "b"], (2, 7), slots, out, axis=1))
+    kinds = [op.kind for op in building.lowered(graph).operations]
+    assert kinds.count("int.Requantize") == 2
+    samples = RNG.uniform(-1, 1, (2, 3)), RNG.uniform(-2, 2, (2, 4))
+    assert building.steps_apart(graph, *samples) <= 1
+
+
+def test_value_of_an_overlapped_slot_stays_on_its_grid(building: Any) -> None:
+    network = building.Network({"x": (2, 6)})
+    x, other = network.own("f.in0", "u8", -1, 1), network.own("g.in0", "u8", -2, 2)
+    y = network.add("f", "Flatten", ["x"], (2, 6), [x], network.overlapped(other))
+    z = network.add("g", "Flatten", [y], (2, 6), [other], network.overlapped(other))
+    graph = network.finish(z)
+    kinds = [op.kind for op in building.lowered(graph).operations]
+    assert kinds == ["int.Quantize", "Reshape", "int.Requantize", "Reshape", "int.Dequantize"]
+    assert building.steps_apart(graph, RNG.uniform(-1, 1, (2, 6))) <= 1
 
 
 def test_dequantized_operation_is_refused(building: Any) -> None:

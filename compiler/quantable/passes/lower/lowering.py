@@ -113,7 +113,14 @@ class Lowering:
                 where=where,
                 help="an integer-only target quantizes every slot; check dispatch and target",
             )
-        return activation_grid(config, self.graph.rows[config.row], where)
+        row = self.graph.rows[config.row]
+        if not row.is_filled:
+            raise UnsupportedError(
+                f"expected a calibrated row, found '{row.id}' without a scale",
+                where=where,
+                help="run 'calibrate', 'align', 'passive-parameters' and 'bake' before",
+            )
+        return activation_grid(config, row, where)
 
     def read(self, operation: QuantableOperation, slot: int) -> Tensor:
         """Return the integers that an input slot sees, converted to its row where it executes."""
@@ -219,7 +226,7 @@ class Lowering:
     def _fused_follower(
         self, config: TensorQuantizationConfig, value: str
     ) -> QuantableOperation | None:
-        """Return the Relu or Clip whose output row quantizes a value that nothing else reads."""
+        """Return the only reader, a Relu or Clip, if nothing is quantized in front of it."""
         uses = self.graph.uses(value)
         if config.state is not State.OVERLAPPED or len(uses) != 1 or value in self.graph.outputs:
             return None
@@ -227,8 +234,7 @@ class Lowering:
         if not isinstance(follower, QuantableOperation) or follower.kind not in CLAMPING:
             return None
         inside = follower.config.inputs[slot].state is State.OVERLAPPED
-        same_row = follower.config.outputs[0].row == config.row
-        return follower if slot == 0 and inside and same_row else None
+        return follower if slot == 0 and inside else None
 
     def emit(
         self,
@@ -262,9 +268,12 @@ class Lowering:
         grid: Grid,
         attributes: Mapping[str, Attribute],
     ) -> None:
-        """Add an operation whose output is on its input's grid, and convert to the slot's own."""
+        """Add an operation whose output is on its input's grid, and convert to the slot's own.
+
+        An overlapped slot quantizes nothing: its value stays where it is.
+        """
         wanted, value = self.grid(operation, "out", 0), operation.outputs[0]
-        if wanted == grid:
+        if wanted == grid or operation.config.outputs[0].state is State.OVERLAPPED:
             self.emit(operation, kind, inputs, Target(value, grid, grid.low, grid.high), attributes)
             return
         shape = self.graph.shape(value)

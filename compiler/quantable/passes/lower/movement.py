@@ -28,9 +28,10 @@ def lower_split(operation: QuantableOperation, lowering: Lowering) -> None:
 
 
 def lower_concat(operation: QuantableOperation, lowering: Lowering) -> None:
-    """Lower a Concat: every part is brought to the output's grid."""
-    grid = lowering.grid(operation, "out", 0)
+    """Lower a Concat: every part is brought to the output's grid, where they differ."""
     parts = [lowering.read(operation, slot) for slot in range(len(operation.inputs))]
+    grids = list(dict.fromkeys(part.grid for part in parts))
+    grid = grids[0] if len(grids) == 1 else lowering.grid(operation, "out", 0)
     inputs = [lowering.converted(part, grid).name for part in parts]
     lowering.emit_moved(operation, "Concat", inputs, grid, operation.attributes)
 
