@@ -32,7 +32,11 @@ from quantable.ir import Graph, GraphEditor, Operation
 from quantable.ir.graph import Shape
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.merge_bias import merge_add
-from quantable.passes.canonicalize.rewriting import float_parameter, sole_user
+from quantable.passes.canonicalize.rewriting import (
+    float_parameter,
+    is_float_parameter,
+    sole_user,
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class MergeLinear(Pass):
 def _is_linear(editor: GraphEditor, op: Operation) -> bool:
     x, weight = op.inputs
     shape = editor.values[x].shape
-    is_weight = float_parameter(editor, weight) is not None and _rank(editor, weight) == 2
+    is_weight = is_float_parameter(editor, weight) and _rank(editor, weight) == 2
     return is_weight and x not in editor.parameters and shape is not None and len(shape) > 1
 
 
@@ -78,7 +82,7 @@ def _rewrite_gemm(editor: GraphEditor, op: Operation) -> None:
     alpha, beta = op.float_attribute("alpha", 1.0), op.float_attribute("beta", 1.0)
     bias = op.inputs[2] if len(op.inputs) > 2 and beta != 0.0 else ""
     x = _transposed(editor, op, op.inputs[0]) if op.int_attribute("transA") else op.inputs[0]
-    if float_parameter(editor, op.inputs[1]) is None or x in editor.parameters:
+    if not is_float_parameter(editor, op.inputs[1]) or x in editor.parameters:
         b = _transposed(editor, op, op.inputs[1]) if op.int_attribute("transB") else op.inputs[1]
         _compose(editor, op, "MatMul", (x, b), alpha, bias, beta)
         return

@@ -31,7 +31,7 @@ from quantable.passes.canonicalize.rewriting import known_shape
 from quantable.passes.canonicalize.shapes.windows import Window, window_of
 
 _KINDS = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool"})
-_DROPPED = frozenset({"auto_pad", "output_shape", "storage_order"})
+_DROPPED = frozenset({"auto_pad", "output_shape"})
 
 
 @dataclass(frozen=True)

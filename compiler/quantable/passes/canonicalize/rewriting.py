@@ -29,9 +29,14 @@ def is_float(editor: GraphEditor, value: str) -> bool:
     return editor.values[value].dtype.is_float
 
 
+def is_float_parameter(editor: GraphEditor, value: str) -> bool:
+    """Whether a value is a parameter of floating point numbers."""
+    return value in editor.parameters and is_float(editor, value)
+
+
 def float_parameter(editor: GraphEditor, value: str) -> Float64 | None:
     """Return the contents of a float parameter in float64, None for any other value."""
-    if value not in editor.parameters or not is_float(editor, value):
+    if not is_float_parameter(editor, value):
         return None
     return editor.array(value).astype(np.float64)
 
