@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,19 @@ def command(
             pipelines=pipelines,
             announce=lambda stage: say(f"{stage} ...", quiet=quiet),
         )  # fmt: skip
-    summary = {k: v for k, v in done.facts.items() if k not in ("stages", "emitted", "remarks")}
-    show(done.facts if as_json else summary, as_json=as_json)
+    show(done.facts if as_json else _brief(done.facts), as_json=as_json)
+
+
+def _brief(facts: Mapping[str, Any]) -> dict[str, object]:
+    """What a person wants to see at once; the report has the rest."""
+    shown = ("network", "target", "float_parameter_bytes", "integer_parameter_bytes")
+    return {
+        **{name: facts[name] for name in shown},
+        **({"arena_bytes": facts["arena_bytes"]} if facts["arena_bytes"] else {}),
+        "calibration_samples": facts["calibration"]["samples"],
+        "operations_left_float": len(facts["float_operations"]),
+        "more": "report.md",
+    }
 
 
 def _pipelines(given: tuple[str, ...]) -> dict[str, str]:

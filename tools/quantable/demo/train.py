@@ -22,7 +22,7 @@ from torch import nn
 FOLDER = Path(__file__).parent
 TRAINING_SIZE = 1200
 CALIBRATION_SIZE = 200
-EPOCHS = 60
+EPOCHS, BATCHES, BATCH_SIZE = 60, 19, 63
 
 
 class DigitsNet(nn.Module):
@@ -55,12 +55,12 @@ def _block(channels: int, out: int, *, kernel: int, stride: int = 1, group: int 
 def _train(images: torch.Tensor, labels: torch.Tensor) -> DigitsNet:
     network = DigitsNet()
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=EPOCHS * 19)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=EPOCHS * BATCHES)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(images))[: 19 * 63].split(63):
+        for batch in torch.chunk(torch.randperm(len(images))[: BATCHES * BATCH_SIZE], BATCHES):
             loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     return network.eval()
