@@ -39,13 +39,14 @@ def test_missing_folder_names_the_option(tmp_path: Path) -> None:
         network("resnet8").model(tmp_path)
 
 
-def test_crop_keeps_the_aspect_ratio(tmp_path: Path) -> None:
-    pixels = np.zeros((40, 80, 3), np.uint8)
-    pixels[:, 20:60] = 200  # the central square
+def test_images_are_rgb_of_the_asked_size(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 80, 4), np.uint8)
+    pixels[:, 40:] = (200, 100, 50, 255)
     Image.fromarray(pixels).save(tmp_path / "image.png")
-    assert (read_image(tmp_path / "image.png", (8, 8), crop=True) == 200).all()
-    plain = read_image(tmp_path / "image.png", (8, 8), crop=False)
-    assert (plain[:, 0].max(), plain[:, 4].max()) == (0, 200)
+    found = read_image(tmp_path / "image.png", (8, 16))
+    assert found.shape == (8, 16, 3)
+    assert found[4, 2].tolist() == [0, 0, 0]
+    assert found[4, 12].tolist() == [200, 100, 50]
 
 
 @needs_shared

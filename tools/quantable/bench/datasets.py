@@ -21,7 +21,6 @@ Float = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 DEFAULT_SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 CIFAR_CALIBRATION = 512  # what the published table of peers was measured with
-CENTRE_CROP = 0.875  # side of the crop relative to the shorter side, the ImageNet convention
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -103,33 +102,24 @@ def _keywords(shared: Path, split: str) -> Samples:
     return Samples(len(features), lambda index: features[index], labels)
 
 
-def read_image(path: Path, size: tuple[int, int], *, crop: bool) -> npt.NDArray[np.uint8]:
-    """Read a photo as [height, width, 3] RGB, resized bilinearly by PIL.
-
-    Args:
-        path: The image file.
-        size: (height, width) of the result.
-        crop: Whether the centre is cut out (keeps the aspect ratio) before resizing.
-    """
+def read_image(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Read a photo as [height, width, 3] RGB, resized bilinearly by PIL to (height, width)."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     height, width = size
-    box = None
-    if crop:
-        side = min(image.size) * CENTRE_CROP
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box), np.uint8)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.uint8)
 
 
 def _imagenet(side: int, prepare: Callable[[Float], Float]) -> Callable[[Path, str], Samples]:
+    """Photos as they are, only resized: the shared ones are 224x224 already."""
+
     def samples(shared: Path, split: str) -> Samples:
         folder = shared / "data" / f"imagenet_{split}"
         with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
 
         def load(index: int) -> Float:
-            pixels = read_image(folder / rows[index]["file"], (side, side), crop=True)
+            pixels = read_image(folder / rows[index]["file"], (side, side))
             return prepare(pixels.astype(np.float32))
 
         # The networks have 1001 outputs: 0 is the background.
@@ -150,7 +140,7 @@ def _faces(shared: Path, split: str) -> Samples:
     chosen = files[0::2] if split == "calibration" else files[1::2]
 
     def load(index: int) -> Float:
-        pixels = read_image(chosen[index // 2], (240, 320), crop=False).astype(np.float32)
+        pixels = read_image(chosen[index // 2], (240, 320)).astype(np.float32)
         image = (pixels - np.float32(127)) / np.float32(128)
         mirrored = image[:, ::-1] if index % 2 else image
         return np.ascontiguousarray(mirrored.transpose(2, 0, 1))
@@ -189,8 +179,8 @@ NETWORKS: dict[str, Network] = {
         Network("resnet56", 50, _cifar(_cifar_normalized), _CIFAR_NOTE),
         Network("cct_cifar", 50, _cifar(_cifar_normalized), _CIFAR_NOTE),
         Network("dscnn_kws", 50, _keywords, "Speech Commands features"),
-        Network("mobilenetv1_0.25_128", 1, _imagenet(128, _signed), "ImageNet photos, centre crop"),
-        Network("mobilenetv2_keras", 1, _imagenet(224, _signed), "ImageNet photos, centre crop"),
+        Network("mobilenetv1_0.25_128", 1, _imagenet(128, _signed), "ImageNet photos, resized"),
+        Network("mobilenetv2_keras", 1, _imagenet(224, _signed), "ImageNet photos, resized"),
         Network("mobilenetv1_vww", 50, _wake_words, "ImageNet photos at 96, no labels"),
         Network("fc_autoencoder", 50, _smooth_vectors, "smooth random vectors, no labels", False),
         Network("ultraface_slim", 1, _faces, "6 photos and mirrored ones each, no labels", False),

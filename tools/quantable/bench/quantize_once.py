@@ -26,7 +26,7 @@ def write_images(shared: str, path: str, count: str) -> None:
     files = sorted((Path(shared) / "data" / "imagenet_calibration").glob("*.jpg"))[: int(count)]
     images = []
     for file in files:
-        pixels = read_image(file, (224, 224), crop=True).astype(np.float32)
+        pixels = read_image(file, (224, 224)).astype(np.float32)
         images.append(((pixels / 255 - MEAN) / STD).transpose(2, 0, 1)[None])
     np.save(path, np.stack(images).astype(np.float32))
 
