@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from quantable.ir import Graph, Level, Operation, StageRecord, graph_digest, verify
+from quantable.ir.hashing import with_history
 
 if TYPE_CHECKING:
     from quantable.ir import Profile
@@ -110,7 +111,7 @@ def run_pass(graph: Graph, item: Pass, context: PassContext) -> Graph:
         item.name, item.version, item.options(), graph_digest(graph), graph_digest(result),
         item.data_digest(context), TOOL_VERSION,
     )  # fmt: skip
-    return replace(result, history=(*graph.history, record))
+    return with_history(result, (*graph.history, record))
 
 
 def run_passes(graph: Graph, items: Iterable[Pass], context: PassContext) -> Graph:

@@ -6,27 +6,47 @@ import enum
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 from quantable.ir.contents import ContentStore
-from quantable.ir.graph import Graph
+from quantable.ir.graph import Graph, StageRecord
+
+_MEMO = "_digest"
+_FLOAT = struct.Struct("<d")
 
 
 def graph_digest(graph: Graph) -> str:
     """Return sha256 over everything that the graph is, without its history and store.
 
     Every field is fed in with its type and length, so that no two different graphs feed the same
-    bytes; contents go in by their digests.
+    bytes; contents go in by their digests. Computed once a graph, which is immutable.
     """
+    known = graph.__dict__.get(_MEMO)
+    if isinstance(known, str):
+        return known
     h = hashlib.sha256(b"quantable graph 1")
     for item in fields(graph):
         if item.name not in ("history", "store"):
             h.update(item.name.encode())
             h.update(_encode(getattr(graph, item.name)))
-    return h.hexdigest()
+    digest = h.hexdigest()
+    graph.__dict__[_MEMO] = digest
+    return digest
+
+
+def with_history(graph: Graph, history: tuple[StageRecord, ...]) -> Graph:
+    """Return the graph with another history; its digest, which has no part in it, is kept."""
+    result = replace(graph, history=history)
+    if _MEMO in graph.__dict__:
+        result.__dict__[_MEMO] = graph.__dict__[_MEMO]
+    return result
 
 
 def _encode(value: object) -> bytes:
+    if isinstance(value, str):
+        return _tagged(b"s", value.encode())
+    if isinstance(value, (tuple, list)):
+        return _tagged(b"t", _encode_items(value))
     if value is None:
         return b"n"
     if isinstance(value, enum.Enum):
@@ -36,18 +56,24 @@ def _encode(value: object) -> bytes:
     if isinstance(value, int):
         return _tagged(b"i", str(value).encode())
     if isinstance(value, float):
-        return b"f" + struct.pack("<d", value)
-    if isinstance(value, str):
-        return _tagged(b"s", value.encode())
-    if isinstance(value, (tuple, list)):
-        return _tagged(b"t", b"".join(_encode(v) for v in value))
+        return b"f" + _FLOAT.pack(value)
     if isinstance(value, Mapping):
         items = sorted(value.items())
         return _tagged(b"m", b"".join(_encode(k) + _encode(v) for k, v in items))
     if is_dataclass(value) and not isinstance(value, (type, ContentStore)):
-        body = b"".join(_encode(getattr(value, f.name)) for f in fields(value))
+        body = b"".join([_encode(getattr(value, f.name)) for f in fields(value)])
         return _tagged(b"d", type(value).__name__.encode() + b":" + body)
     raise TypeError(f"cannot hash {type(value).__name__}")
+
+
+def _encode_items(items: tuple[object, ...] | list[object]) -> bytes:
+    # Rows hold thousands of scales and zero points: spare them the tests of every other type.
+    kinds = {type(item) for item in items}
+    if kinds == {float}:
+        return b"".join([b"f" + _FLOAT.pack(item) for item in items])
+    if kinds == {int}:
+        return b"".join([_tagged(b"i", str(item).encode()) for item in items])
+    return b"".join([_encode(item) for item in items])
 
 
 def _tagged(tag: bytes, body: bytes) -> bytes:
