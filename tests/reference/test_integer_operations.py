@@ -133,6 +133,21 @@ def test_long_sums_of_extremes_are_exact(run: Run, rng: Any, channels: int, kind
     np.testing.assert_array_equal(found, requantize(product, m, _I16))
 
 
+def test_no_convolution_is_transformed(run: Run, rng: Any) -> None:
+    """The case for which fast algorithms (Winograd, FFT) exist: 3x3, stride 1, many channels."""
+    x = rng.choice([0, 1, 254, 255], (1, 128, 12, 12)).astype(np.uint8)
+    w = rng.choice([-127, -1, 126, 127], (64, 128, 3, 3)).astype(np.int8)
+    b, m = np.zeros(64, np.int32), np.full(64, 2.0**-6, np.float32)
+    op = {
+        "x_zero_point": 128, **_I16, "kernel_shape": (3, 3), "strides": (1, 1),
+        "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1,
+    }  # fmt: skip
+    seen = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64) - 128, (3, 3), (2, 3))
+    acc = np.einsum("nchwij,ocij->nohw", seen, w.astype(np.int64))
+    found = run("int.Conv", {"x": x}, op, {"w": w, "b": b, "m": m}, DType.INT16)
+    np.testing.assert_array_equal(found, requantize(acc, 2.0**-6, _I16))
+
+
 def test_an_accumulator_beyond_the_proof_is_refused(run: Run) -> None:
     op = {"x_zero_point": -(2**31), **_I16}
     w = np.full((2**15, 1), 127, np.int8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,10 @@ class Window:
         half = len(self.pads) // 2
         explicit = self.auto_pad == "NOTSET" and self.pads[:half] == self.pads[half:]
         return explicit or self.auto_pad == "VALID"
+
+    def without_pads(self) -> Window:
+        """Return the window for an input that `padded` made."""
+        return replace(self, pads=(0,) * len(self.pads), auto_pad="NOTSET", ceil_mode=False)
 
     def begin_pads(self) -> tuple[int, ...]:
         """Return the pads of a symmetric window, one an axis."""

@@ -7,18 +7,22 @@ each of these integers. So no operation rounds.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from quantable.reference.integer.layout import channels_first
 from quantable.reference.integer.requantize import (
+    FLOAT32_EXACT,
     constant,
     exact_type,
     operand_type,
     reach,
     requantizer,
 )
-from quantable.reference.operations.convolution import CONVOLUTIONS
+from quantable.reference.operations.convolution import HAS_ONEDNN, prepared_convolution
 from quantable.reference.site import Builder, Kernel, Site
 from quantable.reference.windows import Window
 
@@ -38,31 +42,66 @@ def accumulator_bound(weight: Tensor, bias: Tensor, reach: int, channel_axis: in
     return int((rows * reach + bias.to(torch.int64).abs()).max())
 
 
+def _channel_parts(weight: Tensor, reach: int) -> list[slice] | None:
+    """Cut the input channels into parts whose sums float32 holds; None where none is that small.
+
+    Args:
+        weight: [O, I, *kernel], integers.
+        reach: Largest magnitude of x - zero_point.
+    """
+    sums = weight.to(torch.int64).abs().flatten(2).sum(2)
+    parts, start = [], 0
+    while start < sums.shape[1]:
+        bounds = sums[:, start:].cumsum(1).amax(0) * reach
+        count = int((bounds < FLOAT32_EXACT).sum())
+        if not count:
+            return None
+        parts.append(slice(start, start + count))
+        start += count
+    return parts
+
+
+def _accumulator(site: Site, window: Window) -> Callable[[Tensor], Tensor]:
+    """Return x -> exact accumulator, without the bias, of an int.Conv."""
+    op, weight = site.operation, constant(site, 1)
+    zero, group = op.int_attribute("x_zero_point"), op.int_attribute("group", 1)
+    distance = reach(operand_type(site, 0), zero)
+    none = torch.zeros(weight.shape[0], dtype=torch.int32)
+    work = exact_type(accumulator_bound(weight, none, distance, 0), op.where())
+    if not HAS_ONEDNN:
+        # Other float32 convolutions may transform their input (Winograd, FFT), which rounds.
+        work = torch.float64
+    shape = site.input_shape()
+    is_last = op.string_attribute("layout", "NCHW") == "NHWC"
+    size = None if shape is None else shape[1:-1] if is_last else shape[2:]
+    parts = _channel_parts(weight, distance) if group == 1 and HAS_ONEDNN else None
+    if work is torch.float32 or parts is None:
+        whole = prepared_convolution(window, weight.to(work), None, group, size)
+        return lambda x: whole(x.to(work) - zero)
+    convolutions = [
+        (part, prepared_convolution(window, weight[:, part].to(torch.float32), None, 1, size))
+        for part in parts
+    ]
+
+    def run(x: Tensor) -> Tensor:
+        # Each part is exact in float32, and their sum in float64.
+        centred = x.to(torch.float32) - zero
+        sums = [convolve(centred[:, part]).to(torch.float64) for part, convolve in convolutions]
+        return functools.reduce(torch.add, sums)
+
+    return run
+
+
 def _convolution(site: Site) -> Kernel:
     op = site.operation
     weight, bias = constant(site, 1), constant(site, 2)
-    zero = op.int_attribute("x_zero_point")
     window = Window.of(site, op.ints_attribute("kernel_shape"))
-    group = op.int_attribute("group", 1)
-    bound = accumulator_bound(weight, bias, reach(operand_type(site, 0), zero), 0)
-    work = exact_type(bound, op.where())
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        # Other float32 convolutions may transform their input (Winograd, FFT), which rounds.
-        work = torch.float64
-    finish = requantizer(site)
-    w, b = weight.to(work), bias.to(work)
-    rank = len(window.kernel)
-    multiplier = constant(site, 3).reshape(1, -1, *[1] * rank)
-
-    def run(x: Tensor, *_: Tensor) -> Tensor:
-        centred = x.to(work) - zero
-        pads = window.begin_pads()
-        if not window.is_symmetric:
-            centred, pads = window.padded(centred), (0,) * rank
-        acc = CONVOLUTIONS[rank](centred, w, b, window.strides, pads, window.dilations, group)
-        return finish(acc, multiplier)
-
-    return channels_first(site, run)
+    distance = reach(operand_type(site, 0), op.int_attribute("x_zero_point"))
+    work = exact_type(accumulator_bound(weight, bias, distance, 0), op.where())
+    accumulate, finish = _accumulator(site, window), requantizer(site)
+    ones = [1] * len(window.kernel)
+    added, multiplier = bias.to(work).view(-1, *ones), constant(site, 3).view(-1, *ones)
+    return channels_first(site, lambda x, *_: finish(accumulate(x) + added, multiplier))
 
 
 def _linear(site: Site) -> Kernel:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from quantable.ir import Dim
 from quantable.reference.site import Builder, Kernel, Site
 from quantable.reference.threads import one_thread
 from quantable.reference.windows import Window
@@ -31,63 +32,62 @@ def kernel_shape(site: Site) -> tuple[int, ...] | None:
     return None if weight is None else tuple(weight.shape[2:])
 
 
-def packed_convolution(
-    site: Site, window: Window, weight: Tensor, bias: Tensor | None
-) -> Callable[[Tensor], Tensor] | None:
-    """Return a float32 convolution whose weights are laid out once, None where that cannot be.
+def prepared_convolution(
+    window: Window, weight: Tensor, bias: Tensor | None, group: int, size: Sequence[Dim] | None
+) -> Callable[[Tensor], Tensor]:
+    """Return a convolution with constant weights.
 
-    oneDNN blocks the weights for the processor's vectors; torch's own convolution does it again in
-    every call, which costs a fifth of the time. Its algorithm is the direct one: no product is
+    oneDNN blocks float32 weights for the processor's vectors; torch's own convolution does it again
+    in every call, which costs a fifth of the time. Its algorithm is the direct one: no product is
     computed in another domain, so sums of integers stay exact.
 
     Args:
-        site: The operation; the shape of its input must be known but for the batch.
-        window: The window, with begin and end pads equal.
-        weight: [O, I / group, KH, KW], float32.
-        bias: [O] or None, float32.
+        window: The window.
+        weight: [O, I / group, *kernel], float32 or float64.
+        bias: [O] or None, of the same type.
+        group: Number of groups.
+        size: Spatial size of the input, a hint for the blocking.
     """
-    size = site.input_shape(0)
-    if not HAS_ONEDNN or len(window.kernel) != 2 or weight.dtype is not torch.float32:
-        return None
-    if size is None or not all(isinstance(dim, int) for dim in size[1:]):
-        return None
-    group = site.operation.int_attribute("group", 1)
-    geometry = (window.begin_pads(), window.strides, window.dilations, group)
+    if not window.is_symmetric:
+        convolve = prepared_convolution(window.without_pads(), weight, bias, group, size)
+        return lambda x: convolve(window.padded(x))
+    pads, strides = window.begin_pads(), window.strides
+    geometry = (pads, strides, window.dilations, group)
+    is_packable = HAS_ONEDNN and weight.dtype is torch.float32 and len(window.kernel) == 2
+    if not is_packable or size is None or not all(isinstance(dim, int) for dim in size):
+        plain = CONVOLUTIONS[len(window.kernel)]
+        return lambda x: plain(x, weight, bias, strides, pads, window.dilations, group)
     with one_thread():
-        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, (1, *size[1:]))
-    convolve = torch.ops.mkldnn._convolution_pointwise.default
+        packed = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, *geometry, (1, weight.shape[1] * group, *size)
+        )
+    pointwise = torch.ops.mkldnn._convolution_pointwise.default
 
     def run(x: Tensor) -> Tensor:
-        result: Tensor = convolve(x, packed, bias, *geometry, "none", [], "")
+        result: Tensor = pointwise(x, packed, bias, *geometry, "none", [], "")
         return result
 
     return run
 
 
 def _convolution(site: Site) -> Kernel:
-    known = kernel_shape(site)
-    if known is None:
-        return _unpacked(site, None)
-    window = Window.of(site, known)
+    known, group = kernel_shape(site), site.operation.int_attribute("group", 1)
     weight, bias = site.constants.get(1), site.constants.get(2)
-    if window.is_symmetric and weight is not None and (bias is not None or not site.has(2)):
-        packed = packed_convolution(site, window, weight, bias)
-        if packed is not None:
-            return lambda x, *_: packed(x)
-    return _unpacked(site, window)
-
-
-def _unpacked(site: Site, known: Window | None) -> Kernel:
-    group = site.operation.int_attribute("group", 1)
+    if known is not None and weight is not None and (bias is not None or not site.has(2)):
+        shape = site.input_shape()
+        window, size = Window.of(site, known), None if shape is None else shape[2:]
+        convolve = prepared_convolution(window, weight, bias, group, size)
+        return lambda x, *_: convolve(x)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        window = known or Window.of(site, weight.shape[2:])
-        convolve = CONVOLUTIONS[x.dim() - 2]
+        window = Window.of(site, known or weight.shape[2:])
+        pads: Sequence[int] = (0,) * (x.dim() - 2)
         if window.is_symmetric:
-            pads: Sequence[int] = window.begin_pads()
+            pads = window.begin_pads()
         else:
-            x, pads = window.padded(x), (0,) * (x.dim() - 2)
-        return convolve(x, weight, bias, window.strides, pads, window.dilations, group)
+            x = window.padded(x)
+        plain = CONVOLUTIONS[x.dim() - 2]
+        return plain(x, weight, bias, window.strides, pads, window.dilations, group)
 
     return run
 
