@@ -199,6 +199,13 @@ CASES = (
          lambda f, b: ["observe", b / "04-opt.qir", "--data", DEMO / "digits_test.npz", "-o",
                        f / "out"],
          ("only a float graph",)),
+    Case("a file for a folder",
+         lambda f, b: ["emit", b / "06-plan.qir", "-o", _recipe(f)],
+         ("recipe.toml", "cannot be written to")),
+    Case("a file for a build",
+         lambda f, b: ["compile", DEMO / "digits.onnx", "--target", "x86-vnni", "--profile",
+                       b / "calibration.qprof", "-o", _recipe(f)],
+         ("recipe.toml", "is not a folder")),
     Case("no folder to write to",
          lambda f, b: ["lower", b / "04-opt.qir", "-o", f / "none" / "out"], ("none",)),
 )  # fmt: skip

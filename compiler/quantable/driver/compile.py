@@ -102,6 +102,8 @@ def compile_model(
         InternalError: A stage failed; a reproducer was written.
     """
     chosen = _pipelines(pipelines or {})
+    if Path(output).exists() and not Path(output).is_dir():
+        raise OptionError("is not a folder", where=str(output))
     tell = announce or (lambda _: None)
     backend = load_target(target).backend
     remarks: api.Remarks = []
@@ -118,7 +120,7 @@ def compile_model(
             api.quantize(graph, target, passes=chosen["quantize"])
             profile = calibration.profile_of(graph)
             continue
-        named = target if stage.name not in ("canonicalize",) else None
+        named = None if stage.name == "canonicalize" else target
         graph = api.optimize(
             graph, chosen[stage.name], target=named, profile=profile, remarks=remarks
         )

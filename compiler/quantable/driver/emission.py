@@ -35,11 +35,28 @@ def emit_files(graph: Graph, directory: Path, target: Target) -> Mapping[str, An
             f"target '{target.name}' emits level {level.value}, found {graph.level.value}",
             help=f"do before: {_BEFORE[target.backend]}",
         )
-    directory.mkdir(parents=True, exist_ok=True)
+    prepare_folder(directory)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
         scratch = Path(name)
         facts = _emit(graph, scratch, target)
         return _install({**facts, "graph_digest": graph_digest(graph)}, scratch, directory)
+
+
+def prepare_folder(directory: Path) -> None:
+    """Make a folder that files can be written to.
+
+    Raises:
+        OptionError: That is not possible.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OptionError(
+            f"cannot be written to: {error.strerror}", where=str(directory),
+            help="give a folder, or the name of one to make",
+        ) from error  # fmt: skip
 
 
 def _emit(graph: Graph, scratch: Path, target: Target) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from quantable.cli.output import progress, table
 @click.option("--data", required=True, help="A .npz or .npy file, or a folder of images.")
 @preprocessing_options
 @samples_option
+@click.option("--target", help="Description file, where the target is none of the shipped ones.")
 @click.option("--compiler", multiple=True, help="For C: compilers to use; default: gcc.")
 @click.option("--flags", multiple=True, help="For C: flags, each tried; default: -O2.")
 @quiet_option
@@ -31,6 +32,7 @@ def command(
     directory: Path,
     data: str,
     samples: int | None,
+    target: str | None,
     compiler: tuple[str, ...],
     flags: tuple[str, ...],
     quiet: bool,
@@ -51,6 +53,7 @@ def command(
     with progress("comparing", quiet=quiet) as count:
         claims = validate(
             directory, data, preprocessing_of(how), samples=samples,
+            target=target,
             compilers=compiler or ("gcc",), flags=flags or ("-O2",), progress=count,
         )  # fmt: skip
     rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]
