@@ -68,10 +68,11 @@ class Network:
         return replace(like, state=State.OVERLAPPED, relation=Relation.OVERLAPPED)
 
     def weight(
-        self, row: str, values: npt.NDArray[np.float32], axis: int
+        self, row: str, values: npt.NDArray[np.float32], axis: int, bits: int = 8
     ) -> TensorQuantizationConfig:
         policy = QuantizationPolicy(Granularity.PER_CHANNEL)
-        config = TensorQuantizationConfig(policy, 8, 0, -127, 127, channel_axis=axis)
+        top = 2 ** (bits - 1) - 1
+        config = TensorQuantizationConfig(policy, bits, 0, -top, top, channel_axis=axis)
         largest = np.abs(np.moveaxis(values, axis, 0)).reshape(values.shape[axis], -1).max(axis=1)
         scale, zero = scale_from_range(-largest, largest, config)
         self.rows[row] = QuantizationParameters(row).filled(scale, zero, "test")

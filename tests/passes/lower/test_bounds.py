@@ -21,13 +21,11 @@ def test_bound_is_the_largest_partial_sum(zero_point: int, monkeypatch: pytest.M
     grid = Grid(DType.UINT4, 1.0, zero_point, 0, 15)
     weight = np.array([[3, -2, 5]])
     bias = np.array([-4])
-    inputs = range(16)
     largest = 0
     for xs in itertools.product((0, 15, zero_point), repeat=3):
         terms = [int(w) * (x - zero_point) for w, x in zip(weight[0], xs, strict=True)]
         for order in itertools.permutations([*terms, int(bias[0])]):
             largest = max(largest, *(abs(s) for s in itertools.accumulate(order)))
-    assert max(inputs) == 15
     monkeypatch.setattr(bounds, "INT32_MAX", largest)
     check_weighted_sum(OPERATION, weight, bias, grid)
     monkeypatch.setattr(bounds, "INT32_MAX", largest - 1)

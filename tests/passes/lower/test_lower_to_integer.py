@@ -98,7 +98,7 @@ def test_same_bytes_twice(building: Any) -> None:
 def test_consumer_with_its_own_row_gets_a_requantize(building: Any) -> None:
     network = building.Network({"x": (2, 8)})
     x = network.own("a.in0", "u8", -1, 1)
-    y = network.add("a", "Add", ["x", "x"], (2, 8), [x, x_shared(network, x)],
+    y = network.add("a", "Add", ["x", "x"], (2, 8), [x, _shared(x)],
                     network.own("a.out0", "u8", -2, 2))  # fmt: skip
     z = network.add("b", "Mul", [y, y], (2, 8),
                     [network.own("b.in0", "i16", -2, 2), network.own("b.in1", "u8", -2, 2)],
@@ -109,9 +109,8 @@ def test_consumer_with_its_own_row_gets_a_requantize(building: Any) -> None:
     assert building.steps_apart(graph, RNG.uniform(-1, 1, (2, 8))) <= 1
 
 
-def x_shared(network: Any, config: Any) -> Any:
+def _shared(config: Any) -> Any:
     """Return a slot that executes with the row of another one."""
-    del network
     return replace(config, state=State.PASSIVE, relation=Relation.SHARED)
 
 

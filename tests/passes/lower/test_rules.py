@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantable.ir import UnsupportedError
+from quantable.ir import DType, OperationQuantizationConfig, UnsupportedError
 
 KINDS = ("u8", "i8", "i16", "u16")
 PAIRS = list(itertools.product(KINDS, KINDS))
@@ -52,6 +53,17 @@ def test_conv_with_one_spatial_dimension(building: Any) -> None:
         network.own("c.out0", "u8", -5, 5), strides=(2,), auto_pad="SAME_UPPER",
     )  # fmt: skip
     assert building.steps_apart(network.finish(y), rng.normal(size=(2, 4, 20))) <= 1
+
+
+def test_four_bit_weights_stay_four_bits(building: Any) -> None:
+    rng, network = _rng(), building.Network({"x": ("N", 15)})
+    weight = rng.normal(size=(15, 5)).astype(np.float32)
+    x, w = network.own("l.in0", "u8", -2, 2), network.weight("l.in1", weight, 1, bits=4)
+    out = network.own("l.out0", "u8", -8, 8)
+    operands = ["x", network.parameter("w", weight)]
+    graph = network.finish(network.add("l", "quantable.Linear", operands, ("N", 5), [x, w], out))
+    assert building.lowered(graph).values["w"].dtype is DType.INT4
+    assert building.steps_apart(graph, rng.normal(size=(4, 15))) <= 1
 
 
 def test_bias_of_another_row_is_requantized(building: Any) -> None:
@@ -232,4 +244,46 @@ def test_asymmetric_weight_is_refused(building: Any) -> None:
     out = network.own("l.out0", "u8", 0, 9)
     y = network.add("l", "quantable.Linear", operands, (1, 2), [x, w], out)
     with pytest.raises(UnsupportedError, match="expected a symmetric weight"):
+        building.lowered(network.finish(y))
+
+
+def test_split_and_squeeze_are_exact(building: Any) -> None:
+    rng, network = _rng(), building.Network({"x": ("N", 5, 1, 3)})
+    x = network.own("s.in0", "u8", -1, 1)
+    same, free = network.overlapped(x), building.FREE
+    sizes = network.parameter("sizes", np.array([2, 3]))
+    parts = [network.editor.add_value(n, DType.FLOAT32, ("N", d, 1, 3)) for n, d in
+             (("a", 2), ("b", 3))]  # fmt: skip
+    network.editor.add_operation("s", "Split", ["x", sizes], parts, {"axis": 1})
+    network.configs["s"] = OperationQuantizationConfig((x, free), (same, same))
+    axes = network.parameter("axes", np.array([2]))
+    y = network.add("q", "Squeeze", ["a", axes], ("N", 2, 3), [same, free], same)
+    more = network.parameter("more", np.array([0]))
+    z = network.add("u", "Unsqueeze", ["b", more], (1, "N", 3, 1, 3), [same, free], same)
+    graph = network.finish(y, z)
+    kinds = [op.kind for op in building.lowered(graph).operations]
+    assert kinds[1:4] == ["Split", "Reshape", "Reshape"]
+    assert building.steps_apart(graph, rng.uniform(-1, 1, (4, 5, 1, 3))) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "attributes", "message"),
+    [("MaxPool", (1, 1, 4, 4), {"kernel_shape": (2, 2), "auto_pad": "SAME_UPPER"}, "known dim"),
+     ("LayerNormalization", (1, 4, 4, "W"), {"axis": -1}, "known dimensions"),
+     ("Softmax", None, {}, "known rank"),
+     ("ReduceMean", None, {}, "known rank"),
+     ("Pad", (1, 4), {"mode": "reflect"}, "expected Pad mode 'constant'"),
+     ("Flatten", ("N", "M", 4), {}, "at most one unknown dimension")],
+)  # fmt: skip
+def test_what_cannot_be_lowered_says_why(
+    building: Any, kind: str, shape: Any, attributes: Any, message: str
+) -> None:
+    given = ("N", 1, "H", "W") if kind == "MaxPool" else shape or (1, 4)
+    network = building.Network({"x": given})
+    if shape is None:
+        network.editor.values["x"] = replace(network.editor.values["x"], shape=None)
+    x = network.own("o.in0", "u8", -1, 1)
+    result = ("?a", "?b") if kind == "Flatten" else given
+    y = network.add("o", kind, ["x"], result, [x], network.overlapped(x), **attributes)
+    with pytest.raises(UnsupportedError, match=rf"'o' \({kind}.*{message}"):
         building.lowered(network.finish(y))
