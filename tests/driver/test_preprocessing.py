@@ -19,6 +19,7 @@ def test_options_are_read_from_text_and_from_numbers() -> None:
     assert Preprocessing.of(text) == Preprocessing.of(numbers)
     assert Preprocessing.of(text).size == (4, 6)
     assert Preprocessing.of({"size": "8"}).size == (8, 8)
+    assert Preprocessing.of({"scale": "1/127.5"}).scale == 1 / 127.5
 
 
 def test_without_options_raw_values_have_no_meaning() -> None:

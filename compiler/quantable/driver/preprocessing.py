@@ -182,7 +182,10 @@ class Preprocessing:
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(Fraction(value)) if isinstance(value, str) else float(value)  # type: ignore[arg-type] # other types raise TypeError
+        if not isinstance(value, str):
+            return float(value)  # type: ignore[arg-type] # other types raise TypeError
+        parts = [Fraction(part) for part in value.split("/", 1)]
+        return float(parts[0] if len(parts) == 1 else parts[0] / parts[1])
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise OptionError(
             f"{name}: expected a number or a fraction such as 1/255, found {value!r}"
