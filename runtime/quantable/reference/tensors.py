@@ -74,8 +74,8 @@ def to_tensor(array: Array, dtype: DType | None = None) -> Tensor:
     native = np.asarray(array, array.dtype.newbyteorder("="))
     if not native.flags.c_contiguous:
         native = np.ascontiguousarray(native)
-    if native.size and not native.flags.writeable:
-        native = np.asarray(_Writable(native))
+    if not native.flags.writeable:
+        native = np.asarray(_Writable(native)) if native.size else native.copy()
     tensor = torch.from_numpy(native)
     return tensor.view(torch.bfloat16) if dtype is DType.BFLOAT16 else tensor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -62,45 +63,45 @@ def _linear(x: Tensor, axis: int, position: Tensor) -> Tensor:
     return left * (1 - share) + right * share
 
 
-def _resize(site: Site) -> Kernel:
+def _check(site: Site) -> None:
     op = site.operation
     mode = op.string_attribute("mode", "nearest")
     form = op.string_attribute("coordinate_transformation_mode", "half_pixel")
-    nearest = op.string_attribute("nearest_mode", "round_prefer_floor")
     policy = op.string_attribute("keep_aspect_ratio_policy", "stretch")
-    if mode not in ("nearest", "linear") or form not in _COORDINATES or nearest not in _NEAREST:
-        raise site.refuse(f"mode {mode}, coordinates {form}, nearest {nearest} are not supported")
+    if mode not in ("nearest", "linear") or form not in _COORDINATES:
+        raise site.refuse(f"mode {mode} with coordinates {form} is not supported")
     if op.int_attribute("antialias") or policy != "stretch":
         raise site.refuse("antialias and keep_aspect_ratio_policy are not supported")
 
+
+def _resize(site: Site) -> Kernel:
+    _check(site)
+    op = site.operation
+    is_linear = op.string_attribute("mode", "nearest") == "linear"
+    coordinates = _COORDINATES[op.string_attribute("coordinate_transformation_mode", "half_pixel")]
+    rounding = _NEAREST[op.string_attribute("nearest_mode", "round_prefer_floor")]
+    move = _linear if is_linear else functools.partial(_nearest, rounding=rounding)
+
     def run(
         x: Tensor,
-        roi: Tensor | None = None,
+        _: Tensor | None = None,
         scales: Tensor | None = None,
         sizes: Tensor | None = None,
     ) -> Tensor:
-        del roi
         axes: Sequence[int] = op.ints_attribute("axes") or range(x.dim())
         given = None if scales is None or not scales.numel() else scales.tolist()
         wanted = None if sizes is None else integers(sizes)
         for index, axis in enumerate(axes):
-            length = x.shape[axis]
+            length, scale = x.shape[axis], 1.0 if given is None else given[index]
+            out = int(length * scale)
             if wanted is not None:
                 out, scale = wanted[index], wanted[index] / length
-            else:
-                scale = 1.0 if given is None else given[index]
-                out = int(length * scale)
             if out == length and scale == 1.0:
                 continue
-            position = _COORDINATES[form](
-                torch.arange(out, dtype=torch.float64), scale, length, out
-            )
-            resize_axis = _linear if mode == "linear" else nearest_axis
-            x = resize_axis(x, axis % x.dim(), position)
+            position = coordinates(torch.arange(out, dtype=torch.float64), scale, length, out)
+            place = axis % x.dim()
+            x = move(x, place, position)
         return x
-
-    def nearest_axis(x: Tensor, axis: int, position: Tensor) -> Tensor:
-        return _nearest(x, axis, position, _NEAREST[nearest])
 
     return run
 
