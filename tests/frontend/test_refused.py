@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,33 @@ def test_foreign_file(data: bytes, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(FormatError, match="no ONNX model"):
         import_model(path)
+
+
+def test_a_name_that_is_not_text(save: Save) -> None:
+    path = save([helper.make_node("Relu", ["x"], ["y"], name="marker")])
+    path.write_bytes(path.read_bytes().replace(b"marker", b"m\xffrker"))
+    with pytest.raises(FormatError, match="not UTF-8"):
+        import_model(path)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(20))
+def test_changed_bytes_give_a_model_or_a_user_error(seed: int, save: Save) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="product"),
+        helper.make_node("Concat", ["a", "a"], ["b"], axis=1),
+        helper.make_node("Softmax", ["b"], ["y"], axis=-1),
+    ]
+    path = save(nodes, {"w": np.ones((4, 3), np.float32)}, opset=9 + seed)
+    data = path.read_bytes()
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        changed = bytearray(data)
+        for position in rng.integers(0, len(data), rng.integers(1, 4)):
+            changed[position] = rng.integers(0, 256)
+        path.write_bytes(changed)
+        with contextlib.suppress(UserError):
+            import_model(path)
 
 
 def test_cycle(save: Save) -> None:

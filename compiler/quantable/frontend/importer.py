@@ -22,6 +22,7 @@ from quantable.ir import (
     Operation,
     Shape,
     StageRecord,
+    UnsupportedError,
     Value,
     graph_digest,
     verify,
@@ -112,7 +113,8 @@ class _Importer:
         proto = self._proto.graph
         values = {n: Value(n, ref.dtype, ref.shape) for n, ref in parameters.items()}
         for item in (*proto.input, *proto.output, *proto.value_info):
-            if item.name not in values and item.name not in self._source.payloads:
+            is_known = item.type.tensor_type.elem_type in DTYPES
+            if is_known and item.name not in values and item.name not in self._source.payloads:
                 values[item.name] = self._value(item)
         missing = [
             f"{node_label(node)} ({node.op_type})"
@@ -121,8 +123,9 @@ class _Importer:
             if name and name not in values
         ]
         if missing:
-            raise ModelError(
-                f"the type of what these nodes make is unknown: {', '.join(missing)}",
+            raise UnsupportedError(
+                "the type of what these nodes make is unknown, or one that is not supported:"
+                f" {', '.join(missing)}",
                 where=str(self._source.path),
                 help="run onnx.shape_inference on the model with strict_mode to see why",
             )
@@ -167,13 +170,13 @@ class _Importer:
             case AttributeProto.INT:
                 return int(item.i)
             case AttributeProto.STRING:
-                return str(item.s.decode())
+                return str(item.s.decode(errors="backslashreplace"))
             case AttributeProto.FLOATS:
                 return tuple(float(v) for v in item.floats)
             case AttributeProto.INTS:
                 return tuple(int(v) for v in item.ints)
             case AttributeProto.STRINGS:
-                return tuple(v.decode() for v in item.strings)
+                return tuple(v.decode(errors="backslashreplace") for v in item.strings)
             case AttributeProto.TENSOR:
                 return self._tensor(item.t)
         raise ModelError(

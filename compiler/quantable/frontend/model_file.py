@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # no stubs
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped] # no stubs
 from onnx import TensorProto
 
 from quantable.frontend.external_data import ExternalData, map_file, sha256_of
@@ -92,12 +92,27 @@ def _parse(path: Path, data: memoryview) -> tuple[onnx.ModelProto, list[tuple[in
         raise FormatError(error.message, where=str(path), help=hint) from error
     except DecodeError as error:
         raise FormatError("no ONNX model", where=str(path), help=hint) from error
+    if not _is_text(proto):
+        raise FormatError("corrupt: a name is not UTF-8", where=str(path), help=hint)
     if not proto.HasField("graph") or not proto.opset_import or proto.ir_version < 1:
         raise FormatError(
             "no ONNX model, or one that was cut off: expected ir_version, opset_import and graph",
             where=str(path), help=hint,
         )  # fmt: skip
     return proto, spans
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string field holds text; protobuf hands out bytes where it does not."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        items = (value,) if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING and not all(isinstance(item, str) for item in items):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(_is_text(item) for item in items):
+            return False
+    return True
 
 
 def _contents(

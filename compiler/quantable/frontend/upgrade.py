@@ -40,7 +40,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         proto = _upgrade(proto, path)
         lift_constants(proto.graph)
         require_supported(proto, path)
-    return shape_inference.infer_shapes(proto, data_prop=True)
+    return _inferred(proto, path)
 
 
 def opset_of(proto: onnx.ModelProto) -> int:
@@ -112,7 +112,7 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
             item.type.tensor_type.shape.SetInParent()
     try:
         checker.check_model(checked)
-    except checker.ValidationError as error:
+    except (checker.ValidationError, UnicodeDecodeError) as error:
         text = str(error)
         node = re.search(r"Name: (.+?) OpType: (\w+)", text)
         place = f": node '{node[1]}' ({node[2]})" if node else ""
@@ -120,6 +120,17 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
             f"invalid ONNX: {text.splitlines()[0]}",
             where=f"{path}{place}",
             help="onnx.checker refuses this model; export it again",
+        ) from error
+
+
+def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    try:
+        return shape_inference.infer_shapes(proto, data_prop=True)
+    except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"onnx cannot infer its shapes: {str(error).splitlines()[0]}",
+            where=str(path),
+            help="onnx.shape_inference refuses this model; export it again",
         ) from error
 
 
