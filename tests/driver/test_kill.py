@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -78,7 +77,7 @@ def _check(digits: Digits, builds: tuple[Path, Path], output: Path, renames: int
     return code == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("renames", [0, 22, 40])
+@pytest.mark.parametrize("renames", [22, 40])
 def test_a_killed_compile_leaves_old_or_new_files(
     digits: Digits, builds: tuple[Path, Path], tmp_path: Path, renames: int
 ) -> None:
@@ -104,8 +103,3 @@ def test_a_killed_first_compile_leaves_whole_files(
     found, new = _files(output), _files(builds[1])
     assert found
     assert all(found[name] == new[name] for name in found)
-
-
-def test_the_kill_is_real(digits: Digits, tmp_path: Path) -> None:
-    assert _killed_at(digits, 0, tmp_path / "build") == -signal.SIGKILL
-    assert os.name == "posix"
