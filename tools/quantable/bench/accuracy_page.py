@@ -22,8 +22,13 @@ uses the calibration sets only (512 images for CIFAR-10), evaluation the evaluat
   element.
 - A Softmax at an output is cut off of the network that all three are given: SQNR and agreement
   are those of the logits. Agreement is with the float network's answer.
-- The bar: agreement and SQNR at least those of ONNX Runtime; top-1 within 0.5 points of float (1.0
-  below 1,000 samples and on cct_cifar).
+- The bar: agreement and SQNR at least those of ONNX Runtime; top-1 within 0.5 points of float, up
+  or down (1.0 below 1,000 samples and on cct_cifar).
+- With 400 samples the preprocessing decides some bars. The shared photos are 224x224 and are only
+  resized. A development run that cut out the central 87.5 % first missed two bars: top-1 of
+  mobilenetv1_0.25_128 fell from 46.0 to 44.0 on both targets, and x86-vnni agreed on
+  mobilenetv2_keras in 96.75 % against the peer's 97.25 %. That run led to the present choice, on
+  the ground that float mobilenetv2_keras scores 88 % without the crop and 79 % with it.
 """
 
 
