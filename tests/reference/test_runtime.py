@@ -244,3 +244,13 @@ def test_slots_not_in_force_are_left_alone(graph: Graph, inputs: Any, state: Sta
         op = op.with_slot(side, index, replace(config, state=state))
     found = ReferenceRuntime(quantable.with_operation(op)).run(inputs, ["p"])["p"]
     np.testing.assert_array_equal(found, ReferenceRuntime(graph).run(inputs, ["p"])["p"])
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (3, 4, 2), (2,)])
+def test_linear_is_a_product_and_a_bias(rng: Any, shape: tuple[int, ...]) -> None:
+    x, b = rng.normal(size=shape).astype(np.float32), np.array([0.5, -3.0], np.float32)
+    linear = Operation("l", "quantable.Linear", ("x", "w", "b"), ("y",))
+    (y,) = FloatExecutor().run_operation(linear, [x, W, b])
+    np.testing.assert_allclose(y, x @ W + b, rtol=1e-5, atol=1e-6)
+    (y,) = FloatExecutor().run_operation(linear, [x, W, None])
+    np.testing.assert_allclose(y, x @ W, rtol=1e-5, atol=1e-6)
