@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from quantable.ir import (
@@ -93,18 +94,7 @@ def make_conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
         "b1": rng.normal(size=4).astype(np.float32),
         "w2": rng.normal(size=(2, 4, 1, 1)).astype(np.float32),
     }
-    rows = {
-        "c1.in0": QuantizationParameters("c1.in0", (0.02,), (117,)),
-        "r.out0": QuantizationParameters("r.out0", (0.05,), (3,)),
-    }
-    top = (1 << (bits - 1)) - 1
-    for name, key in (("c1", "w1"), ("c2", "w2")):
-        peak = np.abs(arrays[key]).max(axis=(1, 2, 3))
-        row = QuantizationParameters(f"{name}.in1")
-        rows[row.id] = row.filled(peak / top, 0, "test")
-    derived = np.float32(0.02) * rows["c1.in1"].scale_array
-    empty = QuantizationParameters("c1.in2", derived_from=("c1.in0", "c1.in1"))
-    rows["c1.in2"] = empty.filled(derived, 0, "test")
+    rows = _conv_relu_rows(arrays["w1"], arrays["w2"], bits)
     covered = activation("r.out0", state=State.OVERLAPPED)
     plain = [
         Operation("c1", "Conv", ("x", "w1", "b1"), ("y1",), {"pads": (1, 1, 1, 1)}),
@@ -130,6 +120,23 @@ def make_conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
     )  # fmt: skip
     verify(quantized)
     return quantized
+
+
+def _conv_relu_rows(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], bits: int
+) -> dict[str, QuantizationParameters]:
+    rows = {
+        "c1.in0": QuantizationParameters("c1.in0", (0.02,), (117,)),
+        "r.out0": QuantizationParameters("r.out0", (0.05,), (3,)),
+    }
+    top = (1 << (bits - 1)) - 1
+    for name, weights in (("c1.in1", first), ("c2.in1", second)):
+        peak = np.abs(weights).max(axis=(1, 2, 3))
+        rows[name] = QuantizationParameters(name).filled(peak / top, 0, "test")
+    derived = np.float32(0.02) * rows["c1.in1"].scale_array
+    empty = QuantizationParameters("c1.in2", derived_from=("c1.in0", "c1.in1"))
+    rows["c1.in2"] = empty.filled(derived, 0, "test")
+    return rows
 
 
 def _quantized_inputs(slots: list[TensorQuantizationConfig], **rows: float) -> Graph:
