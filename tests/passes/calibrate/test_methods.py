@@ -102,6 +102,17 @@ def test_mse_takes_the_whole_range_where_clipping_does_not_help(examples):
     assert METHODS["mse"](examples.statistics_of(values), UINT8, 99.99) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("name", ["normal", "laplace", "heavy"])
+def test_mse_takes_the_widest_of_nearly_equal_ranges(examples, name, monkeypatch):
+    statistics = examples.statistics_of(draws(name))
+    wide = METHODS["mse"](statistics, UINT8, 99.99)
+    monkeypatch.setattr("quantable.passes.calibrate.mse._TOLERANCE", 0.0)
+    least = METHODS["mse"](statistics, UINT8, 99.99)
+    assert wide[1] - wide[0] > least[1] - least[0]
+    least_error = error_of(draws(name), UINT8, least)
+    assert error_of(draws(name), UINT8, wide) <= 1.05 * least_error
+
+
 def test_mse_keeps_the_end_of_a_relu_at_zero(examples):
     low, high = METHODS["mse"](examples.statistics_of(draws("relu")), UINT8, 99.99)
     assert low == 0.0
