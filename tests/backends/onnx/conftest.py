@@ -86,18 +86,45 @@ def make_plain_graph(
     return graph
 
 
-def _conv_weights() -> dict[str, np.ndarray]:
+def make_conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
+    """Return Conv -> Relu -> Conv, quantized: a fused pair, and a tail that stays float."""
     rng = np.random.default_rng(5)
-    return {
+    arrays = {
         "w1": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
         "b1": rng.normal(size=4).astype(np.float32),
         "w2": rng.normal(size=(2, 4, 1, 1)).astype(np.float32),
     }
+    rows = _conv_relu_rows(arrays["w1"], arrays["w2"], bits)
+    covered = activation("r.out0", state=State.OVERLAPPED)
+    plain = [
+        Operation("c1", "Conv", ("x", "w1", "b1"), ("y1",), {"pads": (1, 1, 1, 1)}),
+        Operation("r", "Relu", ("y1",), ("y2",)),
+        Operation("c2", "Conv", ("y2", "w2"), ("out",)),
+    ]
+    configs = [
+        ((activation("c1.in0"), weight("c1.in1", bits=bits), bias("c1.in2")), (covered,)),
+        ((covered,), (activation("r.out0"),)),
+        ((covered, weight("c2.in1", bits=bits)), (FP32,)),
+    ]
+    shapes = {"x": ("N", 3, 8, 8)}, {"out": ("N", 2, 8, 8)}
+    graph = make_plain_graph(plain, *shapes, arrays)
+    made = [
+        QuantableOperation.create(op, OperationQuantizationConfig(*slots), "test", graph.parameters)
+        for op, slots in zip(plain, configs, strict=True)
+    ]
+    if baked:
+        made = [op.bake_parameters(graph.parameters, rows, graph.store) for op in made]
+    quantized = Graph(
+        graph.name, Level.QUANTABLE, 21, graph.inputs, graph.outputs, graph.values, tuple(made),
+        graph.parameters, rows, store=graph.store,
+    )  # fmt: skip
+    verify(quantized)
+    return quantized
 
 
-def make_conv_relu(*, bits: int = 8, baked: bool = True) -> Graph:
-    """Return Conv -> Relu -> Conv, quantized: a fused pair, and a tail that stays float."""
-    arrays = _conv_weights()
+def _conv_relu_rows(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], bits: int
+) -> dict[str, QuantizationParameters]:
     rows = {
         "c1.in0": QuantizationParameters("c1.in0", (0.02,), (117,)),
         "r.out0": QuantizationParameters("r.out0", (0.05,), (3,)),
