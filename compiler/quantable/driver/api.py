@@ -13,7 +13,7 @@ command line calls nothing else, so that all three give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from quantable.driver.reproduce import replay as replay_passes
 from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
 from quantable.ir import DataError, Graph, Level, OptionError, Profile, UserError
-from quantable.passes.base import PassContext
+from quantable.passes.base import CHECKS, PassContext
+from quantable.passes.instruments.instrument import Instrument
 from quantable.schema import load_profile, save, save_profile
 from quantable.targets.description import Target, load_target
 
@@ -67,6 +68,7 @@ def optimize(
     target: str | Path | None = None,
     profile: Profile | None = None,
     remarks: Remarks | None = None,
+    instruments: Sequence[Instrument] = CHECKS,
 ) -> Graph:
     """Run a pipeline on a graph.
 
@@ -76,6 +78,7 @@ def optimize(
         target: Name or description file; by default the one that the graph names.
         profile: Calibration statistics, where a pass asks for them.
         remarks: What the passes say is appended here.
+        instruments: What watches the passes, see `quantable.driver.instruments.selection`.
 
     Raises:
         OptionError, UnknownNameError: The pipeline cannot be resolved.
@@ -86,12 +89,14 @@ def optimize(
         runtime.LazyExecutor(), _target_of(graph, target), profile,
         [] if remarks is None else remarks,
     )  # fmt: skip
-    return run_passes(graph, items, context)
+    return run_passes(graph, items, context, instruments)
 
 
-def replay(graph: Graph, *, target: str | None = None) -> Graph:
+def replay(
+    graph: Graph, *, target: str | None = None, instruments: Sequence[Instrument] = CHECKS
+) -> Graph:
     """Run what a reproducer holds again; see `quantable.driver.reproduce`."""
-    return replay_passes(graph, PassContext(runtime.LazyExecutor()), target)
+    return replay_passes(graph, PassContext(runtime.LazyExecutor()), target, instruments)
 
 
 def canonicalize(graph: Graph) -> Graph:
@@ -156,6 +161,7 @@ def quantize(
     *,
     passes: str = STAGE["quantize"].pipeline,
     remarks: Remarks | None = None,
+    instruments: Sequence[Instrument] = CHECKS,
 ) -> Graph:
     """Give every operation its platform and its config: stage `quantize`.
 
@@ -163,7 +169,9 @@ def quantize(
         UnsupportedError: The target cannot do some operations; all are listed.
         UnknownNameError: No target has the name.
     """
-    return optimize(graph, passes, target=target, remarks=remarks)
+    return optimize(
+        graph, passes, target=target, remarks=remarks, instruments=instruments
+    )  # fmt: skip
 
 
 def calibrate(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from quantable.driver.pipelines import canonical, resolve
 from quantable.ir import (
@@ -22,14 +23,20 @@ from quantable.ir import (
     UserError,
     graph_digest,
 )
-from quantable.passes.base import Pass, PassContext, run_pass
+from quantable.passes.base import CHECKS, Pass, PassContext
+from quantable.passes.base import run_passes as run_all
+from quantable.passes.instruments.instrument import Instrument, Step
 from quantable.schema import load_profile, save, save_profile
 
 PREFIX = "reproduce."
 
 
 def run_passes(
-    graph: Graph, passes: Iterable[Pass], context: PassContext, folder: Path | None = None
+    graph: Graph,
+    passes: Iterable[Pass],
+    context: PassContext,
+    instruments: Sequence[Instrument] = CHECKS,
+    folder: Path | None = None,
 ) -> Graph:
     """Run passes in order; a fault of ours writes a reproducer.
 
@@ -37,31 +44,30 @@ def run_passes(
         graph: Where to start.
         passes: What to run.
         context: What the passes are given.
+        instruments: What watches the passes, see `quantable.driver.instruments.selection`.
         folder: Where a reproducer goes; the working directory by default.
 
     Raises:
         UserError: The input is at fault, or a pass does not take the graph's level.
         InternalError: A pass failed; names the reproducer and the command that replays it.
     """
-    for item in passes:
-        _check_level(graph, item)
-        try:
-            graph = run_pass(graph, item, context)
-        except UserError:
-            raise
-        except Exception as error:
-            path = _write(graph, item, context, error, folder or Path())
-            raise _fault(item, error, path) from error
-    return graph
+    return run_all(graph, passes, context, (Reproducer(folder or Path()), *instruments))
 
 
-def _check_level(graph: Graph, item: Pass) -> None:
-    if graph.level not in item.levels:
-        levels = " or ".join(sorted(level.value for level in item.levels))
-        raise OptionError(
-            f"pass '{item.name}': expected a graph of level {levels}, found {graph.level.value}",
-            help="see the order of the stages: quantable list stages",
-        )
+class Reproducer(Instrument):
+    """Writes a reproducer when a pass fails by our fault, and says how to replay it."""
+
+    name: ClassVar[str] = "reproducer"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def failed(self, step: Step, error: Exception) -> None:
+        """Raise an `InternalError` that names the file; leave the user's faults as they are."""
+        if isinstance(error, UserError):
+            return
+        path = _write(step.graph, step.item, step.context, error, self._folder)
+        raise _fault(step.item, error, path) from error
 
 
 def _fault(item: Pass, error: Exception, path: Path) -> InternalError:
@@ -72,13 +78,19 @@ def _fault(item: Pass, error: Exception, path: Path) -> InternalError:
     )  # fmt: skip
 
 
-def replay(graph: Graph, context: PassContext, target: str | None = None) -> Graph:
+def replay(
+    graph: Graph,
+    context: PassContext,
+    target: str | None = None,
+    instruments: Sequence[Instrument] = CHECKS,
+) -> Graph:
     """Run the pipeline that a reproducer holds.
 
     Args:
         graph: The reproducer's graph.
         context: What the passes are given; target and profile are taken from the file.
         target: The target's name or path, where the file's is not the one to take.
+        instruments: What watches the passes.
 
     Raises:
         OptionError: The file is no reproducer.
@@ -94,7 +106,8 @@ def replay(graph: Graph, context: PassContext, target: str | None = None) -> Gra
     context.target = load_target(name) if name else None
     if "profile" in held:
         context.profile = _profile(held["profile"])
-    return run_passes(replace(graph, metadata=kept), resolve(held["pipeline"]), context)
+    start = replace(graph, metadata=kept)
+    return run_passes(start, resolve(held["pipeline"]), context, instruments)
 
 
 def _write(graph: Graph, item: Pass, context: PassContext, error: Exception, folder: Path) -> Path:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import Graph, Level, Operation, StageRecord, graph_digest, verify
+from quantable.ir import Graph, Level, Operation, OptionError, StageRecord, graph_digest
 from quantable.ir.hashing import with_history
+from quantable.passes.instruments.change_detection import ChangeDetection
+from quantable.passes.instruments.instrument import Instrument, Step
+from quantable.passes.instruments.verification import Verification
 
 if TYPE_CHECKING:
     from quantable.ir import Profile
@@ -91,31 +94,65 @@ def option_text(value: object) -> str:
     return repr(value)
 
 
-def run_pass(graph: Graph, item: Pass, context: PassContext) -> Graph:
-    """Run one pass, verify what it made, and append its record.
+CHECKS: tuple[Instrument, ...] = (ChangeDetection(), Verification())
+"""What watches every pass unless instruments are given."""
+
+
+def run_pass(
+    graph: Graph, item: Pass, context: PassContext, instruments: Sequence[Instrument] = CHECKS
+) -> Graph:
+    """Run one pass under instruments, and append its record. Nothing else runs passes.
+
+    Args:
+        graph: What the pass is given.
+        item: The pass.
+        context: What it is given besides.
+        instruments: See `Instrument`; with `CHECKS` the result is verified.
 
     Raises:
-        InvariantError: The pass made a graph that breaks an invariant, or was given a level that
-            it does not take.
+        OptionError: The pass does not take the graph's level.
+        InvariantError: The pass made a graph that breaks an invariant.
+        InternalError: The pass changed the graph that it was given.
     """
-    from quantable.ir import InvariantError
-
     if graph.level not in item.levels:
-        expected = ", ".join(sorted(level.value for level in item.levels))
-        raise InvariantError(
-            f"pass '{item.name}': expected level {expected}, found {graph.level.value}"
+        levels = " or ".join(sorted(level.value for level in item.levels))
+        raise OptionError(
+            f"pass '{item.name}': expected a graph of level {levels}, found {graph.level.value}",
+            help="see the order of the stages: quantable list stages",
         )
-    result = item.run(graph, context)
-    verify(result, after=item.name)
+    step = Step(item, graph, context)
+    if not all(instrument.should_run(step) for instrument in instruments):
+        return graph
+    for instrument in instruments:
+        instrument.before(step)
+    try:
+        result = item.run(graph, context)
+        for instrument in reversed(instruments):
+            instrument.after(step, result)
+        return recorded(step, result)
+    except Exception as error:
+        for instrument in reversed(instruments):
+            instrument.failed(step, error)
+        raise
+
+
+def recorded(step: Step, result: Graph) -> Graph:
+    """Return what a pass made, with the record of it appended to the history."""
+    item, given = step.item, step.graph
     record = StageRecord(
-        item.name, item.version, item.options(), graph_digest(graph), graph_digest(result),
-        item.data_digest(context), TOOL_VERSION,
+        item.name, item.version, item.options(), graph_digest(given), graph_digest(result),
+        item.data_digest(step.context), TOOL_VERSION,
     )  # fmt: skip
-    return with_history(result, (*graph.history, record))
+    return with_history(result, (*given.history, record))
 
 
-def run_passes(graph: Graph, items: Iterable[Pass], context: PassContext) -> Graph:
+def run_passes(
+    graph: Graph,
+    items: Iterable[Pass],
+    context: PassContext,
+    instruments: Sequence[Instrument] = CHECKS,
+) -> Graph:
     """Run passes in order; see `run_pass`."""
     for item in items:
-        graph = run_pass(graph, item, context)
+        graph = run_pass(graph, item, context, instruments)
     return graph

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import FILE, graph_argument, json_option, target_option
-from quantable.cli.output import say_remarks, show_graph
+from quantable.cli.output import show_graph
 
 
 @click.command("opt")
@@ -17,6 +19,7 @@ from quantable.cli.output import say_remarks, show_graph
 @target_option
 @click.option("--profile", type=FILE, help="Statistics, for passes that calibrate.")
 @click.option("-o", "--output", type=FILE, help="Where to write; without it nothing is written.")
+@instrument_options
 @json_option
 def command(
     graph: Path,
@@ -26,13 +29,14 @@ def command(
     profile: Path | None,
     output: Path | None,
     as_json: bool,
+    **watch: Any,
 ) -> None:
     """Run passes on a graph of any level.
 
     \b
     Example:
       quantable opt 00-import.qir --passes "canonicalize" -o 01-opt.qir
-      quantable opt 03.qir --passes "align,passive-parameters,bake" -o 04.qir
+      quantable opt 03.qir --passes "align,passive-parameters,bake" -o 04.qir --timing
       quantable opt repro-bake-1f2e3d4c5b6a.qir --replay
     """
     from quantable.driver import api
@@ -41,15 +45,18 @@ def command(
     if replay == bool(passes):
         raise click.UsageError("give either --passes or --replay")
     loaded = api.load(graph)
+    selected = selection_of(watch)
     remarks: api.Remarks = []
     if replay:
-        result = api.replay(loaded, target=target)
+        result = api.replay(loaded, target=target, instruments=selected.instruments)
     else:
         statistics = api.load_profile(profile) if profile else None
         result = api.optimize(
-            loaded, passes, target=target, profile=statistics, remarks=remarks
+            loaded, passes, target=target, profile=statistics, remarks=remarks,
+            instruments=selected.instruments,
         )  # fmt: skip
-    say_remarks(remarks)
     if output is not None:
-        api.save(result, output)
+        with selected.measure("serialisation"):
+            api.save(result, output)
+    selected.finish(remarks)
     show_graph(graph_facts(result), as_json=as_json)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import graph_argument, json_option, output_option
-from quantable.cli.output import say_remarks, show_graph
+from quantable.cli.output import show_graph
 
 
 @click.command("quantize")
@@ -15,19 +17,28 @@ from quantable.cli.output import say_remarks, show_graph
 @click.option("--target", required=True, help="Name of a target, or a description file.")
 @click.option("--passes", default="quantize", show_default=True, help="Pipeline to run.")
 @output_option
+@instrument_options
 @json_option
-def command(graph: Path, target: str, passes: str, output: Path, as_json: bool) -> None:
+def command(
+    graph: Path, target: str, passes: str, output: Path, as_json: bool, **watch: Any
+) -> None:
     """Decide where each operation runs, and how each of its tensors is quantized.
 
     \b
     Example:
       quantable quantize 01-opt.qir --target x86-vnni -o 02-quantize.qir
+      quantable quantize 01-opt.qir --target onnxruntime -o 02-quantize.qir --remarks
     """
     from quantable.driver import api
     from quantable.driver.report import graph_facts
 
+    selected = selection_of(watch)
+    loaded = api.load(graph)
     remarks: api.Remarks = []
-    result = api.quantize(api.load(graph), target, passes=passes, remarks=remarks)
-    say_remarks(remarks)
-    api.save(result, output)
+    result = api.quantize(
+        loaded, target, passes=passes, remarks=remarks, instruments=selected.instruments
+    )
+    with selected.measure("serialisation"):
+        api.save(result, output)
+    selected.finish(remarks)
     show_graph(graph_facts(result), as_json=as_json)

@@ -87,7 +87,7 @@ class Dispatch(Pass):
         }
         for op in graph.operations:
             if op.name not in chosen:
-                reason = faults.get(op.name, ("stays float by the dispatch method", ""))[0]
+                reason = faults[op.name][0] if op.name in faults else self._reason(op, table)
                 context.remarks.append((self.name, op.where(), reason))
         return replace(
             graph.with_operations(_quantable(graph, op, target) for op in graph.operations
@@ -96,6 +96,14 @@ class Dispatch(Pass):
             target=target.name,
             metadata={**graph.metadata, "float_digest": graph_digest(graph)},
         )  # fmt: skip
+
+    def _reason(self, op: Operation, table: dict[str, str]) -> str:
+        """Return why an operation that the target can do stays float."""
+        if table.get(op.name) == FLOAT:
+            return "the dispatch table says float"
+        if self.method == "all-in":
+            return "tail: no compute operation follows it"
+        return f"dispatch method '{self.method}': not between compute operations"
 
 
 def chosen_target(context: PassContext) -> Target:
