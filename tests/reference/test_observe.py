@@ -67,9 +67,26 @@ def test_large_and_small_values_count_alike(graph_of: GraphOf, rng: Any) -> None
     graph = graph_of(Level.FLOAT, [operation], {"x": (F32, (1, "L"))}, {}, {"y": F32})
     for size in (1, 65536, 65537, (1 << 20) + 7):
         x = rng.normal(size=(1, size)).astype(np.float32)
-        found = observe(graph, [{"x": x}]).statistics["x"]
+        found = observe(graph, [{"x": x}], elements=0).statistics["x"]
         bins, counts = np.unique(x.view(np.uint32) >> 16, return_counts=True)
         assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
+
+
+def test_of_large_values_a_spread_part_is_counted(graph_of: GraphOf, rng: Any) -> None:
+    operation = Operation("e", "Exp", ("x",), ("y",))
+    graph = graph_of(Level.FLOAT, [operation], {"x": (F32, (1, "H", "W"))}, {}, {"y": F32})
+    x = np.zeros((1, 96, 128), np.float32)
+    x += np.arange(1, 129, dtype=np.float32) / 64  # each column its own value
+    x[0, 0, 1], x[0, -1, -1] = -5.0, 50.0  # elements that are not counted
+    found = observe(graph, [{"x": x}], elements=3000).statistics["x"]
+    assert (found.minimum, found.maximum) == (-5.0, 50.0)
+    assert found.count == -(-x.size // 5)  # 4 would be enough, but divides the width
+    whole = observe(graph, [{"x": x}], elements=0).statistics["x"]
+    assert whole.count == x.size
+    seen = dict(zip(found.bins, found.counts, strict=True))
+    for bin_index, count in zip(whole.bins, whole.counts, strict=True):
+        if count >= 90:
+            assert abs(seen[bin_index] - count / 5) <= count / 50 + 1
 
 
 def test_threads_order_and_sharding_change_nothing(graph: Graph, samples: Any) -> None:

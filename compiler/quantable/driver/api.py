@@ -112,6 +112,7 @@ def observe(
     samples: int | None = None,
     shard: str = "",
     threads: int = 2,
+    elements: int | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Measure a float graph on calibration data: stage `observe`.
@@ -120,6 +121,8 @@ def observe(
         graph: A float graph, as the canonical form that will be quantized.
         data, preprocessing, samples, shard: See `open_samples`.
         threads: Samples that are run at the same time; no bit depends on it.
+        elements: Most elements of a value that one sample counts into its histogram, evenly
+            spread; 0 counts all; by default the runtime's choice. Extrema are always exact.
         progress: Told about every sample.
 
     Raises:
@@ -140,7 +143,8 @@ def observe(
         if progress is not None:
             progress(done, total)
 
-    return runtime.observer()(graph, found, threads=threads, progress=count)
+    chosen = {} if elements is None else {"elements": elements}
+    return runtime.observer()(graph, found, threads=threads, progress=count, **chosen)
 
 
 def merge_profiles(profiles: Iterable[Profile]) -> Profile:

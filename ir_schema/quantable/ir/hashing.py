@@ -12,6 +12,9 @@ from quantable.ir.contents import ContentStore
 from quantable.ir.graph import Graph, StageRecord
 
 _MEMO = "_digest"
+_ENCODED = "_encoded"
+"""Where an operation or a row, immutable and most often taken over from graph to graph, keeps its
+encoding."""
 _FLOAT = struct.Struct("<d")
 
 
@@ -61,8 +64,12 @@ def _encode(value: object) -> bytes:
         items = sorted(value.items())
         return _tagged(b"m", b"".join(_encode(k) + _encode(v) for k, v in items))
     if is_dataclass(value) and not isinstance(value, (type, ContentStore)):
-        body = b"".join([_encode(getattr(value, f.name)) for f in fields(value)])
-        return _tagged(b"d", type(value).__name__.encode() + b":" + body)
+        memo = getattr(value, "__dict__", {})
+        if _ENCODED not in memo:
+            body = b"".join([_encode(getattr(value, f.name)) for f in fields(value)])
+            memo[_ENCODED] = _tagged(b"d", type(value).__name__.encode() + b":" + body)
+        encoded: bytes = memo[_ENCODED]
+        return encoded
     raise TypeError(f"cannot hash {type(value).__name__}")
 
 

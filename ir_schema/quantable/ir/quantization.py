@@ -29,7 +29,7 @@ class Relation(enum.Enum):
     DERIVED = "derived"  # a bias: input scale times weight scale
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QuantizationParameters:
     """A named row: ``real = (quantized - zero_point) * scale``.
 

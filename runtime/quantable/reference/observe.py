@@ -31,10 +31,11 @@ from quantable.reference.threads import one_thread
 
 Progress = Callable[[int], None]
 """Called with the number of samples done so far."""
-_CHUNK = 1 << 20  # bounds the memory that the bins of one value take
-_SMALL = 1 << 16
-"""Up to here counts are added one by one, which costs more an element, but does not touch all
-65,536 bins of a dense histogram for every value (measured: break-even near 90,000 elements)."""
+ELEMENTS_PER_VALUE = 1 << 14
+"""Elements of a value that one run counts, by default; extrema are always those of all elements."""
+_BATCH = 1 << 17
+"""Elements that are collected before they are counted: every count touches all bins of a dense
+histogram."""
 
 
 class _Histograms:
@@ -46,11 +47,11 @@ class _Histograms:
         where: The sample at hand, for messages.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], elements: int) -> None:
         self._names = names
-        self._bins = torch.empty(_CHUNK, dtype=torch.int32)
-        self._indices = torch.empty(_SMALL, dtype=torch.int64)
-        self._ones = torch.ones(_SMALL, dtype=torch.int64)
+        self._elements = elements
+        self._waiting: dict[str, Tensor] = {}
+        self._filled: dict[str, int] = {}
         self.counts: dict[str, Tensor] = {}
         self.extrema: dict[str, tuple[float, float]] = {}
         self.where = ""
@@ -71,21 +72,44 @@ class _Histograms:
             )
         before = self.extrema.get(name, (low, high))
         self.extrema[name] = (min(low, before[0]), max(high, before[1]))
-        counts = self.counts.get(name)
-        if counts is None:
-            counts = self.counts.setdefault(name, torch.zeros(BIN_COUNT, dtype=torch.int64))
-        for part in torch.split(flat.view(torch.int32), _CHUNK):
-            self._count(counts, part)
+        # The upper half of a float32 is the odd one of two int16 (little endian): its bin.
+        stride = 2 * _stride(flat.numel(), self._elements)
+        for part in torch.split(flat.view(torch.int16)[1::stride], _BATCH):
+            self._collect(name, part)
 
-    def _count(self, counts: Tensor, patterns: Tensor) -> None:
-        size = patterns.numel()
-        bins = torch.bitwise_right_shift(patterns, 16, out=self._bins[:size])
-        bins.bitwise_and_(0xFFFF)
-        if size <= _SMALL:
-            counts.index_add_(0, self._indices[:size].copy_(bins), self._ones[:size])
-        else:
-            held = torch.bincount(bins)
-            counts[: held.numel()].add_(held)
+    def _collect(self, name: str, bins: Tensor) -> None:
+        if name not in self._waiting:
+            self._waiting[name] = torch.empty(_BATCH, dtype=torch.int16)
+            self._filled[name] = 0
+            self.counts[name] = torch.zeros(BIN_COUNT, dtype=torch.int64)
+        if self._filled[name] + bins.numel() > _BATCH:
+            self._count(name)
+        start = self._filled[name]
+        self._filled[name] = start + bins.numel()
+        self._waiting[name][start : self._filled[name]].copy_(bins)
+
+    def _count(self, name: str) -> None:
+        bins = self._waiting[name][: self._filled[name]].to(torch.int32).bitwise_and_(0xFFFF)
+        self.counts[name].add_(torch.bincount(bins, minlength=BIN_COUNT))
+        self._filled[name] = 0
+
+    def finish(self) -> None:
+        """Count what is still waiting."""
+        with torch.inference_mode():
+            for name in self._waiting:
+                self._count(name)
+
+
+def _stride(size: int, elements: int) -> int:
+    """Return the least stride that leaves at most `elements` of `size` and is coprime with it.
+
+    Without a common factor the elements are spread over all rows, columns and channels, where one
+    that divides the width would always meet the same columns.
+    """
+    stride = max(1, -(-size // elements)) if elements else 1
+    while math.gcd(stride, size) != 1:
+        stride += 1
+    return stride
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -101,6 +125,7 @@ def observe(
     samples: Iterable[Mapping[str, Array]],
     *,
     threads: int = 2,
+    elements: int = ELEMENTS_PER_VALUE,
     progress: Progress | None = None,
 ) -> Profile:
     """Measure every float activation of a graph in one pass over the data.
@@ -114,6 +139,8 @@ def observe(
             (the first one of an input) is symbolic or 1, a sample that holds a longer batch is
             taken as that many samples. Read once, in order, as the runs need it.
         threads: Number of runs at once.
+        elements: Most elements of one value that one run counts into its histogram, evenly spread;
+            0 counts all. Extrema are always those of all elements.
         progress: Told after every run how many samples are done.
 
     Returns:
@@ -128,14 +155,16 @@ def observe(
         raise InvariantError(f"observe: expected a float graph, found level {graph.level.value}")
     if threads < 1:
         raise OptionError(f"option 'threads': expected at least 1, found {threads}")
+    if elements < 0:
+        raise OptionError(f"option 'elements': expected at least 0, found {elements}")
     derived = derivable(graph)
     observed = frozenset(name for name in _activations(graph) if name not in derived)
     shared = _Work(ReferenceRuntime(graph), _single_runs(graph, samples), progress)
     with ThreadPoolExecutor(threads) as pool:
         # The calling thread works too: its memory comes from the main heap, which the C library
         # gives back to the system (and asks for again, page by page) less often.
-        futures = [pool.submit(_worker, shared, observed) for _ in range(threads - 1)]
-        parts = [_worker(shared, observed), *(future.result() for future in futures)]
+        futures = [pool.submit(_worker, shared, observed, elements) for _ in range(threads - 1)]
+        parts = [_worker(shared, observed, elements), *(future.result() for future in futures)]
     if shared.errors:
         raise shared.errors[min(shared.errors)]
     if not shared.done:
@@ -192,8 +221,8 @@ class _Work:
             self.errors[index] = error
 
 
-def _worker(work: _Work, observed: frozenset[str]) -> _Histograms:
-    histograms = _Histograms(observed)
+def _worker(work: _Work, observed: frozenset[str], elements: int) -> _Histograms:
+    histograms = _Histograms(observed, elements)
     graph = work.runtime.graph
     with one_thread():
         while (run := work.take()) is not None:
@@ -206,6 +235,7 @@ def _worker(work: _Work, observed: frozenset[str]) -> _Histograms:
                 work.fail(index, error)
                 break
             work.finish()
+        histograms.finish()
     return histograms
 
 

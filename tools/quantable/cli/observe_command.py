@@ -27,6 +27,10 @@ from quantable.cli.output import progress, show
 @samples_option
 @click.option("--shard", default="", help="i/n: every n-th sample, from the i-th on.")
 @threads_option
+@click.option(
+    "--elements", type=click.IntRange(min=0), default=None,
+    help="Most elements of a value that one sample counts; 0: all.  [default: 16384]",
+)  # fmt: skip
 @output_option
 @quiet_option
 @json_option
@@ -36,6 +40,7 @@ def command(
     samples: int | None,
     shard: str,
     threads: int,
+    elements: int | None,
     output: Path,
     quiet: bool,
     as_json: bool,
@@ -56,7 +61,7 @@ def command(
     with progress("observing", quiet=quiet) as count:
         profile = api.observe(
             api.load(graph), data, preprocessing_of(how), samples=samples, shard=shard,
-            threads=threads, progress=count,
+            threads=threads, elements=elements, progress=count,
         )  # fmt: skip
     api.save_profile(profile, output)
     show(api.profile_facts(profile), as_json=as_json)
