@@ -15,6 +15,7 @@ from quantable.ir.hashing import with_history
 from quantable.passes.instruments.change_detection import ChangeDetection
 from quantable.passes.instruments.instrument import Instrument, Step
 from quantable.passes.instruments.verification import Verification
+from quantable.passes.rewrite_limit import Rewrites
 
 if TYPE_CHECKING:
     from quantable.ir import Profile
@@ -43,12 +44,14 @@ class PassContext:
         target: The target's description, once one is chosen.
         profile: Calibration statistics, for the calibrate phase.
         remarks: (pass, place, what was done or declined and why), appended by passes.
+        rewrites: Counts what passes do, and stops them at a limit.
     """
 
     executor: Executor | None = None
     target: Target | None = None
     profile: Profile | None = None
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
+    rewrites: Rewrites = field(default_factory=Rewrites)
 
 
 @dataclass(frozen=True)

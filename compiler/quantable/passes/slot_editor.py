@@ -31,11 +31,17 @@ class Slot:
 
 
 class SlotEditor:
-    """Edits configs and rows; every reference to a row is kept up to date."""
+    """Edits configs and rows; every reference to a row is kept up to date.
+
+    Attributes:
+        rows: The rows by id.
+        journal: Names of the operations of which a slot was changed, in order.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.rows = dict(graph.rows)
+        self.journal: list[str] = []
         self._operations = {op.name: op for op in graph.quantable_operations}
         self._holders: dict[str, dict[Slot, None]] = {}
         for slot, config in self.slots():
@@ -74,6 +80,7 @@ class SlotEditor:
             self._holders.get(old.row, {}).pop(slot, None)
             if config.row:
                 self._holders.setdefault(config.row, {})[slot] = None
+        self.journal.append(slot.operation)
         held = self._operations[slot.operation]
         self._operations[slot.operation] = held.with_slot(slot.side, slot.index, config)
 

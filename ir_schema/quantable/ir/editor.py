@@ -22,6 +22,9 @@ class GraphEditor:
     The order of operations is kept where the edges allow it; operations that nothing reads are
     kept too (removing them is the business of `eliminate-dead-code`), values that nothing names are
     dropped.
+
+    Attributes:
+        journal: Names of the operations that were added, replaced or removed, in order.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -32,11 +35,13 @@ class GraphEditor:
         self._operations: dict[str, Operation] = {}
         self._producers: dict[str, str] = {}
         self._readers: dict[str, dict[str, None]] = {}
+        self.journal: list[str] = []
         for operation in graph.operations:
             self._link(operation)
         self.values: dict[str, Value] = dict(graph.values)
         self.parameters: dict[str, ContentRef] = dict(graph.parameters)
         self._taken = set(self._operations) | set(self.values)
+        self.journal.clear()
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -44,12 +49,14 @@ class GraphEditor:
         return self._operations
 
     def _link(self, operation: Operation) -> None:
+        self.journal.append(operation.name)
         self._operations[operation.name] = operation
         self._producers.update({out: operation.name for out in operation.outputs if out})
         for name in operation.inputs:
             self._readers.setdefault(name, {})[operation.name] = None
 
     def _unlink(self, operation: Operation) -> None:
+        self.journal.append(operation.name)
         for out in operation.outputs:
             if self._producers.get(out) == operation.name:
                 del self._producers[out]

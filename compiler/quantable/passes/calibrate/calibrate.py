@@ -82,10 +82,10 @@ class Calibrate(Pass):
             _restart(editor)
         filler = _Filler(self, graph, editor, context.profile)
         filler.check_profile()
-        for slot, config in editor.slots():
+        for slot, config in context.rewrites.over(editor, editor.slots()):
             if config.state is State.INITIAL:
                 filler.fill(slot, config)
-        for slot, config in editor.slots():
+        for slot, config in context.rewrites.over(editor, editor.slots()):
             filler.raise_for_bias(slot, config)
         for slot, config in editor.slots():
             _activate_shared(graph, editor, slot, config)
@@ -227,3 +227,4 @@ class _Filler:
             count = int((scale != weight.scale_array).sum())
             text = f"{weight.provenance}, {count} channels raised for the bias"
             self.editor.rows[weight.id] = weight.filled(scale, weight.zero_point_array, text)
+            self.editor.journal.append(op.name)

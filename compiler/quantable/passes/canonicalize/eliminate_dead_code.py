@@ -40,10 +40,11 @@ class EliminateDeadCode(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Remove from the end on."""
-        del context
         editor = GraphEditor(graph)
-        changes = remove_dead(editor)
-        for op in list(editor.operations.values()):
+        changes = 0
+        for op in context.rewrites.over(editor, reversed(graph.operations)):
+            changes += remove_dead(editor, [op])
+        for op in context.rewrites.over(editor, list(editor.operations.values())):
             if op.kind in _OPTIONAL_OUTPUTS:
                 changes += _dropped_outputs(editor, op)
         return editor.finish() if changes else graph

@@ -50,12 +50,17 @@ class EliminateTransposes(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite until nothing changes; every step removes a transpose or moves one down."""
-        del context
         editor = GraphEditor(graph)
         changes = 0
-        while any(_step(editor, op) for op in list(editor.operations.values())):
+        while not context.rewrites.is_exhausted and _first_step(editor):
             changes += 1
+            context.rewrites.admit(*editor.journal)
+            editor.journal.clear()
         return editor.finish() if changes else graph
+
+
+def _first_step(editor: GraphEditor) -> bool:
+    return any(_step(editor, op) for op in list(editor.operations.values()))
 
 
 def _step(editor: GraphEditor, op: Operation) -> bool:

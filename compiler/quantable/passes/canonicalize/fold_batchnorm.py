@@ -54,7 +54,7 @@ class FoldBatchnorm(Pass):
         """Fold in topological order, so that two in a row both go."""
         editor = GraphEditor(graph)
         folded = 0
-        for op in graph.operations:
+        for op in context.rewrites.over(editor, graph.operations):
             if op.kind != "BatchNormalization":
                 continue
             bn = editor.operations[op.name]

@@ -61,7 +61,7 @@ class FoldConstants(Pass):
         """Fold in topological order, so that one walk is enough."""
         editor = GraphEditor(graph)
         folded = 0
-        for operation in graph.operations:
+        for operation in context.rewrites.over(editor, graph.operations):
             arrays = _inputs(editor, operation)
             if arrays is None or not _is_small(editor, operation, self.limit_bytes):
                 continue

@@ -39,6 +39,7 @@ from quantable.passes.canonicalize.rewriting import remove_dead
 from quantable.passes.canonicalize.shapes.inference import infer
 from quantable.passes.canonicalize.shapes.site import Sizes, Tensor, known
 from quantable.passes.canonicalize.shapes.targets import reshape_target
+from quantable.passes.rewrite_limit import Rewrites
 
 _FAR = (1 << 63) - 1
 
@@ -53,22 +54,34 @@ class FoldShapes(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Infer, replace and fold until nothing changes; every round removes operations."""
         while True:
-            folded = FoldConstants().run(_replaced(graph), context)
+            folded = FoldConstants().run(_replaced(graph, context.rewrites), context)
             if folded is graph:
                 return graph
             graph = folded
 
 
-def _replaced(graph: Graph) -> Graph:
+def _replaced(graph: Graph, rewrites: Rewrites) -> Graph:
     inference = infer(graph)
+    if inference.graph is not graph and not rewrites.admit(*_newly_known(graph, inference.graph)):
+        return graph
     editor = GraphEditor(inference.graph)
     changes = 0
-    for op in inference.graph.operations:
+    for op in rewrites.over(editor, inference.graph.operations):
         changes += _made_constant(editor, op, inference.tensors)
-    for op in list(editor.operations.values()):
+    for op in rewrites.over(editor, list(editor.operations.values())):
         changes += _made_static(editor, op, inference.tensors)
     changes += remove_dead(editor)
     return editor.finish() if changes else inference.graph
+
+
+def _newly_known(graph: Graph, inferred: Graph) -> list[str]:
+    """Return the operations that have an output of which something became known."""
+    values = graph.values
+    return [
+        op.name
+        for op in graph.operations
+        if any(inferred.values[name] != values[name] for name in op.outputs if name)
+    ]
 
 
 def _made_constant(editor: GraphEditor, op: Operation, tensors: Mapping[str, Tensor]) -> bool:

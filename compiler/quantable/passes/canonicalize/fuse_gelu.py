@@ -51,7 +51,7 @@ class FuseGelu(Pass):
         """Start from every Erf."""
         editor = GraphEditor(graph)
         fused = 0
-        for erf in graph.operations:
+        for erf in context.rewrites.over(editor, graph.operations):
             if erf.kind != "Erf":
                 continue
             reason = _fused(editor, erf)

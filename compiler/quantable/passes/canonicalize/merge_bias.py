@@ -51,7 +51,7 @@ class MergeBias(Pass):
         """Merge every Add that can be, in topological order."""
         editor = GraphEditor(graph)
         merged = 0
-        for add in graph.operations:
+        for add in context.rewrites.over(editor, graph.operations):
             if add.kind == "Add":
                 reason = merge_add(editor, editor.operations[add.name])
                 if reason:

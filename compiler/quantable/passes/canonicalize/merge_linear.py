@@ -50,10 +50,9 @@ class MergeLinear(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite each product, then the Add behind it."""
-        del context
         editor = GraphEditor(graph)
         changes = 0
-        for op in graph.operations:
+        for op in context.rewrites.over(editor, graph.operations):
             if op.kind == "Gemm":
                 _rewrite_gemm(editor, op)
             elif op.kind == "MatMul" and _is_linear(editor, op):

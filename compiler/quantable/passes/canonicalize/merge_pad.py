@@ -49,7 +49,7 @@ class MergePad(Pass):
         """Rewrite the reader of every Pad; a chain of pads ends in one."""
         editor = GraphEditor(graph)
         merged = 0
-        for pad in reversed(graph.operations):
+        for pad in context.rewrites.over(editor, reversed(graph.operations)):
             if pad.kind != "Pad":
                 continue
             reason = _merged(editor, editor.operations[pad.name])

@@ -52,7 +52,8 @@ class NormalizeClip(Pass):
         """Rewrite in topological order, so that a chain ends as one operation."""
         editor = GraphEditor(graph)
         changes = 0
-        for name in [op.name for op in graph.operations if op.kind in _KINDS]:
+        names = [op.name for op in graph.operations if op.kind in _KINDS]
+        for name in context.rewrites.over(editor, names):
             op = editor.operations[name]
             found = _bounds(editor, op)
             if found is None:

@@ -43,7 +43,7 @@ class NormalizeElementwise(Pass):
         """Rewrite each operation where it stands."""
         editor = GraphEditor(graph)
         changes = 0
-        for op in graph.operations:
+        for op in context.rewrites.over(editor, graph.operations):
             if op.kind in ("Add", "Mul"):
                 changes += _ordered(editor, op)
             elif op.kind in ("Div", "Sub") and op.inputs[1] in editor.parameters:

@@ -47,7 +47,8 @@ class NormalizeReshape(Pass):
         """Rewrite in topological order, so that a chain ends as one Reshape."""
         editor = GraphEditor(graph)
         changes = 0
-        for name in [op.name for op in graph.operations if op.kind in _KINDS]:
+        names = [op.name for op in graph.operations if op.kind in _KINDS]
+        for name in context.rewrites.over(editor, names):
             if name not in editor.operations:
                 continue
             op = editor.operations[name]

@@ -52,6 +52,8 @@ class NormalizeWindows(Pass):
                 remark = "stays: automatic padding needs known spatial sizes"
                 context.remarks.append((self.name, op.where(), remark))
             elif attributes != dict(op.attributes):
+                if not context.rewrites.admit(op.name):
+                    break
                 changed.append(replace(op, attributes=attributes))
         return graph.with_operations(changed) if changed else graph
 

@@ -36,11 +36,11 @@ class UnshareParameters(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Copy for every use but the first, in topological order."""
-        del context
         editor = GraphEditor(graph)
         copies = 0
         for parameter, ref in graph.parameters.items():
-            for operation, slot in graph.uses(parameter)[1:]:
+            uses = graph.uses(parameter)[1:]
+            for operation, slot in context.rewrites.over(editor, uses):
                 copy = editor.add_value(parameter, ref.dtype, ref.shape)
                 editor.parameters[copy] = ref
                 current = editor.operations[operation.name]

@@ -25,7 +25,7 @@ See: docs/integer-operations.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from quantable.ir import Graph, Level, Operation, QuantableOperation, UnsupportedError
@@ -39,6 +39,8 @@ from quantable.passes.lower import (
     tables,
 )
 from quantable.passes.lower.lowering import Lowering
+from quantable.passes.lower.mixed import mixed
+from quantable.passes.rewrite_limit import Rewrites
 
 Rule = Callable[[QuantableOperation, Lowering], None]
 
@@ -83,12 +85,16 @@ class LowerToInteger(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         _check_kinds(graph)
         lowering = Lowering(graph, context)
+        done: list[str] = []
         errors: list[UnsupportedError] = []
         poisoned: set[str] = set()
         for operation in graph.operations:
             if operation.name in lowering.absorbed:
                 continue
             assert isinstance(operation, QuantableOperation)
+            if not context.rewrites.admit(operation.name):
+                return self._stopped(graph, {*done, *lowering.absorbed}, context)
+            done.append(operation.name)
             if poisoned.intersection(operation.inputs):
                 poisoned.update(operation.outputs)
                 continue
@@ -99,6 +105,10 @@ class LowerToInteger(Pass):
                 poisoned.update(operation.outputs)
         _raise_all(errors)
         return lowering.finish()
+
+    def _stopped(self, graph: Graph, names: set[str], context: PassContext) -> Graph:
+        whole = replace(context, rewrites=Rewrites())
+        return mixed(graph, names, lambda part: self.run(part, whole))
 
 
 def _check_kinds(graph: Graph) -> None:

@@ -33,6 +33,7 @@ from quantable.passes.plan.layout_rules import SPATIAL_KINDS
 from quantable.passes.plan.layout_writer import LayoutWriter
 from quantable.passes.plan.layouts import reshape_target
 from quantable.passes.plan.static_shapes import pad_extents
+from quantable.passes.rewrite_limit import Rewrites
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,20 @@ class AssignLayout(Pass):
         if unknown:
             context.remarks.append((self.name, f"value '{unknown[0]}'", "its rank is not known"))
             return graph
-        merged = _merge_pads(graph)
-        writer = LayoutWriter(merged, Labelling(merged))
-        for operation in merged.operations:
-            writer.add(operation)
-        written = _merge_reshapes(writer.finish())
+        rewrites = context.rewrites
+        written = _merge_pads(graph, rewrites)
+        # The labels of all operations hang together: they are written in one rewrite.
+        if rewrites.admit(*(op.name for op in written.operations if op.kind in SPATIAL_KINDS)):
+            written = _labelled(written)
+        written = _merge_reshapes(written, rewrites)
         return written if _cost(written) < _cost(graph) else graph
+
+
+def _labelled(graph: Graph) -> Graph:
+    writer = LayoutWriter(graph, Labelling(graph))
+    for operation in graph.operations:
+        writer.add(operation)
+    return writer.finish()
 
 
 def _cost(graph: Graph) -> tuple[int, int, int]:
@@ -69,10 +78,10 @@ def _cost(graph: Graph) -> tuple[int, int, int]:
     return len(planar), moved, len(graph.operations)
 
 
-def _merge_pads(graph: Graph) -> Graph:
+def _merge_pads(graph: Graph, rewrites: Rewrites) -> Graph:
     """Move a Pad with the zero point into the convolutions that read it (precondition 2)."""
     editor = GraphEditor(graph)
-    for pad in graph.operations:
+    for pad in rewrites.over(editor, graph.operations):
         readers = editor.uses(pad.outputs[0]) if pad.kind == "Pad" else []
         convs = [op for op, slot in readers if op.kind == "int.Conv" and slot == 0]
         if not readers or len(convs) != len(readers):
@@ -103,10 +112,11 @@ def _padded(conv: Operation, pad: Operation, spatial: list[tuple[int, int]]) -> 
     )
 
 
-def _merge_reshapes(graph: Graph) -> Graph:
+def _merge_reshapes(graph: Graph, rewrites: Rewrites) -> Graph:
     """Merge chains of Reshapes, and drop those that change nothing and what nothing reads."""
     editor = GraphEditor(graph)
-    for name in [op.name for op in graph.operations if op.kind == "Reshape"]:
+    reshapes = [op.name for op in graph.operations if op.kind == "Reshape"]
+    for name in rewrites.over(editor, reshapes):
         operation = editor.operations[name]
         before = editor.producer(operation.inputs[0])
         source = operation.inputs[0]
@@ -123,7 +133,7 @@ def _merge_reshapes(graph: Graph) -> Graph:
         if source != operation.inputs[0] and target is not None:
             shape = editor.add_parameter(f"{name}.shape", np.array(target, np.int64))
             editor.replace(replace(operation, inputs=(source, shape), attributes={}))
-    for operation in reversed(list(editor.operations.values())):
+    for operation in rewrites.over(editor, reversed(list(editor.operations.values()))):
         if not any(editor.uses(out) or out in editor.outputs for out in operation.outputs):
             editor.remove(operation)
     return editor.finish()

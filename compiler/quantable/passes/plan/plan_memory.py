@@ -60,10 +60,13 @@ class PlanMemory(Pass):
     in_place: bool = True
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        del context
         if self.batch < 1:
             raise OptionError(f"batch: expected at least 1, found {self.batch}")
+        if not context.rewrites.admit(*(op.name for op in graph.operations)):
+            return graph
         bound = bind(graph, self.batch)
+        if not context.rewrites.admit(*(op.name for op in graph.operations)):
+            return bound
         ordered = replace(bound, operations=schedule(bound, ALIGNMENT, in_place=self.in_place))
         buffers = arena_buffers(ordered, ordered.operations, in_place=self.in_place)
         size, offsets = place(buffers, ALIGNMENT)

@@ -68,7 +68,8 @@ class AssignConfigs(Pass):
         if not fresh:
             return graph
         assigner = _Assigner(graph, target)
-        return graph.with_operations([assigner.assign(op) for op in fresh]).with_rows(assigner.rows)
+        changed = [assigner.assign(op) for op in fresh if context.rewrites.admit(op.name)]
+        return graph.with_operations(changed).with_rows(assigner.rows)
 
 
 def _is_assigned(op: QuantableOperation) -> bool:

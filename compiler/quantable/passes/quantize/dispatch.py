@@ -85,13 +85,15 @@ class Dispatch(Pass):
         chosen = (chosen | {n for n, p in table.items() if p != FLOAT}) - {
             n for n, p in table.items() if p == FLOAT
         }
+        admit = context.rewrites.admit
+        taken = {op.name for op in graph.operations if op.name in chosen and admit(op.name)}
         for op in graph.operations:
             if op.name not in chosen:
                 reason = faults[op.name][0] if op.name in faults else self._reason(op, table)
                 context.remarks.append((self.name, op.where(), reason))
         return replace(
             graph.with_operations(_quantable(graph, op, target) for op in graph.operations
-                                  if op.name in chosen),
+                                  if op.name in taken),
             level=Level.QUANTABLE,
             target=target.name,
             metadata={**graph.metadata, "float_digest": graph_digest(graph)},

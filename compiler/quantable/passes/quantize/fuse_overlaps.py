@@ -48,7 +48,8 @@ class FuseOverlaps(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
         editor = SlotEditor(graph)
-        for first in reversed(graph.quantable_operations):  # so that chains end in the last row
+        # Reversed, so that chains end in the last row.
+        for first in context.rewrites.over(editor, reversed(graph.quantable_operations)):
             then = _follower(graph, first)
             if then is None or not target.fuses(first.kind, then.kind):
                 continue

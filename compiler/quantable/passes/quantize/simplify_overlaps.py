@@ -51,9 +51,9 @@ class SimplifyOverlaps(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
         editor = SlotEditor(graph)
-        for value in graph.inputs:
+        for value in context.rewrites.over(editor, graph.inputs):
             _share_among_readers(graph, editor, value)
-        for op in graph.operations:
+        for op in context.rewrites.over(editor, graph.operations):
             is_passive = op.kind in target.rules and target.rules[op.kind].role == "passive"
             for index, value in enumerate(op.outputs):
                 slot = Slot(op.name, "out", index)

@@ -50,7 +50,8 @@ class Align(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
         editor = SlotEditor(graph)
-        for op in reversed(graph.quantable_operations):  # so that chains end in the last row
+        # Reversed, so that chains end in the last row.
+        for op in context.rewrites.over(editor, reversed(graph.quantable_operations)):
             rule = target.rules.get(op.kind)
             align = rule.align if rule is not None else "none"
             if align == "output" and _is_open(editor, Slot(op.name, "out", 0)):

@@ -34,8 +34,11 @@ class Bake(Pass):
     levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        del context
-        changed = [_baked(graph, op) for op in graph.quantable_operations if _slots(op)]
+        changed = [
+            _baked(graph, op)
+            for op in graph.quantable_operations
+            if _slots(op) and context.rewrites.admit(op.name)
+        ]
         return graph.with_operations(changed) if changed else graph
 
 

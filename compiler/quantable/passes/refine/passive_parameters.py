@@ -57,10 +57,9 @@ class PassiveParameters(Pass):
     levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        del context
         editor = SlotEditor(graph)
         faults: list[str] = []
-        for slot, config in editor.slots():
+        for slot, config in context.rewrites.over(editor, editor.slots()):
             if config.state is not State.PASSIVE_INIT or config.suspended is not None:
                 continue
             if config.relation is Relation.DERIVED:
