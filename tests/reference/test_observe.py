@@ -72,6 +72,19 @@ def test_large_and_small_values_count_alike(graph_of: GraphOf, rng: Any) -> None
         assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
 
 
+def test_every_second_element_of_a_line_is_counted(graph_of: GraphOf, rng: Any) -> None:
+    slots = ("x", "begin", "end", "axis", "step")
+    operations = [Operation("slice", "Slice", slots, ("y",))]
+    parameters = {
+        name: np.array([value], np.int64)
+        for name, value in zip(slots[1:], (0, 8, 1, 2), strict=True)
+    }
+    graph = graph_of(Level.FLOAT, operations, {"x": (F32, (1, 8))}, parameters, {"y": F32})
+    line = rng.normal(size=(1, 8)).astype(np.float32)
+    found = observe(graph, [{"x": line}]).statistics["y"]
+    assert (found.count, found.minimum, found.maximum) == (4, *sorted(line[0, ::2])[::3])
+
+
 def test_of_large_values_a_spread_part_is_counted(graph_of: GraphOf, rng: Any) -> None:
     operation = Operation("e", "Exp", ("x",), ("y",))
     graph = graph_of(Level.FLOAT, [operation], {"x": (F32, (1, "H", "W"))}, {}, {"y": F32})

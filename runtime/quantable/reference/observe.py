@@ -117,7 +117,7 @@ def _flat(tensor: Tensor) -> Tensor:
     if not tensor.is_contiguous():
         order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
         tensor = tensor.permute(order)
-    return tensor.reshape(-1)
+    return tensor.reshape(-1).contiguous()  # every second element of a line is still one view
 
 
 def observe(
