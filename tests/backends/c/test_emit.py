@@ -82,13 +82,16 @@ def test_make_and_its_self_test(graph, golden, tmp_path):
     assert done.stdout.endswith("self test passed: 3 vectors\n")
 
 
-def test_cmake(graph, golden, tmp_path):
+@pytest.mark.parametrize("name", ["small", "all", "test", "m"])
+def test_cmake(graph_named, golden_of, tmp_path, name):
     if shutil.which("cmake") is None:
         pytest.skip("no cmake on this machine")
-    emit(graph, tmp_path, golden=golden)
+    graph = graph_named(name)
+    emit(graph, tmp_path, golden=golden_of(graph, 1))
     for command in (("cmake", "-S", ".", "-B", "b"), ("cmake", "--build", "b")):
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    subprocess.run(["./small_test"], cwd=tmp_path / "b", check=True, capture_output=True)
+    subprocess.run([f"./{name}_model_test"], cwd=tmp_path / "b", check=True, capture_output=True)
+    assert (tmp_path / "b" / f"lib{name}.a").is_file()
 
 
 HOSTILE = (
