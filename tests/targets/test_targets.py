@@ -81,8 +81,10 @@ def test_the_c_targets_have_one_arithmetic():
     weight = portable.schemes["weight"].config(1)
     assert (weight.quant_min, weight.quant_max, weight.channel_axis) == (-127, 127, 1)
     assert portable.schemes["weight"].config().channel_axis is None
-    assert portable.fuses("Conv", "Relu")
-    assert not portable.fuses("Relu", "Conv")
+    (fusion,) = portable.fusions
+    assert "Conv" in fusion.steps[0].kinds
+    assert fusion.steps[0].properties == ("single-use",)
+    assert fusion.steps[1].kinds == ("Relu", "Clip")
 
 
 def test_every_movement_operation_is_passive_or_aligned():

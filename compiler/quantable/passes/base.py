@@ -16,6 +16,7 @@ from quantable.passes.instruments.change_detection import ChangeDetection
 from quantable.passes.instruments.instrument import Instrument, Step
 from quantable.passes.instruments.verification import Verification
 from quantable.passes.rewrite_limit import Rewrites
+from quantable.text.spelling import option_text
 
 if TYPE_CHECKING:
     from quantable.ir import Profile
@@ -83,18 +84,6 @@ class Pass(ABC):
             if getattr(self, f.name) != f.default
         ]
         return f"{{{' '.join(given)}}}" if given else ""
-
-
-def option_text(value: object) -> str:
-    """Return a value of an option in the pipeline language."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, tuple):
-        return f"[{','.join(option_text(v) for v in value)}]"
-    return repr(value)
 
 
 CHECKS: tuple[Instrument, ...] = (ChangeDetection(), Verification())

@@ -3,11 +3,10 @@
 from quantable.targets.description import (
     TARGETS,
     ArithmeticContract,
-    Fusion,
     Rule,
     Scheme,
     Target,
     load_target,
 )
 
-__all__ = ["TARGETS", "ArithmeticContract", "Fusion", "Rule", "Scheme", "Target", "load_target"]
+__all__ = ["TARGETS", "ArithmeticContract", "Rule", "Scheme", "Target", "load_target"]

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantable.ir import (
+    FormatError,
     Granularity,
     OptionError,
     QuantizationPolicy,
@@ -21,7 +22,10 @@ from quantable.ir import (
 from quantable.targets.conditions import CONDITIONS
 from quantable.targets.reader import TARGETS, read_description
 
-__all__ = ["TARGETS", "ArithmeticContract", "Fusion", "Rule", "Scheme", "Target", "load_target"]
+if TYPE_CHECKING:
+    from quantable.text.match import Pattern
+
+__all__ = ["TARGETS", "ArithmeticContract", "Rule", "Scheme", "Target", "load_target"]
 
 FLOAT, PASSIVE, OPERAND = "float", "passive", "operand"
 """Scheme names with a meaning of their own: not quantized; a parameter that takes the row of the
@@ -102,14 +106,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Fusion:
-    """Kinds that run with a following operation as one: nothing is quantized in between."""
-
-    first: tuple[str, ...]
-    then: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ArithmeticContract:
     """How a target computes.
 
@@ -142,7 +138,7 @@ class Target:
         arithmetic: The arithmetic contract.
         schemes: By name.
         rules: By operation kind.
-        fusions: What runs as one.
+        fusions: Chains of operations that run as one: nothing is quantized in between.
         digest: sha256 of the merged description.
     """
 
@@ -153,7 +149,7 @@ class Target:
     arithmetic: ArithmeticContract
     schemes: Mapping[str, Scheme] = field(repr=False)
     rules: Mapping[str, Rule] = field(repr=False)
-    fusions: tuple[Fusion, ...] = ()
+    fusions: tuple[Pattern, ...] = ()
     digest: str = ""
 
     @property
@@ -163,10 +159,6 @@ class Target:
     def rule(self, kind: str) -> Rule | None:
         """Return the rule for a kind; None where the target cannot quantize it."""
         return self.rules.get(kind)
-
-    def fuses(self, first: str, then: str) -> bool:
-        """Whether nothing is quantized between an operation and the one that follows it."""
-        return any(first in fusion.first and then in fusion.then for fusion in self.fusions)
 
 
 def load_target(name_or_path: str | Path) -> Target:
@@ -190,13 +182,38 @@ def load_target(name_or_path: str | Path) -> Target:
             {name: _scheme(name, row, where) for name, row in sorted(table["schemes"].items())}
         ),
         rules=MappingProxyType(dict(sorted((*_functions(table), *_rules(table))))),
-        fusions=tuple(
-            Fusion(tuple(row["first"]), tuple(row["then"])) for row in table.get("fusions", ())
-        ),
+        fusions=_fusions(table, where),
         digest=hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest(),
     )
     _check_references(target, where)
     return target
+
+
+def _fusions(table: Mapping[str, Any], where: str) -> tuple[Pattern, ...]:
+    """Return the patterns of `[[fusions]]`.
+
+    Raises:
+        OptionError: One is no pattern, or no chain of operations without other readers in between.
+    """
+    found = []
+    for number, row in enumerate(table.get("fusions", ())):
+        # Here, since the parser takes a tenth of a second to import.
+        from quantable.text.match import parse_pattern
+
+        key = f"key 'fusions.{number}.pattern'"
+        try:
+            pattern = parse_pattern(row["pattern"])
+        except FormatError as error:
+            message = f"{key}: {error.message}"
+            raise OptionError(message, where=where, help=error.help) from error
+        inner = pattern.steps[:-1]
+        if not (inner and pattern.is_chain and all("single-use" in s.properties for s in inner)):
+            raise OptionError(
+                f"{key}: expected a chain, each step but the last [single-use], found {pattern}",
+                where=where, help="such as: Conv [single-use] -> Relu",
+            )  # fmt: skip
+        found.append(pattern)
+    return tuple(found)
 
 
 def _scheme(name: str, row: Mapping[str, Any], where: str) -> Scheme:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 
 from quantable.ir.errors import OptionError
+from quantable.text.faults import syntax_fault
+from quantable.text.spelling import BadPiece, integer_of, real_of, unquoted
 
 Scalar = bool | int | float | str
+_INT64 = (-(1 << 63), (1 << 63) - 1)
 OptionValue = Scalar | tuple["OptionValue", ...]
 
 _SPELLING = {
-    "COMMA": "','", "LBRACE": "'{'", "RBRACE": "'}'", "LSQB": "'['", "RSQB": "']'",
-    "EQUAL": "'='", "NAME": "a name", "INT": "an integer", "FLOAT": "a number",
-    "STRING": 'a string in ""', "TRUE": "true", "FALSE": "false", "$END": "the end",
+    "NAME": "a name", "INT": "an integer", "FLOAT": "a number", "INFINITE": "a number",
+    "NAN": "a number", "STRING": 'a string in ""', "$END": "the end",
 }  # fmt: skip
 
 
@@ -52,6 +53,11 @@ def parse_pipeline(text: str) -> tuple[PipelineItem, ...]:
         parsed: tuple[PipelineItem, ...] = _parser().parse(text)  # type: ignore[assignment] # the inline transformer returns items, not a tree
     except UnexpectedInput as error:
         raise _explained(error, text) from error
+    except BadPiece as bad:
+        message = f"{bad.message} at column {bad.offset + 1}"
+        raise OptionError(
+            pointed(message, text, bad.offset + 1), where="pipeline", help=bad.help
+        ) from bad
     return parsed
 
 
@@ -90,18 +96,15 @@ class _Builder(Transformer[Token, tuple[PipelineItem, ...]]):
         return False
 
     def INT(self, token: Token) -> int:  # noqa: N802
-        return int(token)
+        return integer_of(token, *_INT64, _column(token) - 1)
 
     def FLOAT(self, token: Token) -> float:  # noqa: N802
-        return float(token)
+        return real_of(token, _column(token) - 1)
+
+    INFINITE = NAN = FLOAT
 
     def STRING(self, token: Token) -> str:  # noqa: N802
-        return _unescape(token[1:-1])
-
-
-def _unescape(text: str) -> str:
-    pieces = text.split("\\\\")
-    return "\\".join(piece.replace('\\"', '"') for piece in pieces)
+        return unquoted(token, _column(token) - 1)
 
 
 def _column(token: Token) -> int:
@@ -110,24 +113,17 @@ def _column(token: Token) -> int:
 
 @functools.cache
 def _parser() -> Lark:
-    grammar = Path(__file__).with_name("pipeline.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", transformer=_Builder(), maybe_placeholders=False)
+    return Lark.open(
+        "pipeline.lark", rel_to=__file__, parser="lalr", transformer=_Builder(),
+        maybe_placeholders=False,
+    )  # fmt: skip
 
 
 def _explained(error: UnexpectedInput, text: str) -> OptionError:
-    accepted: set[str] = set()
-    column, found = len(text) + 1, "the end"
-    if isinstance(error, UnexpectedCharacters):
-        column = (error.pos_in_stream or 0) + 1
-        accepted, found = set(error.allowed or ()), f"'{text[column - 1]}'"
-    elif isinstance(error, UnexpectedToken):
-        accepted = set(error.accepts or error.expected)
-        if error.token.type != "$END":
-            column, found = _column(error.token), f"'{error.token}'"
-    expected = " or ".join(sorted(_SPELLING[name] for name in accepted if name in _SPELLING))
-    message = f"expected {expected or 'a pass'}, found {found} at column {column}"
+    fault = syntax_fault(error, text, _parser(), _SPELLING)
+    message = f"{fault.message} at column {fault.position + 1}"
     return OptionError(
-        pointed(message, text, column),
+        pointed(message, text, fault.position + 1),
         where="pipeline",
         help='a pipeline looks like: name,name{option=1 text="x" list=[1,2]}',
     )

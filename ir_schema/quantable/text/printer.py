@@ -9,25 +9,20 @@ decimal that gives the float32 back (``d`` at the end: a float64). The format is
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Callable, Iterable, Iterator
-from json.encoder import encode_basestring, encode_basestring_ascii
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from quantable.ir import numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.graph import Graph, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+from quantable.text.spelling import BARE_KIND, BARE_NAME, BARE_WORD, bare, float_text, quoted
 
 HEADER = "quantable-text 1"
-_BARE_NAME = re.compile(r"[A-Za-z0-9_./$-]+").fullmatch
-_BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
-_BARE_KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*").fullmatch
-_FLOAT32 = struct.Struct("<f")
 _CANONICAL_NAN = {
     DType.FLOAT16: 0x7E00, DType.BFLOAT16: 0x7FC0, DType.FLOAT32: 0x7FC00000,
     DType.FLOAT64: 0x7FF8000000000000,
@@ -46,28 +41,8 @@ def print_graph(graph: Graph, *, elide: int = 16, history: bool = False) -> str:
     return _Printer(graph, elide).text(history)
 
 
-def _quoted(text: str) -> str:
-    return encode_basestring(text) if text.isprintable() else encode_basestring_ascii(text)
-
-
-def _bare(text: str, is_bare: Callable[[str], object]) -> str:
-    return text if is_bare(text) else _quoted(text)
-
-
 def _listed(items: Iterable[str]) -> str:
     return f"[{', '.join(items)}]"
-
-
-def float_text(value: float) -> str:
-    """Return the shortest decimal that gives back a number; ``d`` marks one beyond float32."""
-    if value != value:
-        bits = int.from_bytes(struct.pack("<d", value), "little")
-        return "nan" if bits == _CANONICAL_NAN[DType.FLOAT64] else f"nan:{bits:#x}"
-    try:
-        is_float32 = _FLOAT32.unpack(_FLOAT32.pack(value))[0] == value
-    except OverflowError:
-        is_float32 = False
-    return str(np.float32(value)) if is_float32 else f"{value!r}d"
 
 
 def contents_text(ref: ContentRef, store: ContentStore, elide: int) -> str:
@@ -75,13 +50,29 @@ def contents_text(ref: ContentRef, store: ContentStore, elide: int) -> str:
     head = f"dense {_type_text(ref.dtype, ref.shape)} "
     if ref.element_count <= elide and ref.digest in store and ref.dtype is not DType.STRING:
         array = store.get(ref).reshape(-1)
-        if ref.dtype is DType.BOOL:
-            return head + _listed("true" if item else "false" for item in array)
-        if ref.dtype.is_integer:
+        if ref.dtype.is_float:
+            if not _has_odd_nan(array, ref.dtype):
+                return head + _listed(_float_texts(array, ref.dtype))
+        elif numerics.pack(_plain(array), ref.dtype) == store.raw(ref.digest):
+            if ref.dtype is DType.BOOL:
+                return head + _listed("true" if item else "false" for item in array)
             return head + _listed(map(str, array.tolist()))
-        if not _has_odd_nan(array, ref.dtype):
-            return head + _listed(_widened(array, ref.dtype).astype("U").tolist())
     return f"{head}sha256:{ref.digest}"
+
+
+def _plain(array: Any) -> Any:
+    """Return the elements as they are read back: a stored boolean may be any byte."""
+    return array.view(np.uint8) != 0 if array.dtype == np.bool_ else array
+
+
+def _float_texts(array: Any, dtype: DType) -> list[str]:
+    """Return the shortest digits that give back each number, read through a float64."""
+    wide = _widened(array, dtype)
+    texts: list[str] = wide.astype("U").tolist()
+    back = np.asarray(texts, np.float64).astype(wide.dtype)
+    if np.array_equal(back, wide, equal_nan=True):
+        return texts
+    return [repr(item) for item in wide.astype(np.float64).tolist()]
 
 
 def _widened(array: Any, dtype: DType) -> Any:
@@ -99,7 +90,7 @@ def _has_odd_nan(array: Any, dtype: DType) -> bool:
 def _type_text(dtype: DType, shape: Shape | None) -> str:
     if shape is None:
         return f"{dtype.value}[*]"
-    dims = (_bare(d, _BARE_WORD) if isinstance(d, str) else str(d) for d in shape)
+    dims = (bare(d, BARE_WORD) if isinstance(d, str) else str(d) for d in shape)
     return dtype.value + _listed(dims)
 
 
@@ -110,26 +101,29 @@ class _Printer:
         self._operands: dict[str, str] = {"": "_"}
         self._types: dict[tuple[DType, Shape | None], str] = {}
         self._schemes: dict[tuple[Any, ...], str] = {}
+        self._numbers: dict[str, int] = {}
         self._dense: dict[ContentRef, str] = {}
 
     def text(self, history: bool) -> str:
         lines = [HEADER, self._head()]
-        lines += [f"metadata {_quoted(k)} {_quoted(v)}" for k, v in self._graph.metadata.items()]
+        lines += [f"metadata {quoted(k)} {quoted(v)}" for k, v in self._graph.metadata.items()]
         lines += [f"input {self._typed(name)}" for name in self._graph.inputs]
         lines += [f"output {self._operand(name)}" for name in self._graph.outputs]
         lines += self._stray_values()
         lines += [self._parameter(name, ref) for name, ref in self._graph.parameters.items()]
         lines += [_row(row) for row in self._graph.rows.values()]
-        lines += [self._operation(op) for op in self._graph.operations]
+        operations = [self._operation(op) for op in self._graph.operations]
+        lines += [f"scheme !{number}{text}" for text, number in self._numbers.items()]
+        lines += operations
         if history:
             lines += [_stage(record) for record in self._graph.history]
         return "\n".join(lines) + "\n"
 
     def _head(self) -> str:
         graph = self._graph
-        text = f"graph {_quoted(graph.name)} level {graph.level.value} opset {graph.opset}"
+        text = f"graph {quoted(graph.name)} level {graph.level.value} opset {graph.opset}"
         if graph.target:
-            text += f" target {_quoted(graph.target)}"
+            text += f" target {quoted(graph.target)}"
         if graph.plan is not None:
             offsets = (
                 f"{self._operand(name)} = {offset}"
@@ -149,7 +143,7 @@ class _Printer:
         text = self._operands.get(name)
         if text is None:
             sigil = "@" if name in self._graph.parameters else "%"
-            text = self._operands[name] = sigil + _bare(name, _BARE_NAME)
+            text = self._operands[name] = sigil + bare(name, BARE_NAME)
         return text
 
     def _typed(self, name: str) -> str:
@@ -170,25 +164,29 @@ class _Printer:
 
     def _parameter(self, name: str, ref: ContentRef) -> str:
         value = self._graph.values.get(name)
-        is_plain = value is not None and (value.dtype, value.shape) == (ref.dtype, ref.shape)
-        subject = self._operand(name) if is_plain else self._typed(name)
+        if value is None:
+            subject = f"{self._operand(name)}: _"
+        elif (value.dtype, value.shape) == (ref.dtype, ref.shape):
+            subject = self._operand(name)
+        else:
+            subject = self._typed(name)
         return f"parameter {subject} = {self._contents(ref)}"
 
     def _operation(self, op: Operation) -> str:
         inputs = ", ".join([self._operand(name) for name in op.inputs])
         outputs = ", ".join([self._typed(name) for name in op.outputs])
-        name, kind = _bare(op.name, _BARE_NAME), _bare(op.kind, _BARE_KIND)
+        name, kind = bare(op.name, BARE_NAME), bare(op.kind, BARE_KIND)
         text = f"operation @{name} {kind}({inputs}) -> ({outputs})"
         if op.attributes:
             held = [
-                f"{_bare(key, _BARE_WORD)} = {self._attribute(value)}"
+                f"{bare(key, BARE_WORD)} = {self._attribute(value)}"
                 for key, value in op.attributes.items()
             ]
             text += f" attributes {{{', '.join(held)}}}"
         if isinstance(op, QuantableOperation):
             text += self._quantization(op)
         if op.sources:
-            text += f" sources {_listed(map(_quoted, op.sources))}"
+            text += f" sources {_listed(map(quoted, op.sources))}"
         return text
 
     def _attribute(self, value: Attribute) -> str:
@@ -197,13 +195,13 @@ class _Printer:
         if isinstance(value, float):
             return float_text(value)
         if isinstance(value, str):
-            return _quoted(value)
+            return quoted(value)
         if isinstance(value, ContentRef):
             return self._contents(value)
         return _listed(self._attribute(item) for item in value)
 
     def _quantization(self, op: QuantableOperation) -> str:
-        text = f" platform {_quoted(op.platform)}"
+        text = f" platform {quoted(op.platform)}"
         text += f" in {_listed(map(self._config, op.config.inputs))}"
         text += f" out {_listed(map(self._config, op.config.outputs))}"
         if op.originals:
@@ -211,28 +209,33 @@ class _Printer:
             text += f" originals {{{', '.join(held)}}}"
         if op.baked:
             held = [
-                f"{entry.slot} = {self._contents(entry.content)} with {_quoted(entry.row_digest)}"
+                f"{entry.slot} = {self._contents(entry.content)} with {quoted(entry.row_digest)}"
                 for entry in op.baked
             ]
             text += f" baked {{{', '.join(held)}}}"
         return text
 
     def _config(self, config: TensorQuantizationConfig) -> str:
-        text = config.state.value
+        text = config.state._value_
         if config.suspended is not None:
             text += f" suspended {config.suspended.value}"
         if config.row or config.relation is not _DEFAULT.relation:
-            text += f" {config.relation.value} #{_bare(config.row, _BARE_NAME)}"
-        # The graph keeps policies alive, and an id is hashed faster than four enumerators.
+            text += f" {config.relation._value_} #{bare(config.row, BARE_NAME)}"
+        # The graph keeps policies alive, and an id is hashed faster than enumerators; `_value_`
+        # is a plain attribute.
         key = (
             id(config.policy), config.bits, config.exponent_bits, config.quant_min,
-            config.quant_max, config.rounding.value, config.channel_axis, config.observer,
-            config.visibility.value,
+            config.quant_max, id(config.rounding), config.channel_axis, config.observer,
+            id(config.visibility),
         )  # fmt: skip
         scheme = self._schemes.get(key)
         if scheme is None:
-            scheme = self._schemes[key] = _scheme(config)
+            scheme = self._schemes[key] = self._numbered(_scheme(config))
         return text + scheme
+
+    def _numbered(self, scheme: str) -> str:
+        """Return the reference to a scheme; schemes are numbered in the order of first use."""
+        return f" !{self._numbers.setdefault(scheme, len(self._numbers))}" if scheme else ""
 
 
 def _scheme(config: TensorQuantizationConfig) -> str:
@@ -246,7 +249,7 @@ def _scheme(config: TensorQuantizationConfig) -> str:
     if config.rounding is not _DEFAULT.rounding:
         text += f" rounding {config.rounding.value}"
     if config.observer:
-        text += f" observer {_quoted(config.observer)}"
+        text += f" observer {quoted(config.observer)}"
     if config.visibility is not _DEFAULT.visibility:
         text += f" visibility {config.visibility.value}"
     return "" if is_default and text == _DEFAULT_SCHEME else text
@@ -258,29 +261,33 @@ _DEFAULT_SCHEME = (
 
 
 def _row(row: QuantizationParameters) -> str:
-    text = f"row #{_bare(row.id, _BARE_NAME)}"
+    text = f"row #{bare(row.id, BARE_NAME)}"
     if row.scale:
-        texts = np.asarray(row.scale, np.float32).astype("U").tolist()
+        scales = np.asarray(row.scale, np.float32)
+        is_odd = _has_odd_nan(scales, DType.FLOAT32)
+        texts = (
+            [float_text(s) for s in row.scale] if is_odd else _float_texts(scales, DType.FLOAT32)
+        )
         text += f" scale {_listed(texts) if len(texts) > 1 else texts[0]}"
     if row.zero_point:
         zeros = [str(zero) for zero in row.zero_point]
         is_uniform = len(set(zeros)) == 1 and len(zeros) == len(row.scale)
         text += f" zero-point {zeros[0] if is_uniform else _listed(zeros)}"
     if row.derived_from:
-        names = (f"#{_bare(name, _BARE_NAME)}" for name in row.derived_from)
+        names = (f"#{bare(name, BARE_NAME)}" for name in row.derived_from)
         text += f" derived {_listed(names)}"
     if row.provenance:
-        text += f" provenance {_quoted(row.provenance)}"
+        text += f" provenance {quoted(row.provenance)}"
     return text
 
 
 def _stage(record: StageRecord) -> str:
-    text = f"stage {_quoted(record.name)} version {record.version}"
+    text = f"stage {quoted(record.name)} version {record.version}"
     for word, held in (
         ("options", record.options), ("input", record.input_digest),
         ("output", record.output_digest), ("data", record.data_digest),
         ("tool", record.tool_version),
     ):  # fmt: skip
         if held:
-            text += f" {word} {_quoted(held)}"
+            text += f" {word} {quoted(held)}"
     return text

@@ -48,7 +48,7 @@ def _passes() -> Listing:
 
 
 def _options(cls: type) -> str:
-    from quantable.passes.base import option_text
+    from quantable.text.spelling import option_text
 
     return ", ".join(
         f"{field.name.replace('_', '-')}={option_text(field.default)}" for field in fields(cls)

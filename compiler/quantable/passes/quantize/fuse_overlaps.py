@@ -12,7 +12,7 @@ After:
     r.out0 initial own r.out0
 
 Preconditions:
-    1. The target fuses the two kinds.
+    1. A fusion pattern of the target fits the two operations.
     2. The first operation's output has one reader, the second operation in slot 0, and is no output
        of the graph.
     3. Both slots and the second operation's output are quantized, and not with a fixed range.
@@ -23,6 +23,7 @@ See: PPQ's QuantizeFusionPass.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +31,8 @@ from quantable.ir import Graph, Level, QuantableOperation, State
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.slot_editor import Slot, SlotEditor
+from quantable.targets.description import Target
+from quantable.text.matcher import find_matches
 
 _FREE = (State.INITIAL, State.ACTIVATED, State.OVERLAPPED)
 
@@ -48,10 +51,11 @@ class FuseOverlaps(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
         editor = SlotEditor(graph)
+        fused = _fused(graph, target)
         # Reversed, so that chains end in the last row.
         for first in context.rewrites.over(editor, reversed(graph.quantable_operations)):
             then = _follower(graph, first)
-            if then is None or not target.fuses(first.kind, then.kind):
+            if then is None or (first.name, then.name) not in fused:
                 continue
             inner = (Slot(first.name, "out", 0), Slot(then.name, "in", 0))
             row = editor.config(Slot(then.name, "out", 0)).row
@@ -61,6 +65,16 @@ class FuseOverlaps(Pass):
             for slot in inner:
                 editor.overlap(slot, row)
         return editor.finish()
+
+
+def _fused(graph: Graph, target: Target) -> set[tuple[str, str]]:
+    """Return the names of each two operations that follow each other in a fusion."""
+    return {
+        (first.name, then.name)
+        for pattern in target.fusions
+        for match in find_matches(graph, pattern)
+        for first, then in itertools.pairwise(match.operations)
+    }
 
 
 def _follower(graph: Graph, first: QuantableOperation) -> QuantableOperation | None:
