@@ -68,7 +68,7 @@ def validate(
     folder = Path(directory)
     manifest = read_manifest(folder)
     claims = list(_files(folder, manifest))
-    graph = _emitted_graph(folder, manifest)
+    graph = emitted_graph(folder, manifest)
     found = load_target(target or graph.target)
     claims.append(_emitted_again(graph, found, manifest))
     inputs = _inputs(data, graph, preprocessing, samples)
@@ -93,7 +93,7 @@ def _files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Claim]:
     yield Claim("files are those of the manifest", not changed, found)
 
 
-def _emitted_graph(folder: Path, manifest: Mapping[str, Any]) -> Graph:
+def emitted_graph(folder: Path, manifest: Mapping[str, Any]) -> Graph:
     """Return the graph that the folder's code was emitted from."""
     for name in (STAGE["plan"].file, STAGE["refine"].file):
         path = folder / name

@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "run": "run a graph of any level in the reference runtime",
     "validate": "compare the reference with the target's real runtime",
     "print": "print a graph as text",
+    "diff": "show what differs between two graphs",
+    "compare": "run two stages and name the first operation whose numbers differ",
     "verify": "check files against every rule of the format and the IR",
     "list": "list passes, targets, operations or stages",
 }

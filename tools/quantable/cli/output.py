@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, as_json: 
     for row in rows:
         shown.add_row(*(_text(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 160, markup=False).print(shown)
+
+
+def show_lines(lines: Iterable[Any]) -> None:
+    """Print lines of `rich.text.Text`, with colour where stdout is a terminal."""
+    from rich.console import Console
+
+    if not sys.stdout.isatty():
+        for line in lines:
+            click.echo(line.plain)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
 
 
 @contextmanager
