@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from quantable.driver import api
+from quantable.driver.cache import Cache
 from quantable.driver.data import Samples, Source
 from quantable.driver.emission import write_json, write_text
+from quantable.driver.instruments.selection import Selection
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.report import Facts, compile_facts, page
 from quantable.driver.stages import STAGE
+from quantable.driver.staging import Staging
 from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError
 from quantable.targets.description import load_target
 
@@ -86,6 +89,9 @@ def compile_model(
     calibration: Calibration,
     pipelines: Mapping[str, str] | None = None,
     announce: Announce | None = None,
+    cache: Cache | None = None,
+    notice: Announce | None = None,
+    selection: Selection | None = None,
 ) -> Compilation:
     """Compile an ONNX file into a folder.
 
@@ -96,6 +102,9 @@ def compile_model(
         calibration: Data or a profile.
         pipelines: Other pipelines than the default ones, by stage name.
         announce: Told about every stage.
+        cache: Where results of stages are taken from and kept; no byte depends on it.
+        notice: Told whether each stage was cached, and why not.
+        selection: What watches the passes; no byte depends on it.
 
     Raises:
         UserError: The input is at fault; nothing was written.
@@ -105,30 +114,36 @@ def compile_model(
     if Path(output).exists() and not Path(output).is_dir():
         raise OptionError("is not a folder", where=str(output))
     tell = announce or (lambda _: None)
-    backend = load_target(target).backend
+    watch = selection or Selection(lambda _: None)
+    staging = Staging(load_target(target), watch, cache, notice or (lambda _: None))
     remarks: api.Remarks = []
     tell("import")
-    graph = api.import_model(model)
+    graph = staging.import_model(Path(model))
     graphs = [(STAGE["import"].file, graph)]
     profile: Profile | None = None
+    early: tuple[Graph, api.Remarks] | None = None
     for stage in STAGE.values():
-        if not stage.is_for(backend) or stage.name in ("import", "emit"):
+        if not stage.is_for(staging.target.backend) or stage.name in ("import", "emit"):
             continue
         tell(stage.name)
         if stage.name == "observe":
             # Refused early: what the target cannot do is said before any calibration.
-            api.quantize(graph, target, passes=chosen["quantize"])
-            profile = calibration.profile_of(graph)
+            early = staging.run("quantize", chosen["quantize"], graph)
+            profile = staging.observe(calibration, graph)
             continue
-        named = None if stage.name == "canonicalize" else target
-        graph = api.optimize(
-            graph, chosen[stage.name], target=named, profile=profile, remarks=remarks
-        )
+        if stage.name == "quantize" and early is not None:
+            graph, said = early
+        else:
+            graph, said = staging.run(stage.name, chosen[stage.name], graph, profile)
+        remarks += said
         graphs.append((stage.file, graph))
     if profile is None:
         raise DataError("no calibration statistics were made")
     tell("emit")
-    return _write(Path(output), graphs, profile, target, remarks)
+    manifest = staging.emit(graph, Path(output), target)
+    staging.finish()
+    with watch.measure("serialisation"):
+        return _write(Path(output), graphs, profile, manifest, remarks)
 
 
 def _pipelines(given: Mapping[str, str]) -> dict[str, str]:
@@ -142,10 +157,9 @@ def _write(
     folder: Path,
     graphs: list[tuple[str, Graph]],
     profile: Profile,
-    target: str | Path,
+    manifest: Mapping[str, Any],
     remarks: api.Remarks,
 ) -> Compilation:
-    manifest = api.emit(graphs[-1][1], folder, target=target)
     for name, graph in graphs:
         api.save(graph, folder / name)
     api.save_profile(profile, folder / STAGE["observe"].file)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,23 @@ def emit_files(graph: Graph, directory: Path, target: Target) -> Mapping[str, An
         scratch = Path(name)
         facts = _emit(graph, scratch, target)
         return _install({**facts, "graph_digest": graph_digest(graph)}, scratch, directory)
+
+
+def install_files(
+    fetch: Callable[[Path], Mapping[str, Any] | None], directory: Path
+) -> Mapping[str, Any] | None:
+    """Install files that were emitted before, as `emit_files` installs new ones.
+
+    Args:
+        fetch: Writes the files to a folder and returns their manifest; None where it has none.
+        directory: Where the files go.
+    """
+    prepare_folder(directory)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
+        manifest = fetch(Path(name))
+        if manifest is None:
+            return None
+        return _install(manifest, Path(name), directory)
 
 
 def prepare_folder(directory: Path) -> None:

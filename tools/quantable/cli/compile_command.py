@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from quantable.cli.cache_options import cache_options, open_cache
+from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import (
     FILE,
     json_option,
@@ -34,6 +36,8 @@ from quantable.cli.output import progress, say, show
     help="Another pipeline for a stage; see `quantable list stages`.",
 )  # fmt: skip
 @output_option
+@cache_options
+@instrument_options
 @quiet_option
 @json_option
 def command(
@@ -45,23 +49,32 @@ def command(
     threads: int,
     pipeline: tuple[str, ...],
     output: Path,
+    cache: Path | None,
+    cache_limit: int,
     quiet: bool,
     as_json: bool,
     **how: Any,
 ) -> None:
     """Compile an ONNX file for a target: stage files, target code and a report.
 
-    A recipe is a TOML file with the same keys as these options.
+    A recipe is a TOML file with the same keys as these options. With a cache, stages whose inputs
+    did not change are not computed again; the result is the same, to the byte.
 
     \b
     Example:
       quantable compile resnet20.onnx --target x86-vnni --calibration images.npz -o build/
       quantable compile net.onnx --recipe net.toml --target onnxruntime -o build-ort/
+      quantable compile net.onnx --recipe net.toml --cache ~/.cache/quantable -o build/
     """
     from quantable.driver import api
     from quantable.driver.compile import Calibration, compile_model
 
     pipelines = _pipelines(pipeline)
+    selected = selection_of(how)
+
+    def tell(text: str) -> None:
+        say(text, quiet=quiet)
+
     with progress("observing", quiet=quiet) as count:
         done = compile_model(
             model, output, target=target,
@@ -70,8 +83,10 @@ def command(
                 preprocessing_of(how), samples, threads, count,
             ),
             pipelines=pipelines,
-            announce=lambda stage: say(f"{stage} ...", quiet=quiet),
+            announce=lambda stage: tell(f"{stage} ..."),
+            cache=open_cache(cache, cache_limit, tell), notice=tell, selection=selected,
         )  # fmt: skip
+    selected.finish()
     show(done.facts if as_json else _brief(done.facts), as_json=as_json)
 
 

@@ -31,6 +31,9 @@ COMMANDS: dict[str, str] = {
     "print": "print a graph as text",
     "diff": "show what differs between two graphs",
     "compare": "run two stages and name the first operation whose numbers differ",
+    "replay": "redo a file's history and compare every digest",
+    "why": "tell what touched an operation and where its scales come from",
+    "cache": "look into the cache, and empty it",
     "verify": "check files against every rule of the format and the IR",
     "list": "list passes, targets, operations or stages",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from quantable.ir import Graph
@@ -33,7 +33,11 @@ class RemarkPrinter(Instrument):
         """Hand on what was said before the failure."""
         self._tell(step.context)
 
-    def _tell(self, context: PassContext) -> None:
-        for name, place, text in context.remarks[self._first :]:
+    def tell(self, remarks: Sequence[tuple[str, str, str]]) -> None:
+        """Hand on remarks, also of passes that ran another time."""
+        for name, place, text in remarks:
             self._say(f"remark: {name}: {place}: {text}")
+
+    def _tell(self, context: PassContext) -> None:
+        self.tell(context.remarks[self._first :])
         self._first = len(context.remarks)

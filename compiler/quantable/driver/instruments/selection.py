@@ -66,6 +66,16 @@ class Selection:
             return (*asked, *CHECKS)
         return (*(self.timing.of(one) for one in (*asked, *CHECKS)), self.timing)
 
+    @property
+    def needs_passes(self) -> bool:
+        """Whether passes have to run for their own sake, so that no result is fetched."""
+        return self.dump is not None or self.statistics is not None
+
+    def repeat(self, remarks: Sequence[Remark]) -> None:
+        """Say what passes said when they ran, where remarks were asked for."""
+        if self.remarks is not None:
+            self.remarks.tell(remarks)
+
     def measure(self, name: str) -> AbstractContextManager[None]:
         """Measure what is no pass: reading, serialisation, emission."""
         return self.timing.measure(name) if self.timing else nullcontext()
