@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,23 @@ from quantable.ir import (
     ValueStatistics,
     Visibility,
 )
+
+
+def thawed(table: Any) -> Any:
+    """Tables as objects and lists that a test can change."""
+    if isinstance(table, tuple) and hasattr(table, "_fields"):
+        held = {name: thawed(value) for name, value in table._asdict().items()}
+        return SimpleNamespace(table=type(table), **held)
+    return [thawed(item) for item in table] if isinstance(table, tuple) else table
+
+
+def frozen(table: Any) -> Any:
+    """What `thawed` was given, with the changes."""
+    if isinstance(table, SimpleNamespace):
+        held = {name: frozen(value) for name, value in vars(table).items()}
+        return held.pop("table")(**held)
+    return tuple(frozen(item) for item in table) if isinstance(table, list) else table
+
 
 STORE = ContentStore()
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

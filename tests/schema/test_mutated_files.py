@@ -13,59 +13,7 @@ from quantable.ir.invariants import violations
 from quantable.ir.profile import bin_edges
 from quantable.schema import load, load_profile, save, save_profile
 from quantable.text.printer import print_graph
-
-Mutation = Callable[[random.Random, bytearray], None]
-
-
-def _set_byte(rng: random.Random, data: bytearray) -> None:
-    data[rng.randrange(len(data))] = rng.randrange(256)
-
-
-def _flip_bit(rng: random.Random, data: bytearray) -> None:
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-
-
-def _set_word(rng: random.Random, data: bytearray) -> None:
-    at = rng.randrange(len(data) // 4) * 4
-    word = rng.choice([0, 1, 4, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, rng.randrange(len(data))])
-    data[at : at + 4] = word.to_bytes(4, "little")
-
-
-def _copy_word(rng: random.Random, data: bytearray) -> None:
-    source, target = (rng.randrange(len(data) // 4) * 4 for _ in range(2))
-    data[target : target + 4] = data[source : source + 4]
-
-
-def _cut(rng: random.Random, data: bytearray) -> None:
-    del data[rng.randrange(len(data)) :]
-
-
-def _remove(rng: random.Random, data: bytearray) -> None:
-    at = rng.randrange(len(data))
-    del data[at : at + rng.randrange(1, 70)]
-
-
-def _insert(rng: random.Random, data: bytearray) -> None:
-    at = rng.randrange(len(data))
-    data[at:at] = rng.randbytes(rng.randrange(1, 70))
-
-
-MUTATIONS: tuple[Mutation, ...] = (
-    _set_byte, _flip_bit, _set_word, _set_word, _copy_word, _cut, _remove, _insert,
-)  # fmt: skip
-
-
-def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
-    rng = random.Random(seed)
-    found = []
-    for _ in range(count):
-        mutant = bytearray(data)
-        for _ in range(rng.choice([1, 1, 1, 2, 6])):
-            rng.choice(MUTATIONS)(rng, mutant)
-            if len(mutant) < 8:
-                break
-        found.append(bytes(mutant))
-    return found
+from tests.schema.mutations import mutants
 
 
 def use_graph(path: Path, again: Path) -> None:

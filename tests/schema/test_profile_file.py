@@ -13,9 +13,9 @@ import pytest
 from quantable.ir import FormatError, Profile
 from quantable.schema import load_profile, save_profile
 from quantable.schema.container import open_file, write_file
-from quantable.schema.reading import KINDS, read_segments, verified_root
+from quantable.schema.reading import KINDS, read_segments, read_tables
 from quantable.schema.segments import SegmentTable
-from quantable.schema.tables import ProfileT
+from tests.schema.conftest import frozen, thawed
 
 
 def test_the_file_is_self_contained(profile: Profile, tmp_path: Path) -> None:
@@ -34,12 +34,9 @@ def _rewritten(
 ) -> Path:
     """Write a profile whose table was changed and whose histograms were replaced."""
     save_profile(profile, path)
-    container = open_file(path, "QPR1", KINDS)
-    table = ProfileT.InitFromBuf(container.head, verified_root(container, "Profile"))
-    assert len(read_segments(container, table.segments)) == 2
-    table.producer, table.graphDigest = table.producer.decode(), table.graphDigest.decode()
-    for item in table.statistics:
-        item.name = item.name.decode()
+    container = open_file(path, "QPR", KINDS)
+    table = thawed(read_tables(container, "Profile"))
+    assert len(read_segments(container, frozen(table).segments)) == 2
     parts = [np.asarray(bins, "<u2").tobytes(), np.asarray(counts, "<i8").tobytes()]
     held = {hashlib.sha256(part).hexdigest(): part for part in parts}
     segments = SegmentTable.plan(
@@ -48,7 +45,7 @@ def _rewritten(
     table.segments = segments.tables()
     table.bins, table.counts = (segments.index()[hashlib.sha256(p).hexdigest()] for p in parts)
     change(table)
-    write_file(path, table, "QPR1", segments)
+    write_file(path, frozen(table), "QPR", segments)
     return path
 
 
@@ -71,8 +68,8 @@ WRONG: dict[str, tuple[Callable[[Any], None], tuple[int, ...], tuple[int, ...]]]
     "the statistics of 'y' contradict": (_set(1, "maximum", float("nan")), BINS, COUNTS),
     "4 bins, 3 counts": (_nothing, BINS, (1, 2, 4)),
     "expected 4 bins, found 5": (_nothing, (*BINS, 9), (*COUNTS, 9)),
-    "'y' are out of place": (_set(1, "firstBin", 0), BINS, COUNTS),
-    "'x' are out of place": (_set(0, "binCount", 2**32 - 1), BINS, COUNTS),
+    "'y' are out of place": (_set(1, "first_bin", 0), BINS, COUNTS),
+    "'x' are out of place": (_set(0, "bin_count", 2**32 - 1), BINS, COUNTS),
     "segment 9 does not exist": (lambda table: setattr(table, "bins", 9), BINS, COUNTS),
 }
 

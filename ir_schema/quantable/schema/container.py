@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import mmap
 import os
-import secrets
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import flatbuffers
-
-from quantable.ir.errors import FormatError, UserError
+from quantable.ir.errors import FormatError, InternalError
+from quantable.schema.atomic import is_sound, refused, remember, remove_leftovers, replacing
+from quantable.schema.encode import Encoder
 from quantable.schema.segments import ALIGNMENT, FOLDER, Segment, SegmentTable, aligned
+from quantable.schema.versions import VERSION_MAJOR
 
 PREFIX_BYTES = 4
 SMALLEST_FILE = PREFIX_BYTES + 4 + 4
@@ -26,30 +26,35 @@ _MAPPED_FROM = 1 << 24
 parameters."""
 
 
-def write_file(path: Path, table: object, identifier: str, segments: SegmentTable) -> None:
+def write_file(path: Path, table: Any, prefix: str, segments: SegmentTable) -> None:
     """Write a file and the external segments that are not there yet.
 
-    The segments are on disk before the file that refers to them; a reader sees the old file or the
+    The segments are complete before the file that refers to them; a reader sees the old file or the
     new one.
 
     Args:
         path: The file.
-        table: The generated object of the root table.
-        identifier: The file identifier.
+        table: The root table, with its versions.
+        prefix: The file identifier without the digit of the major version.
         segments: What the table refers to.
 
     Raises:
         UserError: The file cannot be written.
+        InternalError: The table holds what a file cannot.
     """
-    builder = flatbuffers.Builder(1 << 16)
-    root = table.Pack(builder)  # type: ignore[attr-defined] # generated
-    builder.FinishSizePrefixed(root, identifier.encode())
+    try:
+        head = Encoder().encode(table, f"{prefix}{table.version_major}")
+    except (struct.error, OverflowError) as error:
+        raise InternalError(f"the tables hold what a file cannot: {error}") from error
+    remove_leftovers(path.parent)
     folder = path.parent / FOLDER
+    if any(segment.offset is None for segment in segments.segments):
+        remove_leftovers(folder)
     for segment in segments.segments:
         if segment.offset is None:
             _write_segment(folder, segment, segments.read)
-    with _replacing(path) as file:
-        _write_padded(file, memoryview(builder.Output()))
+    with replacing(path, durable=True) as file:
+        _write_padded(file, memoryview(head))
         for segment in segments.segments:
             if segment.offset is not None:
                 _write_padded(file, segments.read(segment.digest))
@@ -61,52 +66,17 @@ def _write_padded(file: IO[bytes], data: memoryview) -> None:
 
 
 def _write_segment(folder: Path, segment: Segment, read: Callable[[str], memoryview]) -> None:
-    """Write an external segment, unless it is there already; then it is not even read."""
+    """Write an external segment, unless it is there already; then it is not even asked for."""
     path = folder / segment.digest
-    with _refused(folder):
-        if path.is_file() and path.stat().st_size == segment.size:
+    with refused(folder):
+        if is_sound(path, segment):
             return
         folder.mkdir(exist_ok=True)
     data = read(segment.digest)
-    with _replacing(path) as file:
+    with replacing(path, durable=False) as file:
         for start in range(0, segment.size, _CHUNK_BYTES):
             file.write(data[start : start + _CHUNK_BYTES])
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of `path` once it is complete and on disk."""
-    if path.exists() and not path.is_file():
-        raise UserError("cannot write: expected a file, found something else", where=str(path))
-    scratch = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    with _refused(path):
-        try:
-            with open(scratch, "xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """Turn the refusal of the operating system into an error of the user."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write: {error.strerror}", where=str(path)) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    remember(path)
 
 
 @dataclass(frozen=True)
@@ -116,12 +86,14 @@ class Container:
     Attributes:
         path: The file.
         where: The file, for messages.
+        identifier_major: The major version that the identifier says.
         head: Size prefix and FlatBuffer.
         mapped: The whole file.
     """
 
     path: Path
     where: str
+    identifier_major: int
     head: bytes
     mapped: memoryview
 
@@ -171,18 +143,18 @@ def map_file(path: Path, what: str) -> memoryview:
         raise FormatError(f"cannot read the {what}: {reason}", where=str(path)) from error
 
 
-def open_file(path: Path, identifier: str, kinds: dict[str, str]) -> Container:
+def open_file(path: Path, prefix: str, kinds: dict[str, str]) -> Container:
     """Map a file and check its identifier and the size prefix.
 
     Args:
         path: The file.
-        identifier: The expected file identifier.
-        kinds: What each known identifier stands for, for the message.
+        prefix: The expected file identifier without the digit of the major version.
+        kinds: What each known prefix stands for, for the message.
 
     Raises:
         FormatError: The file is missing, foreign or truncated.
     """
-    where, kind = str(path), kinds[identifier]
+    where, kind = str(path), kinds[prefix]
     mapped = map_file(path, "file")
     if len(mapped) < SMALLEST_FILE:
         raise FormatError(
@@ -190,11 +162,11 @@ def open_file(path: Path, identifier: str, kinds: dict[str, str]) -> Container:
             where=where,
         )
     found = bytes(mapped[8:12])
-    if found != identifier.encode():
-        known = kinds.get(found.decode("latin-1"))
-        text = f"a {known}" if known else repr(found)
+    if found[:3] != prefix.encode() or not found[3:].isdigit():
+        known = kinds.get(found[:3].decode("latin-1"))
+        text = f"a {known}" if known and known != kind else repr(found)
         raise FormatError(
-            f"not a {kind}: expected identifier {identifier}, found {text}",
+            f"not a {kind}: expected identifier {prefix}{VERSION_MAJOR}, found {text}",
             where=where,
             help="was another kind of file given?",
         )
@@ -204,4 +176,4 @@ def open_file(path: Path, identifier: str, kinds: dict[str, str]) -> Container:
         raise FormatError(
             f"{state} {kind}: expected at least {end} bytes, found {len(mapped)}", where=where
         )
-    return Container(path, where, bytes(mapped[:end]), mapped)
+    return Container(path, where, int(found[3:]), bytes(mapped[:end]), mapped)

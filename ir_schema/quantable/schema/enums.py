@@ -10,25 +10,17 @@ from quantable.ir.graph import Level
 from quantable.ir.policies import Arithmetic, Granularity, Rounding, Symmetry, Visibility
 from quantable.ir.quantization import Relation
 from quantable.ir.states import State
-from quantable.schema.generated.Arithmetic import Arithmetic as ArithmeticCode
-from quantable.schema.generated.DType import DType as DTypeCode
-from quantable.schema.generated.Granularity import Granularity as GranularityCode
-from quantable.schema.generated.Level import Level as LevelCode
-from quantable.schema.generated.Relation import Relation as RelationCode
-from quantable.schema.generated.Rounding import Rounding as RoundingCode
-from quantable.schema.generated.State import State as StateCode
-from quantable.schema.generated.Symmetry import Symmetry as SymmetryCode
-from quantable.schema.generated.Visibility import Visibility as VisibilityCode
+from quantable.schema.generated.layout import LAYOUT
 
-ENUMS: dict[type[enum.Enum], Any] = {
-    Arithmetic: ArithmeticCode, DType: DTypeCode, Granularity: GranularityCode, Level: LevelCode,
-    Relation: RelationCode, Rounding: RoundingCode, State: StateCode, Symmetry: SymmetryCode,
-    Visibility: VisibilityCode,
-}  # fmt: skip
-"""The generated class of codes for every enum that files hold."""
+ENUMS: tuple[type[enum.Enum], ...] = (
+    Arithmetic, DType, Granularity, Level, Relation, Rounding, State, Symmetry, Visibility,
+)  # fmt: skip
+"""Every enum that files hold; the schema has one of the same name."""
+
+_CODES: dict[str, dict[str, int]] = LAYOUT["enums"]
 
 CODES: dict[enum.Enum, int] = {
-    member: getattr(codes, member.name) for kind, codes in ENUMS.items() for member in kind
+    member: _CODES[kind.__name__][member.name] for kind in ENUMS for member in kind
 }
 """The code of every enumerator."""
 

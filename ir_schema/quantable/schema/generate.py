@@ -1,37 +1,48 @@
-"""Regenerate ``generated/`` from the .fbs files: ``python -m quantable.schema.generate``.
+"""Regenerate ``generated/layout.py`` from the .fbs files: ``python -m quantable.schema.generate``.
 
-flatc writes empty ``__init__.py`` files into every parent package, so it writes into a temporary
-folder and only the leaf package is copied. flatc 2.0.8 and later work.
+A change that needs another version than `quantable.schema.versions` says is refused (`evolution`).
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
-from quantable.schema.fbs import layout_source, parse_layout
+from quantable.schema.evolution import check_change, since
+from quantable.schema.fbs import Layout, layout_source, parse_layout
+from quantable.schema.versions import WRITABLE, Version, current, spelled
 
 SCHEMA_FOLDER = Path(__file__).parent
 SCHEMA_FILES = ("common.fbs", "graph.fbs", "profile.fbs")
-GENERATED_FOLDER = SCHEMA_FOLDER / "generated"
+RELEASED_FOLDER = SCHEMA_FOLDER / "released"
+"""Holds for every released version a folder with its .fbs files, which never change again."""
+LAYOUT_FILE = SCHEMA_FOLDER / "generated" / "layout.py"
 
 
-def generate(folder: Path) -> None:
-    """Write the generated package into `folder`, which is replaced.
+def layout_of(folder: Path) -> Layout:
+    """Return the layout of the .fbs files in a folder."""
+    return parse_layout([(folder / name).read_text("utf-8") for name in SCHEMA_FILES])
+
+
+def releases() -> dict[Version, Layout]:
+    """Return the layout of every released version, oldest first."""
+    found = {}
+    for folder in RELEASED_FOLDER.iterdir():
+        major, minor = folder.name.removeprefix("v").split(".")
+        found[int(major), int(minor)] = layout_of(folder)
+    return dict(sorted(found.items()))
+
+
+def fresh_layout() -> Layout:
+    """Return the layout of the .fbs files as they are, with the minor version of every addition.
 
     Raises:
-        subprocess.CalledProcessError: flatc refuses a schema.
+        VersionError: The version has to be another one.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        command = ["flatc", "--python", "--gen-object-api", "--require-explicit-ids", "-o", scratch]
-        subprocess.run([*command, *SCHEMA_FILES], cwd=SCHEMA_FOLDER, check=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(Path(scratch) / "quantable" / "schema" / "generated", folder)
-    texts = [(SCHEMA_FOLDER / name).read_text("utf-8") for name in SCHEMA_FILES]
-    (folder / "layout.py").write_text(layout_source(parse_layout(texts)), "utf-8")
+    held, layout = releases(), layout_of(SCHEMA_FOLDER)
+    check_change(held, layout, current())
+    return {**layout, "since": since(held, layout, current())}
 
 
 if __name__ == "__main__":
-    generate(GENERATED_FOLDER)
+    LAYOUT_FILE.write_text(layout_source(fresh_layout()), "utf-8")
+    print(f"version {spelled(current())}; writable: {', '.join(map(spelled, WRITABLE))}")  # noqa: T201

@@ -29,20 +29,19 @@ from quantable.ir.quantization import (
 from quantable.ir.states import State
 from quantable.schema.enums import MEMBERS
 from quantable.schema.segments import Segment
-from quantable.schema.tables import AttributeValue
+from quantable.schema.tables import T
 
 MAX_RANK = 32
 MAX_ELEMENTS = 1 << 56
 Item = TypeVar("Item")
 Named = TypeVar("Named")
-_UNION = AttributeValue
 
 
 class GraphReader:
     """Reads one graph.
 
     Args:
-        table: The generated object of the root.
+        table: The root, as `decode` returns it.
         segments: The segments of the file, checked.
         store: Holds the segments.
         where: The file, for messages.
@@ -55,12 +54,13 @@ class GraphReader:
         self._table = table
         self._segments = segments
         self._store = store
-        self._strings: list[str] = [text.decode() for text in table.strings]
+        self._strings: tuple[str, ...] = table.strings
         if not self._strings or self._strings[0]:
             raise self._error("string 0 is not empty")
-        self._types = [self._type(t) for t in table.types or ()]
-        self._contents = [self._content(c) for c in table.contents or ()]
-        self._schemes = [self._scheme(s) for s in table.schemes or ()]
+        self._types = [self._type(t) for t in table.types]
+        self._contents = [self._content(c) for c in table.contents]
+        self._configs: dict[Any, TensorQuantizationConfig] = {}
+        self._schemes = [self._scheme(s) for s in table.schemes]
 
     def graph(self) -> Graph:
         """Return the graph.
@@ -76,23 +76,23 @@ class GraphReader:
             opset=t.opset,
             inputs=self._names(t.inputs),
             outputs=self._names(t.outputs),
-            values=self._by_name("value", (self._value(v) for v in t.values or ())),
-            operations=tuple(self._operation(op) for op in t.operations or ()),
+            values=self._by_name("value", (self._value(v) for v in t.values)),
+            operations=tuple(self._operation(op) for op in t.operations),
             parameters=self._by_name(
                 "parameter",
                 (
                     (self._string(p.name), self._at(self._contents, p.content, "content"))
-                    for p in t.parameters or ()
+                    for p in t.parameters
                 ),
             ),
-            rows=self._by_name("row", (self._row(r) for r in t.rows or ())),
+            rows=self._by_name("row", (self._row(r) for r in t.rows)),
             target=self._string(t.target),
             plan=None if t.plan is None else self._plan(t.plan),
             metadata=self._by_name(
                 "metadata key",
-                ((self._string(m.key), self._string(m.value)) for m in t.metadata or ()),
+                ((self._string(m.key), self._string(m.value)) for m in t.metadata),
             ),
-            history=tuple(self._record(r) for r in t.history or ()),
+            history=tuple(self._record(r) for r in t.history),
             store=self._store,
         )
 
@@ -100,15 +100,23 @@ class GraphReader:
         return FormatError(f"corrupt file: {message}", where=self._where)
 
     def _at(self, items: Sequence[Item], index: int, what: str) -> Item:
-        if not 0 <= index < len(items):
-            raise self._error(f"{what} {index} does not exist, there are {len(items)}")
-        return items[index]
+        try:
+            return items[index]
+        except IndexError as error:
+            message = f"{what} {index} does not exist, there are {len(items)}"
+            raise self._error(message) from error
 
     def _string(self, index: int) -> str:
         return self._at(self._strings, index, "string")
 
     def _names(self, indices: Any) -> tuple[str, ...]:
-        return tuple(self._string(index) for index in _numbers(indices))
+        try:
+            return tuple(map(self._strings.__getitem__, indices))
+        except IndexError as error:
+            missing = max(indices)
+            raise self._error(
+                f"string {missing} does not exist, there are {len(self._strings)}"
+            ) from error
 
     def _member(self, kind: type[enum.Enum], code: int) -> Any:
         member = MEMBERS[kind].get(code)
@@ -135,7 +143,7 @@ class GraphReader:
         dtype = self._member(DType, t.dtype)
         if not t.ranked:
             return dtype, None
-        dims = _numbers(t.dims)
+        dims = t.dims
         symbols = self._names(t.symbols) or ("",) * len(dims)
         if len(symbols) != len(dims) or len(dims) > MAX_RANK:
             raise self._error(f"a type has {len(dims)} dimensions and {len(symbols)} symbols")
@@ -167,18 +175,18 @@ class GraphReader:
                 granularity,
                 self._member(Arithmetic, t.arithmetic),
                 self._member(Symmetry, t.symmetry),
-                t.powerOfTwo,
+                t.power_of_two,
                 t.dynamic,
             )
         )
         return {
             "policy": policy,
             "bits": t.bits,
-            "exponent_bits": t.exponentBits,
-            "quant_min": t.quantMin,
-            "quant_max": t.quantMax,
+            "exponent_bits": t.exponent_bits,
+            "quant_min": t.quant_min,
+            "quant_max": t.quant_max,
             "rounding": self._member(Rounding, t.rounding),
-            "channel_axis": t.channelAxis if policy.is_per_channel else None,
+            "channel_axis": t.channel_axis if policy.is_per_channel else None,
             "observer": self._string(t.observer),
             "visibility": self._member(Visibility, t.visibility),
         }
@@ -190,24 +198,27 @@ class GraphReader:
     def _row(self, t: Any) -> tuple[str, QuantizationParameters]:
         row = QuantizationParameters(
             self._string(t.name),
-            tuple(_numbers(t.scale)),
-            tuple(_numbers(t.zeroPoint)),
-            self._names(t.derivedFrom),
+            t.scale,
+            t.zero_point,
+            self._names(t.derived_from),
             self._string(t.provenance),
         )
         return row.id, row
 
     def _config(self, t: Any) -> TensorQuantizationConfig:
-        scheme = self._at(self._schemes, t.scheme, "scheme")
-        return self._legal(
-            lambda: TensorQuantizationConfig(
-                **scheme,
-                state=self._member(State, t.state),
-                relation=self._member(Relation, t.relation),
-                row=self._string(t.row),
-                suspended=self._member(State, t.suspended) if t.suspended else None,
+        known = self._configs.get(t)
+        if known is None:
+            scheme = self._at(self._schemes, t.scheme, "scheme")
+            known = self._configs[t] = self._legal(
+                lambda: TensorQuantizationConfig(
+                    **scheme,
+                    state=self._member(State, t.state),
+                    relation=self._member(Relation, t.relation),
+                    row=self._string(t.row),
+                    suspended=self._member(State, t.suspended) if t.suspended else None,
+                )
             )
-        )
+        return known
 
     def _operation(self, t: Any) -> Operation:
         basic = (
@@ -215,60 +226,51 @@ class GraphReader:
             self._string(t.kind),
             self._names(t.inputs),
             self._names(t.outputs),
-            self._by_name("attribute", (self._attribute(a) for a in t.attributes or ())),
+            self._by_name("attribute", (self._attribute(a) for a in t.attributes)),
             self._names(t.sources),
         )
         q = t.quantization
         if q is None:
             return Operation(*basic)
         config = OperationQuantizationConfig(
-            tuple(self._config(c) for c in q.inputs or ()),
-            tuple(self._config(c) for c in q.outputs or ()),
+            tuple(self._config(c) for c in q.inputs),
+            tuple(self._config(c) for c in q.outputs),
         )
         originals = tuple(
-            (o.slot, self._at(self._contents, o.content, "content")) for o in q.originals or ()
+            (o.slot, self._at(self._contents, o.content, "content")) for o in q.originals
         )
         baked = tuple(
             BakedParameter(
                 b.slot,
                 self._at(self._contents, b.content, "content"),
-                self._string(b.rowDigest),
+                self._string(b.row_digest),
             )
-            for b in q.baked or ()
+            for b in q.baked
         )
         return QuantableOperation(*basic, config, self._string(q.platform), originals, baked)
 
     def _attribute(self, t: Any) -> tuple[str, Attribute]:
-        return self._string(t.name), self._attribute_value(t)
-
-    def _attribute_value(self, t: Any) -> Attribute:
-        held = t.value
-        match t.valueType:
-            case _UNION.IntAttribute | _UNION.FloatAttribute:
-                number: int | float = held.value
-                return number
-            case _UNION.StringAttribute:
-                return self._string(held.value)
-            case _UNION.IntsAttribute | _UNION.FloatsAttribute:
-                return tuple(_numbers(held.values))
-            case _UNION.StringsAttribute:
-                return self._names(held.values)
-            case _UNION.ContentAttribute:
-                return self._at(self._contents, held.value, "content")
-        raise self._error(f"attribute kind {t.valueType} does not exist")
+        held, name = t.value, self._string(t.name)
+        match held:
+            case T.IntAttribute() | T.FloatAttribute():
+                return name, held.value
+            case T.StringAttribute():
+                return name, self._string(held.value)
+            case T.IntsAttribute() | T.FloatsAttribute():
+                return name, held.values
+            case T.StringsAttribute():
+                return name, self._names(held.values)
+            case T.ContentAttribute():
+                return name, self._at(self._contents, held.value, "content")
+        raise self._error(f"attribute '{name}' holds a {type(held).__name__}")
 
     def _plan(self, t: Any) -> MemoryPlan:
-        offsets = ((self._string(o.value), o.offset) for o in t.offsets or ())
-        return MemoryPlan(t.arenaBytes, t.alignment, self._by_name("offset", offsets))
+        offsets = ((self._string(o.value), o.offset) for o in t.offsets)
+        return MemoryPlan(t.arena_bytes, t.alignment, self._by_name("offset", offsets))
 
     def _record(self, t: Any) -> StageRecord:
         string = self._string
         return StageRecord(
-            string(t.name), t.version, string(t.options), string(t.inputDigest),
-            string(t.outputDigest), string(t.dataDigest), string(t.toolVersion),
+            string(t.name), t.version, string(t.options), string(t.input_digest),
+            string(t.output_digest), string(t.data_digest), string(t.tool_version),
         )  # fmt: skip
-
-
-def _numbers(vector: Any) -> list[Any]:
-    """Return the numbers of a vector as Python numbers; none where it is absent."""
-    return [] if vector is None else vector.tolist()

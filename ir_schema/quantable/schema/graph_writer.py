@@ -11,13 +11,12 @@ from quantable.ir.errors import InternalError
 from quantable.ir.graph import Graph, MemoryPlan, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
-from quantable.schema import tables, versions
 from quantable.schema.enums import CODES
 from quantable.schema.segments import SegmentTable
+from quantable.schema.tables import T
 
 Key = TypeVar("Key", bound=Hashable)
 Type = tuple[DType, Shape | None]
-_UNION = tables.AttributeValue
 
 
 class _Interned(Generic[Key]):
@@ -30,16 +29,8 @@ class _Interned(Generic[Key]):
         return self.index.setdefault(key, len(self.index))
 
 
-def _table(cls: Any, **fields: object) -> Any:
-    """Return a generated object with fields set."""
-    made = cls()
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
-
-
 class GraphWriter:
-    """Writes one graph; `table` is the result.
+    """Writes one graph; `table` is the result, of which only the versions are still missing.
 
     Args:
         graph: The graph.
@@ -56,112 +47,85 @@ class GraphWriter:
         self._types: _Interned[Type] = _Interned()
         self._contents: _Interned[ContentRef] = _Interned()
         self._schemes: _Interned[tuple[Any, ...]] = _Interned()
-        self.table = self._graph(graph)
-
-    def _graph(self, graph: Graph) -> Any:
-        string, names = self._strings.of, self._names
         _check_names(graph)
-        fields = {
+        fields = self._fields(graph)
+        self.table = T.Graph(segments=self._segments.tables(), **self._interned_tables(), **fields)
+
+    def _fields(self, graph: Graph) -> dict[str, Any]:
+        string, names = self._strings.of, self._names
+        return {
             "name": string(graph.name),
             "level": CODES[graph.level],
             "opset": graph.opset,
             "target": string(graph.target),
             "inputs": names(graph.inputs),
             "outputs": names(graph.outputs),
-            "values": [
-                _table(tables.ValueT, name=string(v.name), type=self._type((v.dtype, v.shape)))
+            "values": tuple(
+                T.Value(string(v.name), self._types.of((v.dtype, v.shape)))
                 for v in graph.values.values()
-            ],
-            "parameters": [
-                _table(tables.ParameterT, name=string(name), content=self._content(ref))
+            ),
+            "parameters": tuple(
+                T.Parameter(string(name), self._contents.of(ref))
                 for name, ref in graph.parameters.items()
-            ],
-            "rows": [self._row(row) for row in graph.rows.values()],
-            "operations": [self._operation(op) for op in graph.operations],
+            ),
+            "rows": tuple(map(self._row, graph.rows.values())),
+            "operations": tuple(map(self._operation, graph.operations)),
             "plan": None if graph.plan is None else self._plan(graph.plan),
-            "metadata": [
-                _table(tables.MetadataT, key=string(key), value=string(text))
-                for key, text in graph.metadata.items()
-            ],
-            "history": [self._record(record) for record in graph.history],
+            "metadata": tuple(
+                T.Metadata(string(key), string(text)) for key, text in graph.metadata.items()
+            ),
+            "history": tuple(map(self._record, graph.history)),
         }
-        return _table(
-            tables.GraphT,
-            versionMajor=versions.VERSION_MAJOR,
-            versionMinor=versions.VERSION_MINOR,
-            minReaderMinor=versions.MIN_READER_MINOR,
-            producer=versions.PRODUCER,
-            segments=self._segments.tables(),
-            **self._interned_tables(),
-            **fields,
-        )
 
     def _interned_tables(self) -> dict[str, Any]:
         """Return the tables of all that was interned; types last, since contents refer to them."""
-        contents = [
-            _table(
-                tables.ContentT,
-                segment=self._segment_index[ref.digest],
-                type=self._type((ref.dtype, ref.shape)),
-            )
+        contents = tuple(
+            T.Content(self._segment_index[ref.digest], self._types.of((ref.dtype, ref.shape)))
             for ref in self._contents.index
-        ]
-        schemes = [self._scheme(scheme) for scheme in self._schemes.index]
-        types = [self._type_table(*item) for item in self._types.index]
-        strings = list(self._strings.index)
+        )
+        schemes = tuple(map(self._scheme, self._schemes.index))
+        types = tuple(self._type(*item) for item in self._types.index)
+        strings = tuple(self._strings.index)
         return {"contents": contents, "schemes": schemes, "types": types, "strings": strings}
 
-    def _names(self, names: Iterable[str]) -> list[int]:
-        return [self._strings.of(name) for name in names]
+    def _names(self, names: Iterable[str]) -> tuple[int, ...]:
+        return tuple(map(self._strings.of, names))
 
-    def _type(self, item: Type) -> int:
-        return self._types.of(item)
-
-    def _content(self, ref: ContentRef) -> int:
-        return self._contents.of(ref)
-
-    def _type_table(self, dtype: DType, shape: Shape | None) -> Any:
+    def _type(self, dtype: DType, shape: Shape | None) -> Any:
         if shape is None:
-            return _table(tables.TensorTypeT, dtype=CODES[dtype])
+            return T.TensorType(CODES[dtype])
         for dim in shape:
             if dim == "" or (not isinstance(dim, str) and dim < 0):
                 raise InternalError(f"shape {shape}: expected dimensions >= 0 or names")
-        symbols = [self._strings.of(dim) if isinstance(dim, str) else 0 for dim in shape]
-        return _table(
-            tables.TensorTypeT,
-            dtype=CODES[dtype],
-            ranked=True,
-            dims=[0 if isinstance(dim, str) else dim for dim in shape],
-            symbols=symbols if any(symbols) else None,
-        )
+        symbols = tuple(self._strings.of(dim) if isinstance(dim, str) else 0 for dim in shape)
+        dims = tuple(0 if isinstance(dim, str) else dim for dim in shape)
+        return T.TensorType(CODES[dtype], True, dims, symbols if any(symbols) else ())
 
     def _scheme(self, scheme: tuple[Any, ...]) -> Any:
         policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility = scheme
-        return _table(
-            tables.SchemeT,
+        return T.Scheme(
             granularity=CODES[policy.granularity],
             arithmetic=CODES[policy.arithmetic],
             symmetry=CODES[policy.symmetry],
-            powerOfTwo=policy.power_of_two,
+            power_of_two=policy.power_of_two,
             dynamic=policy.dynamic,
             bits=bits,
-            exponentBits=exponent_bits,
-            quantMin=low,
-            quantMax=high,
+            exponent_bits=exponent_bits,
+            quant_min=low,
+            quant_max=high,
             rounding=CODES[rounding],
-            channelAxis=0 if axis is None else axis,
+            channel_axis=0 if axis is None else axis,
             observer=observer,
             visibility=CODES[visibility],
         )
 
     def _row(self, row: QuantizationParameters) -> Any:
-        return _table(
-            tables.QuantizationParametersT,
-            name=self._strings.of(row.id),
-            scale=row.scale or None,
-            zeroPoint=row.zero_point or None,
-            derivedFrom=self._names(row.derived_from),
-            provenance=self._strings.of(row.provenance),
+        return T.QuantizationParameters(
+            self._strings.of(row.id),
+            row.scale,
+            row.zero_point,
+            self._names(row.derived_from),
+            self._strings.of(row.provenance),
         )
 
     def _config(self, config: TensorQuantizationConfig) -> Any:
@@ -170,106 +134,78 @@ class GraphWriter:
             config.rounding, config.channel_axis, self._strings.of(config.observer),
             config.visibility,
         )  # fmt: skip
-        return _table(
-            tables.TensorQuantizationConfigT,
-            scheme=self._schemes.of(scheme),
-            state=CODES[config.state],
-            relation=CODES[config.relation],
-            row=self._strings.of(config.row),
-            suspended=0 if config.suspended is None else CODES[config.suspended],
+        return T.TensorQuantizationConfig(
+            self._schemes.of(scheme),
+            CODES[config.state],
+            CODES[config.relation],
+            self._strings.of(config.row),
+            0 if config.suspended is None else CODES[config.suspended],
         )
 
     def _operation(self, op: Operation) -> Any:
-        return _table(
-            tables.OperationT,
-            name=self._strings.of(op.name),
-            kind=self._strings.of(op.kind),
-            inputs=self._names(op.inputs),
-            outputs=self._names(op.outputs),
-            attributes=[self._attribute(op, *item) for item in op.attributes.items()],
-            sources=self._names(op.sources),
-            quantization=self._quantization(op) if isinstance(op, QuantableOperation) else None,
+        return T.Operation(
+            self._strings.of(op.name),
+            self._strings.of(op.kind),
+            self._names(op.inputs),
+            self._names(op.outputs),
+            tuple(
+                T.Attribute(self._strings.of(name), self._attribute(op, name, value))
+                for name, value in op.attributes.items()
+            ),
+            self._names(op.sources),
+            self._quantization(op) if isinstance(op, QuantableOperation) else None,
         )
 
     def _quantization(self, op: QuantableOperation) -> Any:
-        return _table(
-            tables.QuantizationT,
-            platform=self._strings.of(op.platform),
-            inputs=[self._config(config) for config in op.config.inputs],
-            outputs=[self._config(config) for config in op.config.outputs],
-            originals=[
-                _table(tables.OriginalT, slot=slot, content=self._content(ref))
-                for slot, ref in op.originals
-            ],
-            baked=[
-                _table(
-                    tables.BakedParameterT,
-                    slot=entry.slot,
-                    content=self._content(entry.content),
-                    rowDigest=self._strings.of(entry.row_digest),
+        return T.Quantization(
+            self._strings.of(op.platform),
+            tuple(map(self._config, op.config.inputs)),
+            tuple(map(self._config, op.config.outputs)),
+            tuple(T.Original(slot, self._contents.of(ref)) for slot, ref in op.originals),
+            tuple(
+                T.BakedParameter(
+                    entry.slot,
+                    self._contents.of(entry.content),
+                    self._strings.of(entry.row_digest),
                 )
                 for entry in op.baked
-            ],
+            ),
         )
 
     def _attribute(self, op: Operation, name: str, value: Attribute) -> Any:
-        kind, held = self._attribute_value(value)
-        if held is None:
-            raise InternalError(
-                f"attribute '{name}' has type {type(value).__name__}", where=op.where()
-            )
-        return _table(tables.AttributeT, name=self._strings.of(name), valueType=kind, value=held)
-
-    def _attribute_value(self, value: Attribute) -> tuple[int, Any]:
         match value:
             case int():
-                return _UNION.IntAttribute, _table(tables.IntAttributeT, value=value)
+                return T.IntAttribute(value)
             case float():
-                return _UNION.FloatAttribute, _table(tables.FloatAttributeT, value=value)
+                return T.FloatAttribute(value)
             case str():
-                number = self._strings.of(value)
-                return _UNION.StringAttribute, _table(tables.StringAttributeT, value=number)
+                return T.StringAttribute(self._strings.of(value))
             case ContentRef():
-                return _UNION.ContentAttribute, _table(
-                    tables.ContentAttributeT, value=self._content(value)
-                )
-            case tuple():
-                return self._list_attribute(value)
-
-    def _list_attribute(self, values: tuple[Any, ...]) -> tuple[int, Any]:
-        if all(isinstance(v, int) for v in values):
-            return _UNION.IntsAttribute, _table(tables.IntsAttributeT, values=list(values))
-        if all(isinstance(v, float) for v in values):
-            return _UNION.FloatsAttribute, _table(tables.FloatsAttributeT, values=list(values))
-        if all(isinstance(v, str) for v in values):
-            return _UNION.StringsAttribute, _table(
-                tables.StringsAttributeT, values=self._names(values)
-            )
-        return _UNION.NONE, None
+                return T.ContentAttribute(self._contents.of(value))
+        kinds = set(map(type, value))
+        if kinds <= {int}:
+            return T.IntsAttribute(value)
+        if kinds == {float}:
+            return T.FloatsAttribute(value)
+        if kinds == {str}:
+            return T.StringsAttribute(tuple(self._strings.of(str(text)) for text in value))
+        raise InternalError(f"attribute '{name}' holds {value!r:.80}", where=op.where())
 
     def _plan(self, plan: MemoryPlan) -> Any:
-        return _table(
-            tables.MemoryPlanT,
-            arenaBytes=plan.arena_bytes,
-            alignment=plan.alignment,
-            offsets=[
-                _table(tables.OffsetT, value=self._strings.of(name), offset=offset)
-                for name, offset in sorted(plan.offsets.items())
-            ],
+        offsets = sorted(plan.offsets.items())
+        return T.MemoryPlan(
+            plan.arena_bytes,
+            plan.alignment,
+            tuple(T.Offset(self._strings.of(name), offset) for name, offset in offsets),
         )
 
     def _record(self, record: StageRecord) -> Any:
         string = self._strings.of
-        return _table(
-            tables.StageRecordT,
-            name=string(record.name),
-            version=record.version,
-            options=string(record.options),
-            inputDigest=string(record.input_digest),
-            outputDigest=string(record.output_digest),
-            dataDigest=string(record.data_digest),
-            toolVersion=string(record.tool_version),
-        )
+        return T.StageRecord(
+            string(record.name), record.version, string(record.options),
+            string(record.input_digest), string(record.output_digest), string(record.data_digest),
+            string(record.tool_version),
+        )  # fmt: skip
 
 
 def _check_names(graph: Graph) -> None:

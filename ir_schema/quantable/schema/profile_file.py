@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,30 @@ import numpy.typing as npt
 
 from quantable.ir.errors import FormatError
 from quantable.ir.profile import Profile, ValueStatistics
-from quantable.schema import versions
 from quantable.schema.container import Container, open_file, write_file
-from quantable.schema.reading import KINDS, read_segments, verified_root
+from quantable.schema.reading import KINDS, read_segments, read_tables
 from quantable.schema.segments import Segment, SegmentTable
-from quantable.schema.tables import ProfileT, ValueStatisticsT
+from quantable.schema.tables import T
+from quantable.schema.targeting import stamped
+from quantable.schema.versions import Version
 
-IDENTIFIER = "QPR1"
+PREFIX = "QPR"
 
 
-def save_profile(profile: Profile, path: str | PathLike[str]) -> None:
+def save_profile(
+    profile: Profile, path: str | PathLike[str], *, version: Version | None = None
+) -> None:
     """Write a profile, atomically; equal profiles give equal bytes. The file is self-contained.
 
     Args:
         profile: The profile.
         path: The .qprof file.
+        version: (major, minor) of the oldest reader that has to read the file; by default this
+            version.
+
+    Raises:
+        OptionError: The version cannot be written.
+        UserError: The file cannot be written.
     """
     statistics = profile.statistics
     bins = _joined([s.bins for s in statistics.values()], "<u2")
@@ -35,37 +45,23 @@ def save_profile(profile: Profile, path: str | PathLike[str]) -> None:
     sizes = {digest: len(data) for digest, data in held.items()}
     segments = SegmentTable.plan(sizes, lambda digest: memoryview(held[digest]), None)
     index = segments.index()
-    table = ProfileT()
-    table.versionMajor = versions.VERSION_MAJOR
-    table.versionMinor = versions.VERSION_MINOR
-    table.minReaderMinor = versions.MIN_READER_MINOR
-    table.producer = versions.PRODUCER
-    table.segments = segments.tables()
-    table.graphDigest = profile.graph_digest
-    table.sampleCount = profile.sample_count
-    table.bins = index[hashlib.sha256(bins).hexdigest()]
-    table.counts = index[hashlib.sha256(counts).hexdigest()]
-    table.statistics = []
-    first = 0
-    for name, item in statistics.items():
-        table.statistics.append(_statistics_table(name, item, first))
-        first += len(item.bins)
-    write_file(Path(path), table, IDENTIFIER, segments)
+    firsts = itertools.accumulate((len(s.bins) for s in statistics.values()), initial=0)
+    table = T.Profile(
+        segments=segments.tables(),
+        graph_digest=profile.graph_digest,
+        sample_count=profile.sample_count,
+        bins=index[hashlib.sha256(bins).hexdigest()],
+        counts=index[hashlib.sha256(counts).hexdigest()],
+        statistics=tuple(
+            T.ValueStatistics(name, s.count, s.minimum, s.maximum, first, len(s.bins))
+            for (name, s), first in zip(statistics.items(), firsts, strict=False)
+        ),
+    )
+    write_file(Path(path), stamped(table, version, str(path)), PREFIX, segments)
 
 
 def _joined(parts: list[tuple[int, ...]], dtype: str) -> bytes:
     return b"".join(np.asarray(part, dtype).tobytes() for part in parts)
-
-
-def _statistics_table(name: str, item: ValueStatistics, first: int) -> Any:
-    table = ValueStatisticsT()
-    table.name = name
-    table.count = item.count
-    table.minimum = item.minimum
-    table.maximum = item.maximum
-    table.firstBin = first
-    table.binCount = len(item.bins)
-    return table
 
 
 def load_profile(path: str | PathLike[str]) -> Profile:
@@ -74,9 +70,8 @@ def load_profile(path: str | PathLike[str]) -> Profile:
     Raises:
         FormatError: The file is missing, foreign, truncated, corrupt or too new.
     """
-    container = open_file(Path(path), IDENTIFIER, KINDS)
-    root = verified_root(container, "Profile")
-    table = ProfileT.InitFromBuf(container.head, root)
+    container = open_file(Path(path), PREFIX, KINDS)
+    table = read_tables(container, "Profile")
     segments = read_segments(container, table.segments)
     bins = _numbers(container, segments, table.bins, "<u2")
     counts = _numbers(container, segments, table.counts, "<i8")
@@ -84,16 +79,16 @@ def load_profile(path: str | PathLike[str]) -> Profile:
         raise _error(container, f"{len(bins)} bins, {len(counts)} counts")
     statistics: dict[str, ValueStatistics] = {}
     end = 0
-    for item in table.statistics or ():
-        name = item.name.decode()
-        if name in statistics or item.firstBin != end or end + item.binCount > len(bins):
+    for item in table.statistics:
+        name = item.name
+        if name in statistics or item.first_bin != end or end + item.bin_count > len(bins):
             raise _error(container, f"the statistics of '{name}' are out of place")
-        part = slice(end, end + item.binCount)
+        part = slice(end, end + item.bin_count)
         end = part.stop
         statistics[name] = _statistics(container, item, bins[part], counts[part])
     if end != len(bins):
         raise _error(container, f"expected {end} bins, found {len(bins)}")
-    return Profile(table.graphDigest.decode(), table.sampleCount, statistics)
+    return Profile(table.graph_digest, table.sample_count, statistics)
 
 
 def _error(container: Container, message: str) -> FormatError:
@@ -114,7 +109,7 @@ def _numbers(
 def _statistics(
     container: Container, item: Any, bins: npt.NDArray[Any], counts: npt.NDArray[Any]
 ) -> ValueStatistics:
-    name = item.name.decode()
+    name = item.name
     if (np.diff(bins.astype(np.int64)) <= 0).any() or (counts <= 0).any():
         raise _error(container, f"the histogram of '{name}' is not ascending or has empty bins")
     if sum(counts.tolist()) != item.count or not item.minimum <= item.maximum:

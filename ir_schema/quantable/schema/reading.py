@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from quantable.ir.errors import FormatError
-from quantable.schema.byte_verifier import ByteVerifier
+from quantable.schema import versions
 from quantable.schema.container import Container
+from quantable.schema.decode import Decoder
 from quantable.schema.segments import DIGEST_BYTES, FOLDER, Segment, aligned
-from quantable.schema.versions import check_version
+from quantable.schema.versions import FormatUpgradeWarning, check_version
 
-KINDS = {"QIR1": ".qir file", "QPR1": ".qprof file"}
+KINDS = {"QIR": ".qir file", "QPR": ".qprof file"}
+"""What the identifiers stand for, without the digit of the major version."""
 
 
-def verified_root(container: Container, table: str) -> int:
-    """Check the versions, then every byte that can be reached, and return the root's position.
+def read_tables(container: Container, root: str) -> Any:
+    """Check the versions, read every table that can be reached, and upgrade an older file's.
+
+    Args:
+        container: The file.
+        root: The root table.
+
+    Returns:
+        The root, in this version's tables.
 
     Raises:
         FormatError: The file is corrupt, or of a version that this reader does not read.
     """
-    verifier = ByteVerifier(container.head, container.where)
     names = ("version_major", "version_minor", "min_reader_minor")
-    major, minor, min_reader_minor = verifier.root_scalars(table, names)
-    check_version(major, minor, min_reader_minor, container.where)
-    return verifier.verify(table)
+    decoder = Decoder(container.head, container.where)
+    major, minor, min_reader_minor = decoder.root_scalars(root, names)
+    check_version(container.identifier_major, (major, minor, min_reader_minor), container.where)
+    if major == versions.VERSION_MAJOR:
+        return decoder.decode(root)
+    layout = dict(versions.UPGRADES[major].layout)
+    table = Decoder(container.head, container.where, layout).decode(root)
+    warnings.warn(
+        f"{container.where}: upgraded from version {major}.{minor} to "
+        f"{versions.spelled(versions.current())}; save it to keep the upgrade",
+        FormatUpgradeWarning,
+        stacklevel=3,
+    )
+    return versions.upgraded(table, root, major)
 
 
 def read_segments(container: Container, tables: Sequence[Any]) -> list[Segment]:
@@ -42,7 +62,7 @@ def read_segments(container: Container, tables: Sequence[Any]) -> list[Segment]:
     for t in tables:
         if len(t.sha256) != DIGEST_BYTES:
             raise error(f"corrupt file: a digest has {len(t.sha256)} bytes")
-        segment = Segment(t.sha256.tobytes().hex(), t.size, None if t.external else t.offset)
+        segment = Segment(t.sha256.hex(), t.size, None if t.external else t.offset)
         if found and segment.digest <= found[-1].digest:
             raise error(f"corrupt file: segment {segment.digest} is out of order")
         if segment.offset is None:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from quantable.schema import tables
+from quantable.schema.tables import T
 
 ALIGNMENT = 64
 FOLDER = "segments"
@@ -66,15 +64,9 @@ class SegmentTable:
         """Return the number of each digest."""
         return {segment.digest: number for number, segment in enumerate(self.segments)}
 
-    def tables(self) -> list[Any]:
-        """Return the generated objects."""
-        return [_segment_table(segment) for segment in self.segments]
-
-
-def _segment_table(segment: Segment) -> Any:
-    made = tables.SegmentT()
-    made.sha256 = np.frombuffer(bytes.fromhex(segment.digest), np.uint8)
-    made.size = segment.size
-    made.offset = segment.offset or 0
-    made.external = segment.offset is None
-    return made
+    def tables(self) -> tuple[Any, ...]:
+        """Return the tables of the schema."""
+        return tuple(
+            T.Segment(bytes.fromhex(s.digest), s.size, s.offset or 0, s.offset is None)
+            for s in self.segments
+        )

@@ -1,61 +1,35 @@
-"""The generated classes under one name: objects that `Pack` writes and `InitFromBuf` reads."""
+"""The tables of the schemas as named tuples: what is decoded, encoded and upgraded.
 
-from quantable.schema.generated.Attribute import AttributeT
-from quantable.schema.generated.AttributeValue import AttributeValue
-from quantable.schema.generated.BakedParameter import BakedParameterT
-from quantable.schema.generated.Content import ContentT
-from quantable.schema.generated.ContentAttribute import ContentAttributeT
-from quantable.schema.generated.FloatAttribute import FloatAttributeT
-from quantable.schema.generated.FloatsAttribute import FloatsAttributeT
-from quantable.schema.generated.Graph import GraphT
-from quantable.schema.generated.IntAttribute import IntAttributeT
-from quantable.schema.generated.IntsAttribute import IntsAttributeT
-from quantable.schema.generated.MemoryPlan import MemoryPlanT
-from quantable.schema.generated.Metadata import MetadataT
-from quantable.schema.generated.Offset import OffsetT
-from quantable.schema.generated.Operation import OperationT
-from quantable.schema.generated.Original import OriginalT
-from quantable.schema.generated.Parameter import ParameterT
-from quantable.schema.generated.Profile import ProfileT
-from quantable.schema.generated.Quantization import QuantizationT
-from quantable.schema.generated.QuantizationParameters import QuantizationParametersT
-from quantable.schema.generated.Scheme import SchemeT
-from quantable.schema.generated.Segment import SegmentT
-from quantable.schema.generated.StageRecord import StageRecordT
-from quantable.schema.generated.StringAttribute import StringAttributeT
-from quantable.schema.generated.StringsAttribute import StringsAttributeT
-from quantable.schema.generated.TensorQuantizationConfig import TensorQuantizationConfigT
-from quantable.schema.generated.TensorType import TensorTypeT
-from quantable.schema.generated.Value import ValueT
-from quantable.schema.generated.ValueStatistics import ValueStatisticsT
+A scalar is a number, an enumerator its code, a string `str`, a vector a tuple (of
+bytes: `bytes`), a union the tuple of the table that it holds. Every field has its default; an
+absent vector is empty.
+"""
 
-__all__ = [
-    "AttributeT",
-    "AttributeValue",
-    "BakedParameterT",
-    "ContentAttributeT",
-    "ContentT",
-    "FloatAttributeT",
-    "FloatsAttributeT",
-    "GraphT",
-    "IntAttributeT",
-    "IntsAttributeT",
-    "MemoryPlanT",
-    "MetadataT",
-    "OffsetT",
-    "OperationT",
-    "OriginalT",
-    "ParameterT",
-    "ProfileT",
-    "QuantizationParametersT",
-    "QuantizationT",
-    "SchemeT",
-    "SegmentT",
-    "StageRecordT",
-    "StringAttributeT",
-    "StringsAttributeT",
-    "TensorQuantizationConfigT",
-    "TensorTypeT",
-    "ValueStatisticsT",
-    "ValueT",
-]
+from __future__ import annotations
+
+from collections import namedtuple
+from types import SimpleNamespace
+from typing import Any
+
+from quantable.schema.fields import default_of
+from quantable.schema.generated.layout import LAYOUT
+
+
+def tables_of(layout: dict[str, Any]) -> dict[str, Any]:
+    """Return a named tuple class for every table of a layout."""
+    return {
+        name: namedtuple(
+            name,
+            [field[1] for field in fields],
+            defaults=[default_of(field) for field in fields],
+            module=__name__,
+        )
+        for name, fields in layout["tables"].items()
+    }
+
+
+TABLES = tables_of(LAYOUT)
+"""The classes of this version, by name of the table."""
+
+T: Any = SimpleNamespace(**TABLES)
+"""The same as attributes."""

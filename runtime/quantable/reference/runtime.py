@@ -29,6 +29,11 @@ from quantable.reference.threads import one_thread
 
 Quantizer = SlotQuantizer | None
 
+_BROKEN = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
+           AssertionError, MemoryError)  # fmt: skip
+"""What kernels raise for an operation with inputs or attributes that it cannot have. What broke
+stays the cause of the error that is raised instead."""
+
 
 class Hook(Protocol):
     """Called for every slot, in the order of execution."""
@@ -167,7 +172,7 @@ class ReferenceRuntime:
             tensors = self._show(step.operation, "in", step.operation.inputs, tensors)
         try:
             result = step.kernel(*tensors)
-        except (RuntimeError, IndexError) as error:
+        except _BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
         results: Sequence[Tensor] = (result,) if isinstance(result, Tensor) else result
         if any(step.after):
@@ -262,7 +267,15 @@ def _step(
     site = Site(
         op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store, shapes
     )  # fmt: skip
-    return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
+    try:
+        kernel = builder(site)
+    except _BROKEN as error:
+        raise UnsupportedError(
+            f"the operation cannot be executed: {type(error).__name__}: {error}".splitlines()[0],
+            where=op.where(),
+            help="check its number of inputs and its attributes against the ONNX specification",
+        ) from error
+    return Step(op, kernel, tuple(keys), op.outputs, before, after, frees)
 
 
 def _types(graph: Graph, names: Sequence[str]) -> tuple[DType | None, ...]:

@@ -1,0 +1,158 @@
+"""Mutate files without end and use whatever is accepted: ``python -m tests.schema.fuzz_files``.
+
+Prints one line for every failure and a summary; the exit code is 1 if there was a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import random
+import signal
+import sys
+import tempfile
+import time
+import tracemalloc
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from quantable.ir import FormatError, Graph, QuantableError, graph_digest, verify
+from quantable.reference import ReferenceRuntime
+from quantable.schema import load, load_profile, save, save_profile
+from tests.schema.mutations import head_mutants, mutants
+
+LIMIT_SECONDS = 1.0
+BATCH = 50
+
+
+@dataclass
+class Tally:
+    """What happened to the mutants."""
+
+    outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
+    slowest: float = 0.0
+    largest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+class Hang(BaseException):
+    """Nothing that is used here catches this."""
+
+
+def _alarm(number: int, frame: FrameType | None) -> None:
+    raise Hang
+
+
+def use_graph(path: Path) -> str:
+    """Load, verify, run on zeros; return how far it came. Only documented errors may come."""
+    try:
+        graph = load(path)
+        for digest in graph.contents():
+            graph.store.raw(digest)
+    except FormatError:
+        return "refused"
+    save(graph, path.with_suffix(".again"), inline_limit=None)
+    again = load(path.with_suffix(".again"))
+    assert graph_digest(again) == graph_digest(graph), "saved and loaded, it is another graph"
+    try:
+        verify(graph)
+    except QuantableError:
+        return "not verified"
+    return _run(graph)
+
+
+def _run(graph: Graph) -> str:
+    """Build the runtime and run it; what a file asks for may be more work than there is time."""
+    try:
+        ReferenceRuntime(graph).run(_zeros(graph))
+    except QuantableError as error:
+        return f"run: {type(error).__name__}"
+    except Hang:
+        return "run: stopped, too much work"
+    return "ran"
+
+
+def _zeros(graph: Graph) -> dict[str, np.ndarray]:
+    values = [graph.values[name] for name in graph.inputs]
+    return {
+        v.name: np.zeros([d if isinstance(d, int) else 1 for d in v.shape or ()], v.dtype.numpy)
+        for v in values
+    }
+
+
+def use_profile(path: Path) -> str:
+    """Load, save, load; return how far it came."""
+    try:
+        profile = load_profile(path)
+    except FormatError:
+        return "refused"
+    save_profile(profile, path.with_suffix(".again"))
+    assert load_profile(path.with_suffix(".again")) == profile, "it is another profile"
+    return "read"
+
+
+def try_one(data: bytes, path: Path, tally: Tally, name: str, traced: bool) -> None:
+    """Use one mutant and note the outcome; keep it beside the script's output on failure."""
+    use = use_profile if data[8:11] == b"QPR" else use_graph
+    path.write_bytes(data)
+    began = time.perf_counter()
+    signal.setitimer(signal.ITIMER_PROF, 2 * LIMIT_SECONDS)
+    try:
+        if traced:
+            tally.largest = max(tally.largest, peak_bytes(path) / len(data))
+        tally.outcomes[use(path)] += 1
+    except (Exception, Hang) as error:
+        tally.failures.append(f"{name}: {type(error).__name__}: {error}"[:300])
+        kept = Path(tempfile.gettempdir()) / f"quantable-fuzz-{name}"
+        kept.write_bytes(data)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    tally.slowest = max(tally.slowest, time.perf_counter() - began)
+
+
+def peak_bytes(path: Path) -> int:
+    """Return how many bytes loading a file allocates at most, beyond those of the file."""
+    tracemalloc.start()
+    with contextlib.suppress(FormatError):
+        (load_profile if path.read_bytes()[8:11] == b"QPR" else load)(path)
+    peak: int = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def fuzz(seeds: dict[str, bytes], count: int, start: int, folder: Path) -> Tally:
+    """Use `count` mutants, a batch of each seed in turn; every fourth batch mutates all bytes."""
+    tally, names = Tally(), sorted(seeds)
+    signal.signal(signal.SIGPROF, _alarm)
+    for batch in range(start // BATCH, (start + count) // BATCH):
+        name = names[batch % len(names)]
+        make = mutants if random.Random(batch).random() < 0.25 else head_mutants
+        for number, data in enumerate(make(seeds[name], BATCH, batch)):
+            place = f"{name}-{batch}-{number}"
+            try_one(data, folder / "mutant", tally, place, number == 0)
+    return tally
+
+
+def main() -> int:
+    """Fuzz the files given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+", help="self-contained .qir or .qprof files")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--start", type=int, default=0, help="number of the first mutant")
+    options = parser.parse_args()
+    seeds = {f"{path.parent.name}-{path.name}": path.read_bytes() for path in options.files}
+    with tempfile.TemporaryDirectory() as folder:
+        tally = fuzz(seeds, options.count, options.start, Path(folder))
+    for failure in tally.failures:
+        print(failure)  # noqa: T201
+    print(dict(tally.outcomes), f"failures {len(tally.failures)}",  # noqa: T201
+          f"slowest {tally.slowest:.2f} s, largest {tally.largest:.1f} x the file")  # fmt: skip
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
