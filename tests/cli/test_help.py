@@ -82,6 +82,7 @@ _RUN = "from quantable.cli.main import main; assert main(sys.argv[1:]) == 0"
     [
         ["--help"],
         ["print", "02-quantize.qir"],
+        ["diff", "04-opt.qir", "04-opt.qir", "--html", "page.html"],
         ["verify", "00-import.qir", "06-plan.qir", "calibration.qprof"],
         *(["list", what] for what in ("passes", "targets", "operations", "stages")),
         ["quantize", "01-opt.qir", "--target", "c-portable", "-o", "again.qir"],

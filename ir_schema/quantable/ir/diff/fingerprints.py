@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from quantable.ir.contents import ContentRef
 from quantable.ir.graph import Graph
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
-from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+from quantable.ir.quantization import (
+    QuantizationParameters,
+    Relation,
+    TensorQuantizationConfig,
+)
 
 Key = Hashable
+Slot = tuple[int, str, int]
+"""(position of the operation, 'in' or 'out', index)."""
 
 
 class Detail(enum.IntEnum):
@@ -51,7 +57,8 @@ class Fingerprints:
         up: Of each operation with all it is made from.
         down: Of each operation with all that is made of it; other inputs of those excluded.
         both: Of each operation with all above and all below.
-        refined: The same, told apart by the context of all that is above and below.
+        refined: The same, told apart by the context of all that is above and below, and of all that
+            shares a row or a parameter.
     """
 
     def __init__(self, graph: Graph, detail: Detail, interner: Interner) -> None:
@@ -71,10 +78,41 @@ class Fingerprints:
         self.up = self._up(labels)
         self.down = self._down(labels)
         self.both = self._pairs(self.up, self.down)
-        self.refined = self._pairs(self._up(self.both), self._down(self.both))
+        linked = self._linked(self.both)
+        self.refined = self._pairs(self._up(linked), self._down(linked))
 
     def _pairs(self, up: Sequence[int], down: Sequence[int]) -> list[int]:
         return [self._interner.number(("both", *pair)) for pair in zip(up, down, strict=True)]
+
+    def _linked(self, found: Sequence[int]) -> list[int]:
+        """Add to each fingerprint those of the operations that hold the same rows and parameters.
+
+        Wires do not tell which of two equal rows a slot has, and which of two equal parameters.
+        """
+        members: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        ties: list[list[tuple[tuple[str, str], int, str]]] = []
+        for index, op in enumerate(self._graph.operations):
+            held: list[tuple[tuple[str, str], int, str]] = []
+            for slot, name in enumerate(op.inputs):
+                if name in self._graph.parameters:
+                    members.setdefault(("parameter", name), []).append((found[index], slot, ""))
+                    held.append((("parameter", name), slot, ""))
+            for side, slot, config in slots_of(op):
+                row = self._graph.rows.get(config.row)
+                for name in (config.row, *(row.derived_from if row else ())):
+                    members.setdefault(("row", name), []).append((found[index], slot, side))
+                    held.append((("row", name), slot, side))
+            ties.append(held)
+        groups = {
+            key: self._interner.number(("group", tuple(sorted(group))))
+            for key, group in members.items()
+        }
+        return [
+            self._interner.number(
+                ("linked", found[index], tuple((groups[k], slot, side) for k, slot, side in held))
+            )
+            for index, held in enumerate(ties)
+        ]
 
     def _up(self, labels: Sequence[int]) -> list[int]:
         found: list[int] = []
@@ -107,6 +145,21 @@ class Fingerprints:
             for slot, name in enumerate(op.inputs):
                 uses.setdefault(name, []).append((found[index], slot))
         return found
+
+
+def slots_of(op: Operation) -> Iterable[tuple[str, int, TensorQuantizationConfig]]:
+    """Return ('in' or 'out', index, config) of every slot; nothing of a plain operation."""
+    return op.config.slots() if isinstance(op, QuantableOperation) else ()
+
+
+def row_owners(operations: Iterable[Operation]) -> dict[str, Slot]:
+    """Return, by row, the slot that owns it."""
+    owners: dict[str, Slot] = {}
+    for index, op in enumerate(operations):
+        for side, slot, config in slots_of(op):
+            if config.relation in (Relation.OWN, Relation.DERIVED):
+                owners.setdefault(config.row, (index, side, slot))
+    return owners
 
 
 def label(graph: Graph, op: Operation, detail: Detail) -> Key:

@@ -21,7 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 
-from quantable.ir.diff.fingerprints import Detail, Fingerprints, Interner
+from quantable.ir.diff.fingerprints import (
+    Detail,
+    Fingerprints,
+    Interner,
+    Slot,
+    row_owners,
+    slots_of,
+)
 from quantable.ir.graph import Graph
 from quantable.ir.operation import Operation
 
@@ -43,6 +50,7 @@ class Side:
             self.sources |= {
                 out: ("operation", index, slot) for slot, out in enumerate(op.outputs) if out
             }
+        self.owners = row_owners(graph.operations)
         self.index = {op.name: index for index, op in enumerate(graph.operations)}
 
     def source(self, value: str) -> Source:
@@ -157,16 +165,32 @@ class Matching:
         return self._agreement(a, b), int(one.name == other.name), int(has_sources)
 
     def _agreement(self, a: int, b: int) -> int:
-        """Return the number of operands and readers that are counterparts, slot by slot."""
+        """Return the number of operands, readers and owners of rows that are counterparts."""
         operands = sum(
             left[0] in ("operation", "input") and self.mapped(left) == right
             for left, right in zip(self.a.operands(a), self.b.operands(b), strict=False)
         )
-        readers = set(self.b.readers[b])
-        return operands + sum(
-            (out, self.to_b.get(reader, -1), slot) in readers
-            for out, reader, slot in self.a.readers[a]
+        owners = sum(
+            self._mapped_owner(left[2].row) == self.b.owners.get(right[2].row, ())
+            for left, right in zip(
+                slots_of(self.a.operations[a]), slots_of(self.b.operations[b]), strict=False
+            )
         )
+        readers = set(self.b.readers[b])
+        return (
+            operands
+            + owners
+            + sum(
+                (out, self.to_b.get(reader, -1), slot) in readers
+                for out, reader, slot in self.a.readers[a]
+            )
+        )
+
+    def _mapped_owner(self, row: str) -> Slot | None:
+        owner = self.a.owners.get(row)
+        if owner is None or owner[0] not in self.to_b:
+            return None
+        return self.to_b[owner[0]], owner[1], owner[2]
 
     def _by_neighbours(self) -> bool:
         """Pair operations of one kind that agree best with their neighbours; whether any did."""

@@ -27,18 +27,22 @@ class Measure:
 
     def add(self, before: npt.NDArray[np.generic], after: npt.NDArray[np.generic]) -> None:
         """Add two arrays of one shape."""
-        left, right = np.asarray(before, np.float64), np.asarray(after, np.float64)
+        left = np.asarray(before, np.float64).reshape(-1)
+        right = np.asarray(after, np.float64).reshape(-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = right - left
+            noise = _dot(gap, gap)
+            if not math.isfinite(noise):  # two infinities or two NaN are equal
+                gap[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+                noise = _finite(_dot(gap, gap))
+            self.signal += _dot(left, left)
+            self.other += _dot(right, right)
+            self.product += _dot(left, right)
         self.elements += left.size
-        same = (left == right) | (np.isnan(left) & np.isnan(right))
-        self.differing += int(left.size - np.count_nonzero(same))
-        with np.errstate(invalid="ignore"):
-            gap = np.where(same, 0.0, right - left)
-        self.max_abs = max(self.max_abs, _finite(np.abs(gap).max(initial=0.0)))
-        left, right, gap = left.reshape(-1), right.reshape(-1), gap.reshape(-1)
-        self.signal += float(left @ left)
-        self.other += float(right @ right)
-        self.product += float(left @ right)
-        self.noise += _finite(float(gap @ gap))
+        self.differing += int(np.count_nonzero(gap))
+        largest = max(float(gap.max(initial=0.0)), -float(gap.min(initial=0.0)))
+        self.max_abs = max(self.max_abs, _finite(largest))
+        self.noise += noise
 
     @property
     def sqnr_db(self) -> float | None:
@@ -53,6 +57,11 @@ class Measure:
         if not (0 < self.signal < math.inf and 0 < self.other < math.inf):
             return None
         return self.product / math.sqrt(self.signal) / math.sqrt(self.other)
+
+
+def _dot(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
+    """Return the inner product; not by BLAS, whose sum depends on the number of threads."""
+    return float(np.einsum("i,i->", left, right))
 
 
 def _finite(value: float) -> float:

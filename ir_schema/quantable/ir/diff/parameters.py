@@ -18,7 +18,7 @@ from quantable.ir.graph import Graph
 from quantable.ir.operation import Operation, QuantableOperation
 
 Reals = npt.NDArray[np.generic]
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _NO_CONTENTS = "-"
 
 

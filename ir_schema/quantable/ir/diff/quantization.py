@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from quantable.ir.diff.changes import FieldChange, OperationChange
+from quantable.ir.diff.fingerprints import Slot, slots_of
 from quantable.ir.diff.matching import Matching, Side
 from quantable.ir.diff.structure import pair_ref
 from quantable.ir.graph import Graph
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, Relation, TensorQuantizationConfig
 
-Slot = tuple[int, str, int]
-"""(position of the operation, 'in' or 'out', index)."""
 INTEGER_ATTRIBUTES = (
     "scale", "zero_point", "x_zero_point", "y_zero_point", "a_zero_point", "b_zero_point",
     "multiplier", "a_multiplier", "b_multiplier", "clamp_min", "clamp_max", "fraction_bits",
@@ -33,11 +32,7 @@ class Rows:
 
     def __init__(self, side: Side) -> None:
         self.rows = side.graph.rows
-        self.owner: dict[str, Slot] = {}
-        for index, op in enumerate(side.operations):
-            for where, slot, config in _slots(op):
-                if config.relation in (Relation.OWN, Relation.DERIVED):
-                    self.owner.setdefault(config.row, (index, where, slot))
+        self.owner = side.owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +90,7 @@ class Quantization:
 
     def _slot_pairs(self, a: int, b: int) -> Iterator[_Pair]:
         before, after = (
-            {(where, slot): config for where, slot, config in _slots(op)}
+            {(where, slot): config for where, slot, config in slots_of(op)}
             for op in (self._matching.a.operations[a], self._matching.b.operations[b])
         )
         for where, slot in sorted({*before, *after}):
@@ -300,10 +295,6 @@ def _texts(config: TensorQuantizationConfig | None) -> tuple[str, ...]:
         config.rounding.value, "-" if axis is None else str(axis), config.observer or "-",
         config.visibility.value,
     )  # fmt: skip
-
-
-def _slots(op: Operation) -> Iterable[tuple[str, int, TensorQuantizationConfig]]:
-    return op.config.slots() if isinstance(op, QuantableOperation) else ()
 
 
 def _row_of(config: TensorQuantizationConfig | None) -> str:
