@@ -93,6 +93,12 @@ def test_transposed_convolution(check: Check, rng: Any, attributes: Any) -> None
     check("ConvTranspose", [x, w, b], **attributes)
 
 
+def test_convolution_that_reaches_over_a_small_input(check: Check, rng: Any) -> None:
+    """Only the padding makes room for the kernel."""
+    x, w = _normal(rng, 1, 2, 2, 1), _normal(rng, 4, 1, 3, 2)
+    check("Conv", [x, w], group=2, pads=(1, 1, 1, 0))
+
+
 _WINDOWS = [
     {"kernel_shape": (3, 2), "strides": (2, 2), "pads": (1, 0, 0, 1)},
     {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "ceil_mode": 1},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from quantable.ir import Dim
 from quantable.reference.site import Site
 
 
@@ -95,14 +96,24 @@ class Window:
         small, large = total // 2, total - total // 2
         return (small, large) if self.auto_pad == "SAME_UPPER" else (large, small)
 
+    def padded_size(self, size: Sequence[Dim] | None) -> tuple[int, ...] | None:
+        """Return the size of what `padded` makes of an input; None where that is not known."""
+        known = [dim for dim in size or () if isinstance(dim, int)]
+        if size is None or len(known) != len(size):
+            return None
+        out = self.resolve(known)[2]
+        return tuple(
+            (count - 1) * stride + extent
+            for count, stride, extent in zip(out, self.strides, self.extents, strict=True)
+        )
+
     def padded(self, x: Tensor, value: float = 0.0) -> Tensor:
         """Return the input with its padding, as far as windows reach, filled with a value."""
         size = x.shape[2:]
-        begin, _, out = self.resolve(size)
+        begin, reaches = self.resolve(size)[0], self.padded_size(size) or ()
         pads: list[int] = []
         for axis in reversed(range(len(size))):
-            reach = (out[axis] - 1) * self.strides[axis] + self.extents[axis]
-            pads += [begin[axis], reach - size[axis] - begin[axis]]
+            pads += [begin[axis], reaches[axis] - size[axis] - begin[axis]]
         return functional.pad(x, pads, value=value) if any(pads) else x
 
     def counts(self, size: Sequence[int], include_pad: bool) -> list[Tensor]:

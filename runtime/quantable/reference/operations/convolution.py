@@ -49,8 +49,10 @@ def prepared_convolution(
         size: Spatial size of the input, a hint for the blocking.
     """
     if not window.is_symmetric:
-        convolve = prepared_convolution(window.without_pads(), weight, bias, group, size)
-        return lambda x: convolve(window.padded(x))
+        inner = prepared_convolution(
+            window.without_pads(), weight, bias, group, window.padded_size(size)
+        )
+        return lambda x: inner(window.padded(x))
     pads, strides = window.begin_pads(), window.strides
     geometry = (pads, strides, window.dilations, group)
     is_packable = HAS_ONEDNN and weight.dtype is torch.float32 and len(window.kernel) == 2
