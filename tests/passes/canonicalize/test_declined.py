@@ -65,6 +65,13 @@ DECLINED: dict[str, tuple[str, str]] = {
         y = Conv(x, w) {auto_pad="SAME_UPPER" strides=[2,2]}
         return y""",
     ),
+    "a partial window of an average that counts padding": (
+        "normalize-windows",
+        """x: f32[N,3,6]
+        y = AveragePool(x) {ceil_mode=1 count_include_pad=1 dilations=[1] kernel_shape=[3] """
+        """pads=[0,0] strides=[2]}
+        return y""",
+    ),
     "bounds that are computed": (
         "normalize-clip",
         """x: f32[N]; low: f32[]

@@ -121,6 +121,14 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         return y""",
         ["MaxPool"],
     ),
+    "a partial last window": (
+        "normalize-windows",
+        """x: f32[N,3,7,6]
+        a = AveragePool(x) {ceil_mode=1 kernel_shape=[2,4] strides=[2,3]}
+        y = MaxPool(a) {ceil_mode=1 kernel_shape=[2,2] pads=[1,0,1,1] strides=[2,2]}
+        return y""",
+        ["AveragePool", "MaxPool"],
+    ),
     "same padding of a transposed convolution": (
         "normalize-windows",
         """x: f32[N,3,5,5]; w: f32[3,2,3,3] = random
@@ -324,6 +332,13 @@ def test_reshape_copies_what_stays(rewrite: Callable[[str, str], Any]) -> None:
 def test_slice_to_the_end_is_open(rewrite: Callable[[str, str], Any]) -> None:
     after = _after("a slice to the end", rewrite)
     assert after.array("y.ends").tolist() == [2**63 - 1]
+
+
+def test_rounding_up_becomes_padding(rewrite: Callable[[str, str], Any]) -> None:
+    pools = _after("a partial last window", rewrite).operations
+    assert [pool.int_attribute("ceil_mode") for pool in pools] == [0, 0]
+    # In the second one, a window that starts in the padding does not count.
+    assert [pool.ints_attribute("pads") for pool in pools] == [(0, 0, 1, 1), (1, 0, 1, 1)]
 
 
 def test_two_clips_keep_the_narrower_bounds(rewrite: Callable[[str, str], Any]) -> None:

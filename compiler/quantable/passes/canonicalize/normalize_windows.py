@@ -14,9 +14,12 @@ Preconditions:
     2. A ConvTranspose with ``output_shape`` needs known spatial sizes; the padding that reaches it
        becomes explicit.
     3. GlobalAveragePool and GlobalMaxPool have no attributes and stay.
+    4. ``ceil_mode`` becomes padding at the end where the spatial sizes are known. It stays where
+       padding counts in an average: positions that a partial window sees beyond it do not.
 
 Numerics: bit-exact.
-See: the formulas of Conv and ConvTranspose in the ONNX operator reference.
+See: the formulas of Conv and ConvTranspose in the ONNX operator reference. onnx's own inference of
+shapes with ``ceil_mode`` is wrong before opset 22: it counts windows that start in the padding.
 """
 
 from __future__ import annotations
@@ -65,12 +68,14 @@ def _explicit(graph: Graph, op: Operation) -> dict[str, Attribute] | None:
         if not found:
             return None
         kernel = found
-    window = window_of(op, kernel)
+    window, ceil_mode = window_of(op, kernel), op.int_attribute("ceil_mode")
     transposed = op.kind == "ConvTranspose"
     is_open = window.pads is None or bool(op.ints_attribute("output_shape"))
     pads = _padding(graph, op, window, transposed) if is_open else window.pads
     if pads is None:
         return None
+    whole = _whole_windows(graph, op, replace(window, pads=pads)) if ceil_mode else None
+    pads, ceil_mode = (pads, ceil_mode) if whole is None else (whole, 0)
     attributes = {n: v for n, v in op.attributes.items() if n not in _DROPPED}
     attributes |= {
         "kernel_shape": kernel, "strides": window.strides, "dilations": window.dilations,
@@ -79,7 +84,7 @@ def _explicit(graph: Graph, op: Operation) -> dict[str, Attribute] | None:
     if op.kind in ("Conv", "ConvTranspose"):
         attributes["group"] = op.int_attribute("group", 1)
     else:
-        attributes["ceil_mode"] = op.int_attribute("ceil_mode")
+        attributes["ceil_mode"] = ceil_mode
     if op.kind == "AveragePool":
         attributes["count_include_pad"] = op.int_attribute("count_include_pad")
     if transposed:
@@ -109,3 +114,21 @@ def _padding(
         begins.append(small if upper else large)
         ends.append(large if upper else small)
     return (*begins, *ends)
+
+
+def _whole_windows(graph: Graph, op: Operation, window: Window) -> tuple[int, ...] | None:
+    """Return pads with which rounding down gives the windows of ``ceil_mode``, None without."""
+    before = known_shape((graph.values[op.inputs[0]].shape or ())[2:])
+    after = known_shape((graph.values[op.outputs[0]].shape or ())[2:])
+    if not before or not after or window.pads is None:
+        return None
+    rank = len(before)
+    ends = []
+    for axis, (size, out) in enumerate(zip(before, after, strict=True)):
+        begin, end = window.pads[axis], window.pads[axis + rank]
+        stride, reach = window.strides[axis], window.reach[axis]
+        ends.append(max(end, (out - 1) * stride + reach - size - begin))
+        if (size + begin + ends[-1] - reach) // stride + 1 != out:
+            return None
+    pads = (*window.pads[:rank], *ends)
+    return None if op.int_attribute("count_include_pad") and pads != window.pads else pads
