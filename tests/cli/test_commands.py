@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantable.driver.stages import STAGES
-from quantable.ir import graph_digest
+from quantable.ir import QuantableOperation, graph_digest
 from quantable.passes.registry import PASSES
 from quantable.schema import load
 from quantable.targets.description import TARGETS
@@ -132,3 +132,23 @@ def test_report_names_what_stays_float(run: Run, build: Path) -> None:
     assert facts["arena_bytes"] > 0
     page = (build / "report.md").read_text()
     assert all(stage["file"] in page for stage in facts["stages"])
+
+
+def test_operations_are_assigned_by_option_and_by_recipe(
+    run: Run, build: Path, tmp_path: Path
+) -> None:
+    given = ("quantize", build / "01-opt.qir", "--target", "onnxruntime")
+    operation = next(op for op in load(build / "01-opt.qir").operations if op.kind == "Conv")
+    (tmp_path / "table.toml").write_text(f'[assign]\n"{operation.name}" = "float"\n')
+    said = ("--assign", f"{operation.name}=float")
+    assert run(*given, *said, "-o", tmp_path / "one.qir").code == 0
+    left = load(tmp_path / "one.qir").operation_by_name[operation.name]
+    assert not isinstance(left, QuantableOperation)
+    recipe = ("--profile", build / "calibration.qprof", "--recipe", tmp_path / "table.toml")
+    done = run("compile", DEMO / "digits.onnx", "--target", "onnxruntime", *recipe,
+               "-o", tmp_path / "build")  # fmt: skip
+    assert done.code == 0
+    compiled = (tmp_path / "build" / "02-quantize.qir").read_bytes()
+    assert compiled == (tmp_path / "one.qir").read_bytes()
+    refused = run(*given, "--assign", "nowhere=float", "-o", tmp_path / "two.qir")
+    assert (refused.code, "dispatch table" in refused.err) == (1, True)

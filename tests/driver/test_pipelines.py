@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantable.driver.pipelines import canonical, resolve
+from quantable.driver.pipelines import canonical, resolve, with_dispatch
 from quantable.ir import OptionError, UnknownNameError
 from quantable.passes.registry import GROUPS, PASSES
 from quantable.text.pipeline import PipelineItem, parse_pipeline
@@ -104,3 +104,18 @@ def test_wrong_options_are_refused(text: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
         resolve(text)
     assert message in caught.value.message
+
+
+def test_dispatch_gets_other_options() -> None:
+    assert with_dispatch("quantize") == "quantize"
+    text = with_dispatch('dispatch{table=["a=float"]},assign-configs', table=['b"\n=x=float'])
+    first, second = resolve(text)
+    assert first.table == ("a=float", 'b"\n=x=float')  # type: ignore[attr-defined]
+    assert first.method == "conservative"  # type: ignore[attr-defined]
+    assert second.name == "assign-configs"
+    assert "all-in" in with_dispatch("quantize", method="all-in")
+
+
+def test_options_of_dispatch_need_it() -> None:
+    with pytest.raises(OptionError, match="no pass takes the method"):
+        with_dispatch("assign-configs", method="all-in")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from quantable.ir import OptionError, UnknownNameError
 from quantable.passes.base import Pass
+from quantable.passes.quantize.dispatch import Dispatch
 from quantable.passes.registry import GROUPS, PASSES, pass_class
 from quantable.text.pipeline import PipelineItem, PipelineOption, parse_pipeline, pointed
 
@@ -26,6 +27,33 @@ def resolve(text: str) -> tuple[Pass, ...]:
 def canonical(passes: Iterable[Pass]) -> str:
     """Return the text of a pipeline: groups expanded, defaults omitted."""
     return ",".join(f"{item.name}{item.options()}" for item in passes)
+
+
+def with_dispatch(text: str, *, method: str | None = None, table: Iterable[str] = ()) -> str:
+    """Return a pipeline whose dispatch has other options.
+
+    Args:
+        text: The pipeline, for instance ``quantize``.
+        method: Of dispatching; None for that of the pipeline.
+        table: Entries ``operation=platform``, after those of the pipeline.
+
+    Raises:
+        OptionError: Options are given, and the pipeline does not dispatch.
+    """
+    added = tuple(table)
+    if method is None and not added:
+        return text
+    passes = resolve(text)
+    if not any(isinstance(item, Dispatch) for item in passes):
+        raise OptionError(
+            "no pass takes the method and the table of dispatching", where=f"pipeline '{text}'",
+            help="put 'dispatch' into the pipeline",
+        )  # fmt: skip
+    return canonical(
+        replace(item, method=method or item.method, table=(*item.table, *added))
+        if isinstance(item, Dispatch) else item
+        for item in passes
+    )  # fmt: skip
 
 
 def _passes(item: PipelineItem, text: str) -> tuple[Pass, ...]:

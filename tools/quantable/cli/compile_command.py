@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from quantable.cli.cache_options import cache_options, open_cache
+from quantable.cli.dispatch_options import dispatch_options, dispatched
 from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import (
     FILE,
@@ -31,6 +32,7 @@ from quantable.cli.output import progress, say, show
 @preprocessing_options
 @samples_option
 @threads_option
+@dispatch_options
 @click.option(
     "--pipeline", multiple=True, metavar="STAGE=PASSES",
     help="Another pipeline for a stage; see `quantable list stages`.",
@@ -70,6 +72,7 @@ def command(
     from quantable.driver.compile import Calibration, compile_model
 
     pipelines = _pipelines(pipeline)
+    pipelines["quantize"] = dispatched(how, pipelines.get("quantize", "quantize"))
     selected = selection_of(how)
 
     def tell(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.dispatch_options import dispatch_options, dispatched
 from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import graph_argument, json_option, output_option
 from quantable.cli.output import show_graph
@@ -16,6 +17,7 @@ from quantable.cli.output import show_graph
 @graph_argument
 @click.option("--target", required=True, help="Name of a target, or a description file.")
 @click.option("--passes", default="quantize", show_default=True, help="Pipeline to run.")
+@dispatch_options
 @output_option
 @instrument_options
 @json_option
@@ -28,15 +30,17 @@ def command(
     Example:
       quantable quantize 01-opt.qir --target x86-vnni -o 02-quantize.qir
       quantable quantize 01-opt.qir --target onnxruntime -o 02-quantize.qir --remarks
+      quantable quantize 01-opt.qir --target onnxruntime --assign conv1=float -o 02-quantize.qir
     """
     from quantable.driver import api
     from quantable.driver.report import graph_facts
 
+    pipeline = dispatched(watch, passes)
     selected = selection_of(watch)
     loaded = api.load(graph)
     remarks: api.Remarks = []
     result = api.quantize(
-        loaded, target, passes=passes, remarks=remarks, instruments=selected.instruments
+        loaded, target, passes=pipeline, remarks=remarks, instruments=selected.instruments
     )
     with selected.measure("serialisation"):
         api.save(result, output)
