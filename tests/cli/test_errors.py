@@ -87,6 +87,15 @@ def _cyclic(folder: Path) -> Path:
     return path
 
 
+def _misfit(folder: Path) -> Path:
+    path = _model(folder, ["MatMul"])
+    model = onnx.load(path)
+    model.graph.node[0].input.append("w")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 4), np.float32), "w"))
+    onnx.save(model, path)
+    return path
+
+
 def _without_external_data(folder: Path, location: str = "none.bin") -> Path:
     path = _model(folder, ["Relu"])
     model = onnx.load(path)
@@ -147,6 +156,9 @@ CASES = (
     Case("external data elsewhere",
          lambda f, b: ["import", _without_external_data(f, "../../x.bin"), "-o", f / "out"],
          ("../../x.bin",)),
+    Case("shapes that do not fit",
+         lambda f, b: ["import", _misfit(f), "-o", f / "out"],
+         ("bad.onnx", "node 'node0' (MatMul)")),
     Case("frontend cannot",
          lambda f, b: ["import", _model(f, ["Relu", "StringNormalizer", "Det"]), "-o", f / "out"],
          ("node1", "node2")),
@@ -169,6 +181,10 @@ CASES = (
     Case("unknown pass",
          lambda f, b: ["opt", b / "00-import.qir", "--passes", "fold-batchnrom", "-o", f / "out"],
          ("fold-batchnrom", "^", "did you mean fold-batchnorm")),
+    Case("unknown pass of a later stage",
+         lambda f, b: _compile(f, f / "never-read.onnx", "--pipeline", "calibrate=calibrat",
+                               "--profile", b / "calibration.qprof"),
+         ("unknown pass 'calibrat'", "did you mean calibrate")),
     Case("unknown option of a pass",
          lambda f, b: ["opt", b / "02-quantize.qir", "--passes", 'calibrate{methd="kl"}', "-o",
                        f / "out"],

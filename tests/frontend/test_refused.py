@@ -99,8 +99,25 @@ def test_cycle(save: Save) -> None:
 
 def test_a_value_that_nothing_makes(save: Save) -> None:
     nodes = [helper.make_node("Add", ["x", "ghost"], ["y"], name="sum")]
-    with pytest.raises(ModelError, match="ghost") as caught:
+    with pytest.raises(ModelError, match="input 'ghost' is made by no node") as caught:
         import_model(save(nodes))
+    assert caught.value.where.endswith("node 'sum' (Add)")
+    assert caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (helper.make_node("MatMul", ["x", "w"], ["y"], name="product"), "Incompatible dimensions"),
+        (
+            helper.make_node("Transpose", ["x"], ["y"], name="product", perm=[0, 1, 2]),
+            "Invalid attribute perm",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit(node: onnx.NodeProto, expected: str, save: Save) -> None:
+    with pytest.raises(ModelError, match=f"node 'product' .*{expected}") as caught:
+        import_model(save([node], {"w": np.ones((5, 3), np.float32)}))
     assert caught.value.help
 
 

@@ -57,7 +57,8 @@ def import_model(path: str | Path) -> Graph:
     from quantable.frontend import import_model as read
 
     if not Path(path).is_file():
-        raise UserError("no such file", where=str(path))
+        found = "it is a folder" if Path(path).is_dir() else "no such file"
+        raise UserError(found, where=str(path), help="expected the path of an .onnx file")
     return read(path, executor=runtime.LazyExecutor())
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from quantable.driver import api
 from quantable.driver.cache import Cache
 from quantable.driver.data import Samples, Source
-from quantable.driver.emission import write_json, write_text
+from quantable.driver.emission import require_folder, write_json, write_text
 from quantable.driver.instruments.selection import Selection
+from quantable.driver.pipelines import resolve
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.report import Facts, compile_facts, page
 from quantable.driver.stages import STAGE
@@ -111,8 +112,7 @@ def compile_model(
         InternalError: A stage failed; a reproducer was written.
     """
     chosen = _pipelines(pipelines or {})
-    if Path(output).exists() and not Path(output).is_dir():
-        raise OptionError("is not a folder", where=str(output))
+    require_folder(Path(output))
     tell = announce or (lambda _: None)
     watch = selection or Selection(lambda _: None)
     staging = Staging(load_target(target), watch, cache, notice or (lambda _: None))
@@ -150,6 +150,7 @@ def _pipelines(given: Mapping[str, str]) -> dict[str, str]:
     for name in given:
         if name not in PIPELINE_STAGES:
             raise UnknownNameError("stage with a pipeline", name, PIPELINE_STAGES)
+        resolve(given[name])  # refused before any work
     return {name: given.get(name, STAGE[name].pipeline) for name in PIPELINE_STAGES}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from quantable.targets.description import Target
 
 MANIFEST = "manifest.json"
 _LEVELS = {"c": Level.PLANNED, "onnx": Level.QUANTABLE}
+_FOLDER = "give a folder, or the name of one to make"
 _BEFORE = {"c": "quantable lower, then quantable opt --passes plan", "onnx": "quantable quantize"}
 
 
@@ -59,6 +61,21 @@ def install_files(
         return _install(manifest, Path(name), directory)
 
 
+def require_folder(directory: Path) -> None:
+    """Refuse early what cannot become a folder with files; nothing is made.
+
+    Raises:
+        OptionError: Something else lies there, or the nearest folder cannot be written to.
+    """
+    nearest = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise OptionError("is not a folder", where=str(nearest), help=_FOLDER)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OptionError(
+            "cannot be written to: Permission denied", where=str(nearest), help=_FOLDER
+        )
+
+
 def prepare_folder(directory: Path) -> None:
     """Make a folder that files can be written to.
 
@@ -71,9 +88,8 @@ def prepare_folder(directory: Path) -> None:
             pass
     except OSError as error:
         raise OptionError(
-            f"cannot be written to: {error.strerror}", where=str(directory),
-            help="give a folder, or the name of one to make",
-        ) from error  # fmt: skip
+            f"cannot be written to: {error.strerror}", where=str(directory), help=_FOLDER
+        ) from error
 
 
 def _emit(graph: Graph, scratch: Path, target: Target) -> Mapping[str, Any]:

@@ -15,6 +15,8 @@ from quantable.ir import ModelError
 
 CANONICAL_OPSET = 21
 OLDEST_OPSET = 7
+_FAULT = re.compile(r"\(op_type:(\w+), node name: (.*?)\): (?:\[\w+\] )?(.*)")
+"""What a strict shape inference says about one node."""
 _IR_VERSION = 10
 """IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
 
@@ -34,6 +36,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     _name_nodes(proto.graph)
     lift_constants(proto.graph)
     _require_acyclic(proto.graph, path)
+    _require_inputs(proto.graph, path)
     _check(proto, path)
     _drop_initialized_inputs(proto.graph)
     if opset < CANONICAL_OPSET:
@@ -103,6 +106,21 @@ def _require_acyclic(graph: onnx.GraphProto, path: Path) -> None:
         ) from error
 
 
+def _require_inputs(graph: onnx.GraphProto, path: Path) -> None:
+    """Every input of a node is made by something; onnx's checker would blame the order of nodes."""
+    known = {item.name for item in (*graph.input, *graph.initializer)}
+    known |= {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in known:
+                raise ModelError(
+                    f"input '{name}' is made by no node, and is no input or initializer of the "
+                    "graph",
+                    where=f"{path}: {node_label(node)} ({node.op_type})",
+                    help="the model was cut or written wrongly; export it again",
+                )
+
+
 def _check(proto: onnx.ModelProto, path: Path) -> None:
     checked = onnx.ModelProto()
     checked.CopyFrom(proto)
@@ -124,13 +142,17 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Strict: an attribute or shape that does not fit is refused here and not by a later stage."""
     try:
-        return shape_inference.infer_shapes(proto, data_prop=True)
+        return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=True)
     except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:
+        found = _FAULT.findall(str(error))
+        lines = [f"node '{name}' ({kind}): {text}" for kind, name, text in found]
+        text = "".join(f"\n  {line}" for line in lines) or f" {str(error).splitlines()[0]}"
         raise ModelError(
-            f"onnx cannot infer its shapes: {str(error).splitlines()[0]}",
+            f"onnx cannot infer its shapes:{text}",
             where=str(path),
-            help="onnx.shape_inference refuses this model; export it again",
+            help="onnx.shape_inference with strict_mode refuses this model; export it again",
         ) from error
 
 
