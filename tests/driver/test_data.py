@@ -148,12 +148,23 @@ def test_bad_data_is_refused_with_its_place(fault: str) -> None:
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    for content in (b"", b"foreign", b"PK\x03\x04 broken", b"\x93NUMPY broken"):
+    jpeg = b"\xff\xd8\xff\xe0"
+    for content in (b"", b"foreign", jpeg, b"PK\x03\x04 broken", b"\x93NUMPY broken"):
         path = tmp_path / "data.npz"
         path.write_bytes(content)
         with pytest.raises(DataError) as caught:
             open_samples(path, ONE)
         assert str(path) in caught.value.where
+        assert "pickle" not in str(caught.value), "nobody is told to trust a foreign file"
+        assert "expected a .npz or .npy file" in caught.value.help
+
+
+def test_one_image_is_not_a_folder_of_images(tmp_path: Path) -> None:
+    _write_photos(tmp_path)
+    photo = next(path for path in tmp_path.iterdir() if path.suffix == ".png")
+    with pytest.raises(DataError, match="is no file of NumPy") as caught:
+        open_samples(photo, IMAGE, RAW)
+    assert "give its folder" in caught.value.help
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -171,6 +182,9 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_needs_a_preprocessing_and_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no samples"):
+        open_samples(tmp_path, IMAGE, RAW)
+    (tmp_path / "labels.csv").write_text("no image")
+    with pytest.raises(DataError, match="no file in this folder is an image"):
         open_samples(tmp_path, IMAGE, RAW)
     _write_photos(tmp_path)
     with pytest.raises(DataError, match="how pixels become inputs was not said"):

@@ -29,6 +29,9 @@ from quantable.ir import DataError, DType, Graph, OptionError, Value
 Array = npt.NDArray[np.generic]
 Sample = Mapping[str, Array]
 Source = str | Path | Mapping[str, Array] | Array | Iterable[Sample | Array]
+_MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+"""How a .npy file begins, and a .npz file, which may be empty."""
+_EXPECTED = "expected a .npz or .npy file of NumPy, or a folder of images"
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -89,7 +92,10 @@ def open_samples(
     inputs = [graph.values[name] for name in graph.inputs]
     found = _open(source, inputs, how)
     if not found.indices:
-        raise DataError("there are no samples", where=_name_of(source))
+        raise DataError(
+            "there are no samples", where=_name_of(source),
+            help="expected at least one; the first axis of an array counts samples",
+        )  # fmt: skip
     chosen = _chosen(list(found.indices), samples, shard)
     return Samples(chosen, found.read, found.labels)
 
@@ -129,17 +135,26 @@ def _open(source: Source, inputs: list[Value], how: Preprocessing) -> Samples:
 def _load(path: Path) -> Mapping[str, Array]:
     try:
         with path.open("rb") as file:
+            _require_arrays(file.read(len(_MAGIC[0])), path)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"": loaded}
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
-        raise DataError("no such file or folder", where=str(path)) from error
+        raise DataError("no such file or folder", where=str(path), help=_EXPECTED) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"cannot be read: {error}", where=str(path),
-            help="expected a .npz or .npy file of NumPy, or a folder of images",
-        ) from error  # fmt: skip
+            f"cannot be read: {reason}", where=str(path), help=f"{_EXPECTED} that is whole"
+        ) from error
+
+
+def _require_arrays(start: bytes, path: Path) -> None:
+    """Refuse a foreign file; NumPy would take it for a pickle, and advise to trust it."""
+    if not start.startswith(_MAGIC):
+        hint = "; for one image, give its folder" if path.suffix.lower() in IMAGE_SUFFIXES else ""
+        raise DataError("is no file of NumPy", where=str(path), help=_EXPECTED + hint)
 
 
 def _from_folder(path: Path, inputs: list[Value], how: Preprocessing) -> Samples:
@@ -154,6 +169,11 @@ def _from_folder(path: Path, inputs: list[Value], how: Preprocessing) -> Samples
             help="give --scale (1 for raw pixels, 1/255 ...) and perhaps --mean and --std",
         )  # fmt: skip
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(
+            "there are no samples: no file in this folder is an image", where=str(path),
+            help=f"expected files whose names end with {', '.join(IMAGE_SUFFIXES)}",
+        )  # fmt: skip
     value = inputs[0]
 
     def read(index: int) -> Sample:
@@ -171,7 +191,11 @@ def _from_arrays(
     lengths = {name: len(arrays[key]) for name, key in names.items()}
     count = min(lengths.values(), default=0)
     if len(set(lengths.values())) > 1:
-        raise DataError(f"the inputs have different numbers of samples: {lengths}", where=where)
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(
+            f"the inputs have different numbers of samples: {found}", where=where,
+            help="the first axis of every array counts samples; make them agree",
+        )  # fmt: skip
     if count % batch:
         raise DataError(
             f"expected a multiple of {batch} samples (the network's fixed batch), found {count}",
@@ -264,14 +288,19 @@ def _checked(array: Array, value: Value, where: str) -> Array:
             help="convert the array, or say with --scale (1: as they are) what raw values mean",
         )  # fmt: skip
     if value.shape is not None and not _shape_fits(array.shape, value.shape):
-        raise DataError(f"expected {_describe(value)}, found {found}", where=place)
+        raise DataError(
+            f"expected {_describe(value)}, found {found}", where=place,
+            help="a sample has the shape of the network's input; preprocess the data accordingly",
+        )  # fmt: skip
     if array.dtype.kind == "f":
         bad = np.flatnonzero(~np.isfinite(array))
         if bad.size:
+            count = "1 element is" if bad.size == 1 else f"{bad.size} elements are"
             raise DataError(
-                f"{bad.size} elements are not finite, the first ({array.flat[bad[0]]}) at "
+                f"{count} not finite, the first ({array.flat[bad[0]]}) at "
                 f"{[int(i) for i in np.unravel_index(bad[0], array.shape)]}",
                 where=place,
+                help="leave the sample out, or mend it; one such number would ruin every scale",
             )
     return np.ascontiguousarray(array)
 

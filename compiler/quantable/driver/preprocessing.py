@@ -142,8 +142,14 @@ class Preprocessing:
         try:
             with Image.open(path) as opened:
                 image = opened.convert("L" if channels == 1 else "RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"cannot be read as an image: {error}", where=str(path)) from error
+        except OSError as error:
+            is_foreign = isinstance(error, UnidentifiedImageError)
+            reason = "its format is not known" if is_foreign else error.strerror or error
+            raise DataError(
+                f"cannot be read as an image: {reason}",
+                where=str(path),
+                help="take the file out of the folder, or fetch it again",
+            ) from error
         pixels = np.asarray(self._resized(image, size))
         return self.image(pixels.reshape(*size, channels), shape, str(path))
 

@@ -107,7 +107,10 @@ def _explain(error: Any) -> tuple[str, str]:
         return f"key '{key}': unknown key '{unknown[0]}'", hint
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
-        return f"key '{key}': expected key '{missing[0]}', found none", ""
+        return (
+            f"key '{key}': expected key '{missing[0]}', found none",
+            "quantable list targets shows the targets that can be used as they are",
+        )
     expected = {
         "type": lambda: f"type {error.validator_value}",
         "enum": lambda: "one of " + ", ".join(repr(v) for v in error.validator_value),

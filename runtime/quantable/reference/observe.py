@@ -68,7 +68,8 @@ class _Histograms:
             raise DataError(
                 f"value '{name}': expected finite numbers, found {found}",
                 where=self.where,
-                help="look at the sample and at its preprocessing",
+                help="the input is finite: look for weights that are not, and for samples outside "
+                "the range that the network was trained on",
             )
         before = self.extrema.get(name, (low, high))
         self.extrema[name] = (min(low, before[0]), max(high, before[1]))

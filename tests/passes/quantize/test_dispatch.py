@@ -90,6 +90,24 @@ def test_everything_an_integer_target_cannot_do_is_listed_at_once(examples):
     ):
         assert line in message
     assert "'r'" not in message
+    assert message.count("replace it by operations") == 1, "what two have in common is said once"
+    assert caught.value.help.startswith("make it an initializer")
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "operation", "expected"),
+    [
+        ("a = Relu(x)\nc = Conv(a, w, b)", "conservative", "a", "no compute operation before it"),
+        ("c = Conv(x, w, b)\na = Relu(c)", "conservative", "a", "no compute operation after it"),
+        ("c = Conv(x, w, b)\na = Relu(c)", "all-in", "a", "no compute operation after it"),
+    ],
+)
+def test_why_an_operation_stays_float(text, method, operation, expected, examples):
+    graph = examples.network(text)
+    context = examples.context_of(graph, "onnxruntime")
+    run_pass(graph, Dispatch(method=method), context)
+    said = {place: reason for _, place, reason in context.remarks}
+    assert expected in said[f"operation '{operation}' (Relu from /{operation})"]
 
 
 def test_what_a_float_target_cannot_do_stays_float_with_a_remark(examples):

@@ -75,9 +75,10 @@ class Dispatch(Pass):
         faults = find_faults(graph, target, index)
         table = _read_table(graph, target, self.table, faults)
         if target.integer_only and faults:
-            raise UnsupportedError(*_all_faults(graph, target, faults))
+            raise _all_faults(graph, target, faults)
         able = {op.name for op in graph.operations if op.name not in faults}
         chosen = able if self.method == "all-in" else _downstream(graph, target, able)
+        reached = chosen
         if target.integer_only:
             chosen = able
         elif target.schemes["activation"].tail == FLOAT:
@@ -89,7 +90,7 @@ class Dispatch(Pass):
         taken = {op.name for op in graph.operations if op.name in chosen and admit(op.name)}
         for op in graph.operations:
             if op.name not in chosen:
-                reason = faults[op.name][0] if op.name in faults else self._reason(op, table)
+                reason = faults.get(op.name, (self._reason(op, table, reached), ""))[0]
                 context.remarks.append((self.name, op.where(), reason))
         return replace(
             graph.with_operations(_quantable(graph, op, target) for op in graph.operations
@@ -99,13 +100,13 @@ class Dispatch(Pass):
             metadata={**graph.metadata, "float_digest": graph_digest(graph)},
         )  # fmt: skip
 
-    def _reason(self, op: Operation, table: dict[str, str]) -> str:
+    def _reason(self, op: Operation, table: dict[str, str], reached: set[str]) -> str:
         """Return why an operation that the target can do stays float."""
         if table.get(op.name) == FLOAT:
             return "the dispatch table says float"
-        if self.method == "all-in":
-            return "tail: no compute operation follows it"
-        return f"dispatch method '{self.method}': not between compute operations"
+        if op.name not in reached:
+            return f"dispatch method '{self.method}': there is no compute operation before it"
+        return "the target leaves tails float: there is no compute operation after it"
 
 
 def chosen_target(context: PassContext) -> Target:
@@ -194,10 +195,14 @@ def _check_entry(
         raise UnsupportedError(f"target '{target.name}': {reason}", where=where, help=help_text)
 
 
-def _all_faults(graph: Graph, target: Target, faults: dict[str, tuple[str, str]]) -> tuple[str]:
-    lines = [
-        f"  {op.where()}: {faults[op.name][0]}; {faults[op.name][1]}"
-        for op in graph.operations if op.name in faults
-    ]  # fmt: skip
-    count = f"{len(lines)} operation{'s' if len(lines) > 1 else ''}"
-    return ("\n".join([f"target '{target.name}' cannot run {count} of '{graph.name}':", *lines]),)
+def _all_faults(
+    graph: Graph, target: Target, faults: dict[str, tuple[str, str]]
+) -> UnsupportedError:
+    """Return the error that lists every fault; what many have in common is said once."""
+    found = [(op.where(), *faults[op.name]) for op in graph.operations if op.name in faults]
+    count = f"{len(found)} operation{'s' if len(found) > 1 else ''}"
+    lines = [f"  {place}: {reason}" for place, reason, _ in found]
+    return UnsupportedError(
+        "\n".join([f"target '{target.name}' cannot run {count} of '{graph.name}':", *lines]),
+        help="\n        ".join(dict.fromkeys(text for _, _, text in found)),
+    )

@@ -61,7 +61,8 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         known = ", ".join(target.rules)
         return (
             f"the target has no rule for {op.kind}",
-            f"replace it by operations it has ({known}), or choose another target",
+            f"replace it by operations that target '{target.name}' has ({known}), or choose another"
+            " target",
         )
     for name in (*op.inputs[:1], *op.outputs[:1]):
         dtype = graph.values[name].dtype if name else DType.FLOAT32
