@@ -14,10 +14,11 @@ import pytest
 
 from quantable.ir import Graph, Value
 from quantable.schema import load, save
+from quantable.schema.atomic import replacing
 
 CHILD = """
 import os, signal, sys
-from quantable.schema import container, load, save
+from quantable.schema import load, save
 calls = 0
 def dying(name):
     original = getattr(os, name)
@@ -91,3 +92,31 @@ def test_a_loader_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         save(empty, path, inline_limit=None)
     assert load(path) == network(0.0)
     assert [p.name for p in tmp_path.iterdir()] == ["g.qir"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(
+    tmp_path: Path,
+) -> None:
+    for folder in (tmp_path, tmp_path / "segments"):
+        folder.mkdir(exist_ok=True)
+        (folder / ".quantable-0123.tmp").write_bytes(b"half a fi")
+        (folder / ".other.tmp").write_bytes(b"not ours")
+    with replacing(tmp_path / "slow.qir", durable=False) as file:
+        file.write(b"first half, ")
+        save(network(0.0), tmp_path / "g.qir")
+        file.write(b"second half")
+    assert (tmp_path / "slow.qir").read_bytes() == b"first half, second half"
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == [".other.tmp", "g.qir", "segments", "slow.qir"]
+    assert len(list((tmp_path / "segments").iterdir())) == 3
+
+
+def test_a_killed_save_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    save(network(100.0), tmp_path / "source" / "new.qir", inline_limit=None)
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "source" / "new.qir")]
+    killed = subprocess.run([*command, str(tmp_path / "g.qir"), "1"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.tmp"))
+    save(network(100.0), tmp_path / "g.qir")
+    assert not list(tmp_path.rglob("*.tmp"))

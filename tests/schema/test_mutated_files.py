@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from quantable.cli.main import main
 from quantable.ir import FormatError, Graph, Profile, graph_digest
 from quantable.ir.invariants import violations
 from quantable.ir.profile import bin_edges
 from quantable.schema import load, load_profile, save, save_profile
 from quantable.text.printer import print_graph
+from tests.cli.conftest import DEMO
+from tests.schema.fuzz_files import fuzz
 from tests.schema.mutations import mutants
 
 
@@ -98,6 +101,30 @@ def test_many_mutated_graphs(graph_bytes: bytes, tmp_path: Path, seed: int) -> N
 @pytest.mark.parametrize("seed", range(100, 105))
 def test_many_mutated_profiles(profile_bytes: bytes, tmp_path: Path, seed: int) -> None:
     check(profile_bytes, use_profile, tmp_path, 1000, seed)
+
+
+@pytest.fixture(scope="module")
+def network_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A network that can be run, at every level, self-contained, and its profile."""
+    folder = tmp_path_factory.mktemp("network")
+    words = [
+        "compile", DEMO / "digits.onnx", "--target", "x86-vnni", "--samples", 20, "--calibration",
+        DEMO / "digits_calibration.npz", "--recipe", DEMO / "digits.toml", "-o", folder, "--quiet",
+    ]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+    for path in folder.glob("*.qir"):
+        save(load(path), path, inline_limit=None)
+    return {path.name: path.read_bytes() for path in folder.glob("*.q*")}
+
+
+@pytest.mark.fuzz
+def test_what_is_accepted_can_be_run_or_is_refused_by_the_runtime(
+    network_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    tally = fuzz(network_files, 3000, 0, tmp_path)
+    assert tally.failures == []
+    assert tally.outcomes["refused"] > 2000
+    assert tally.outcomes["ran"] > 100
 
 
 @pytest.mark.parametrize("kind", ["graph", "profile"])

@@ -2,5 +2,15 @@
 
 from quantable.schema.graph_file import load, save
 from quantable.schema.profile_file import load_profile, save_profile
+from quantable.schema.rewriting import rewrite, version_of
+from quantable.schema.versions import FormatUpgradeWarning
 
-__all__ = ["load", "load_profile", "save", "save_profile"]
+__all__ = [
+    "FormatUpgradeWarning",
+    "load",
+    "load_profile",
+    "rewrite",
+    "save",
+    "save_profile",
+    "version_of",
+]

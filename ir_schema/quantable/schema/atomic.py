@@ -5,9 +5,9 @@ killed at any moment leaves the old file or the new one. The lock goes with the 
 gets the lock of a temporary file knows that its writer is gone, and removes it.
 
 What a power failure leaves is another matter: only a file written with `durable` is on the disk
-before its name. Segments are not (a sync of 100 MB takes longer than a whole compilation of a small
-network): their digest tells whether they are sound, and every writer looks at it before it
-relies on a segment that it has not written itself.
+before its name. Segments are not, since large ones take long to sync: their digest tells whether
+they are sound, and every writer looks at it before it relies on a segment that it has not written
+itself.
 """
 
 from __future__ import annotations

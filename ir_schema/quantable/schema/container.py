@@ -52,7 +52,7 @@ def write_file(path: Path, table: Any, prefix: str, segments: SegmentTable) -> N
         remove_leftovers(folder)
     for segment in segments.segments:
         if segment.offset is None:
-            _write_segment(folder, segment, segments.read)
+            write_segment(folder, segment, segments.read)
     with replacing(path, durable=True) as file:
         _write_padded(file, memoryview(head))
         for segment in segments.segments:
@@ -65,7 +65,7 @@ def _write_padded(file: IO[bytes], data: memoryview) -> None:
     file.write(_ZEROS[: aligned(data.nbytes) - data.nbytes])
 
 
-def _write_segment(folder: Path, segment: Segment, read: Callable[[str], memoryview]) -> None:
+def write_segment(folder: Path, segment: Segment, read: Callable[[str], memoryview]) -> None:
     """Write an external segment, unless it is there already; then it is not even asked for."""
     path = folder / segment.digest
     with refused(folder):

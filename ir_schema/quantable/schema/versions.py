@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantable.ir.errors import FormatError
+from quantable.ir.errors import FormatError, OptionError
 
 VERSION_MAJOR = 1
 VERSION_MINOR = 0
@@ -49,6 +49,18 @@ WRITABLE: tuple[Version, ...] = ((1, 0),)
 def spelled(version: Version) -> str:
     """Return a version as text: 1.0."""
     return f"{version[0]}.{version[1]}"
+
+
+def parsed(text: str) -> Version:
+    """Return the version that a text spells.
+
+    Raises:
+        OptionError: It is not MAJOR.MINOR.
+    """
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal()):
+        raise OptionError(f"expected a version such as {spelled(current())}, found '{text}'")
+    return int(major), int(minor)
 
 
 def current() -> Version:

@@ -34,6 +34,9 @@ COMMANDS: dict[str, str] = {
     "replay": "redo a file's history and compare every digest",
     "why": "tell what touched an operation and where its scales come from",
     "cache": "look into the cache, and empty it",
+    "pack": "write a graph with all its contents as one file",
+    "unpack": "write a graph with its large contents in files of their own",
+    "upgrade": "write a file in this or an older version of its format",
     "verify": "check files against every rule of the format and the IR",
     "list": "list passes, targets, operations or stages",
 }

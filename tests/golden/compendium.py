@@ -1,0 +1,160 @@
+"""Graphs and a profile that use everything a file can hold.
+
+``python -m tests.golden.compendium`` is run once, when a version is released: it writes the folder
+of that version, whose .qir and .qprof files never change again. The texts follow the printer:
+``python -m tests.golden.compendium --texts`` writes them again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from quantable.ir import (
+    LEGAL_POLICIES,
+    BakedParameter,
+    ContentRef,
+    ContentStore,
+    DType,
+    Graph,
+    Level,
+    MemoryPlan,
+    Operation,
+    OperationQuantizationConfig,
+    Profile,
+    QuantableOperation,
+    QuantizationParameters,
+    Relation,
+    Rounding,
+    StageRecord,
+    State,
+    TensorQuantizationConfig,
+    Value,
+    ValueStatistics,
+    Visibility,
+)  # fmt: skip
+from quantable.schema import load, save, save_profile
+from quantable.schema.versions import current, spelled
+from quantable.text.printer import print_graph
+
+FOLDER = Path(__file__).parent
+INT4, INT8 = f"all.{DType.INT4.value}", f"all.{DType.INT8.value}"
+
+
+def contents(store: ContentStore) -> dict[str, ContentRef]:
+    """Contents of every element type, of no element, of one, and large ones."""
+    refs = {}
+    for dtype in DType:
+        if dtype is DType.STRING:
+            continue
+        count = 5
+        raw = bytes(range(1, 1 + ContentRef("", dtype, (count,)).size_bytes))
+        raw = bytes([1, 0, 1, 1, 0]) if dtype is DType.BOOL else raw
+        # An odd number of 4-bit elements ends with four zero bits.
+        raw = raw[:-1] + bytes([raw[-1] & 15]) if dtype.bits == 4 else raw
+        refs[f"all.{dtype.value}"] = store.put_bytes(raw, dtype, (count,))
+    refs["empty"] = store.put(np.zeros((0, 3), np.float32))
+    refs["scalar"] = store.put(np.float32(0.1))
+    refs["large"] = store.put((np.arange(1200, dtype=np.int64) * 37 % 251).astype(np.float32))
+    return refs
+
+
+def configs() -> list[TensorQuantizationConfig]:
+    """Every state, policy, rounding, relation, visibility and suspended state at least once."""
+    columns = zip(
+        range(len(LEGAL_POLICIES) * len(State)),
+        itertools.cycle(LEGAL_POLICIES), itertools.cycle(State), itertools.cycle(Rounding),
+        itertools.cycle(Relation), itertools.cycle(Visibility),
+        itertools.cycle([None, *State]), itertools.cycle(range(2, 33)),
+    )  # fmt: skip
+    return [
+        TensorQuantizationConfig(
+            policy, bits, bits // 2 if policy.is_floating else 0, -(1 << (bits - 1)),
+            (1 << (bits - 1)) - 1, rounding, number % 4 if policy.is_per_channel else None,
+            ("", "minmax", "kl")[number % 3], visibility, state, relation,
+            ("", "row.0", "row.1")[number % 3], suspended,
+        )
+        for number, policy, state, rounding, relation, visibility, suspended, bits in columns
+    ]  # fmt: skip
+
+
+def operations(refs: dict[str, ContentRef]) -> tuple[Operation, ...]:
+    """Every kind of attribute, absent operands, and every config."""
+    attributes = {
+        "int": -(2**63), "int.max": 2**63 - 1, "float": 0.1, "float.negative.zero": -0.0,
+        "float.tiny": 5e-324, "float.infinite": float("inf"), "string": "Grüße, 世界", "empty": (),
+        "ints": (0, -1, 2**40), "floats": (0.5, float("-inf"), -0.0), "strings": ("", "a b", "%"),
+        "tensor": refs["large"], "tensor.int4": refs[INT4],
+    }  # fmt: skip
+    slots = configs()
+    first = QuantableOperation(
+        "quantable", "com.microsoft.Gelu", ("x", "", "large"), ("y", ""), {"group": 1},
+        ("/a/Gelu", "/b/Mul"),
+        OperationQuantizationConfig(tuple(slots[::2]), tuple(slots[1::2])),
+        "c-portable", ((2, refs["large"]),), (BakedParameter(2, refs[INT8], "ab" * 32),),
+    )  # fmt: skip
+    return (
+        Operation("plain", "Identity", ("x",), ("z",), attributes, ("/node one",)),
+        first,
+        Operation("no operands", "int.Conv", (), ()),
+    )
+
+
+def graph(level: Level) -> Graph:
+    """Return the compendium at a level; only the file's rules hold in it, not those of networks."""
+    store = ContentStore()
+    refs = contents(store)
+    values = [
+        Value("x", DType.FLOAT32, ("N", 3, "H", 224)), Value("y", DType.BFLOAT16),
+        Value("z", DType.STRING, ()), Value("name with spaces", DType.INT64, (0, 2**40)),
+    ]  # fmt: skip
+    values += [Value(f"v.{d.value}", d, (1,)) for d in DType]
+    values += [Value(name, ref.dtype, ref.shape) for name, ref in refs.items()]
+    rows = [
+        QuantizationParameters("row.0", (0.1, 2.0**-126, 3.4e38), (0, -(2**63), 2**63 - 1)),
+        QuantizationParameters("row.1", (0.5,), (128,), ("row.0", "row.2"), "calibrate kl"),
+        QuantizationParameters("row.2"),
+    ]
+    records = (
+        StageRecord("import", 1, "", "", "aa" * 32, "bb" * 32, "0.1.0"),
+        StageRecord("quantize", 3, "{target=c-portable}", "aa" * 32, "cc" * 32, "", "0.1.0"),
+    )
+    return Graph(
+        f"compendium-{level.value}", level, 21, ("x", "name with spaces"), ("y", "z"),
+        {v.name: v for v in values}, operations(refs), refs, {r.id: r for r in rows}, "c-portable",
+        MemoryPlan(2**33, 64, {"x": 0, "y": 64, "z": 2**32}) if level is Level.PLANNED else None,
+        {"key": "text", "ключ": "", "": "of no name"}, records, store,
+    )  # fmt: skip
+
+
+def profile() -> Profile:
+    """Return a profile with an empty histogram, the largest bin and counts beyond 32 bits."""
+    held = {
+        "x": ValueStatistics(2**40 + 3, -1.5, 2.0, (3, 400, 65535), (1, 2, 2**40)),
+        "größe": ValueStatistics(1, 0.0, 0.0, (0,), (1,)),
+        "nothing": ValueStatistics(0, 0.0, 0.0, (), ()),
+    }
+    return Profile("ab" * 32, 1 << 33, held)
+
+
+def write(folder: Path, *, only_texts: bool) -> None:
+    """Write the files of a version into its folder."""
+    folder.mkdir(exist_ok=True)
+    for level in Level:
+        path = folder / f"{level.value}.qir"
+        if not only_texts:
+            made = graph(level)
+            inline = level in (Level.FLOAT, Level.PLANNED)
+            save(made, path, **({"inline_limit": None} if inline else {}))
+        path.with_suffix(".txt").write_text(print_graph(load(path)), "utf-8")
+    if not only_texts:
+        save_profile(profile(), folder / "profile.qprof")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", action="store_true", help="print the files again, write no file")
+    write(FOLDER / f"v{spelled(current())}", only_texts=parser.parse_args().texts)
