@@ -29,10 +29,11 @@ Components = Mapping[str, str]
 
 OPTION_COMPONENT = {
     "model": "model", "target": "target", "calibration": "data", "profile": "data",
-    "samples": "samples", "pipeline": "pipeline", "size": "preprocessing",
+    "samples": "samples", "pipeline": "pipeline", "dispatch": "pipeline", "assign": "pipeline",
+    "size": "preprocessing",
     "resize": "preprocessing", "crop": "preprocessing", "scale": "preprocessing",
     "mean": "preprocessing", "std": "preprocessing", "layout": "preprocessing",
-    "channel_order": "preprocessing",
+    "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 
