@@ -29,8 +29,7 @@ Components = Mapping[str, str]
 
 OPTION_COMPONENT = {
     "model": "model", "target": "target", "calibration": "data", "profile": "data",
-    "samples": "samples", "pipeline": "pipeline", "dispatch": "pipeline", "assign": "pipeline",
-    "size": "preprocessing",
+    "samples": "samples", "pipeline": "pipeline", "size": "preprocessing",
     "resize": "preprocessing", "crop": "preprocessing", "scale": "preprocessing",
     "mean": "preprocessing", "std": "preprocessing", "layout": "preprocessing",
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
