@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantable.frontend import import_model
 from quantable.ir import DType, graph_digest
+from quantable.passes.canonicalize.shapes.inference import infer
 
 Save = Callable[..., Path]
 
@@ -41,6 +42,19 @@ def test_dimensions(save: Save) -> None:
     assert graph.shape("x") == ("batch", "?1", 3)
     shape = import_model(save([helper.make_node("Relu", ["x"], ["y"])], shape=(None, None)))
     assert shape.shape("x") == ("?1", "?2")
+
+
+@pytest.mark.parametrize("width", [3, 4, None])
+def test_a_window_that_starts_in_the_padding_does_not_count(save: Save, width: int | None) -> None:
+    """Before opset 22, onnx infers one column more than anything computes."""
+    attributes = {"kernel_shape": [4, 2], "pads": [1, 0, 1, 1], "strides": [2, 2]}
+    node = helper.make_node("MaxPool", ["x"], ["y"], ceil_mode=1, **attributes)
+    path = save([node], shape=(1, 4, 7, 6), opset=13)
+    model = onnx.load(path)
+    shape = None if width is None else [1, 4, 4, width]
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
+    onnx.save(model, path)
+    assert infer(import_model(path)).graph.shape("y") == (1, 4, 4, 3)
 
 
 def test_record(save: Save) -> None:

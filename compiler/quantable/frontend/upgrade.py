@@ -142,9 +142,14 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Strict: an attribute or shape that does not fit is refused here and not by a later stage."""
+    """Strict: an attribute or shape that does not fit is refused here and not by a later stage.
+
+    With `ceil_mode`, onnx before opset 22 counts windows that start in the padding, which nothing
+    computes: shapes that are right would be refused, so that those models are read leniently.
+    """
+    strict = not any(_rounds_up(node) for node in proto.graph.node)
     try:
-        return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=True)
+        return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=strict)
     except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:
         found = _FAULT.findall(str(error))
         lines = [f"node '{name}' ({kind}): {text}" for kind, name, text in found]
@@ -154,6 +159,10 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             where=str(path),
             help="onnx.shape_inference with strict_mode refuses this model; export it again",
         ) from error
+
+
+def _rounds_up(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "ceil_mode" and attribute.i for attribute in node.attribute)
 
 
 def _drop_initialized_inputs(graph: onnx.GraphProto) -> None:
