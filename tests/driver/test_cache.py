@@ -18,6 +18,7 @@ from quantable.driver import api, cache_keys
 from quantable.driver.cache import Cache, changed
 from quantable.driver.compile import Calibration, Compilation, compile_model
 from quantable.driver.instruments.selection import Selection
+from quantable.driver.pipelines import with_dispatch
 from quantable.ir import OptionError, Profile
 from tests.driver.conftest import Digits
 from tests.driver.killed_compiles import check, visible, words
@@ -357,3 +358,11 @@ def test_an_entry_is_json_with_a_digest(bench: Workbench) -> None:
     for path in (bench.folder / "cache/quantable-1/entries").iterdir():
         _, body = path.read_text(encoding="utf-8").splitlines()
         assert set(json.loads(body)) >= {"stage", "components", "sha256"}
+
+
+def test_another_dispatch_is_missed_from_quantize_on(bench: Workbench) -> None:
+    bench.compile(bench.cache(), target="onnxruntime")
+    other = {"quantize": with_dispatch("quantize", table=["/Add=float"])}
+    bench.compile(bench.cache(), target="onnxruntime", pipelines=other)
+    assert bench.cached == ["import", "canonicalize"]
+    assert bench.missed["quantize"] == "(changed: pipeline)"
