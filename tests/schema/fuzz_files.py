@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import faulthandler
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from tests.schema.mutations import head_mutants, mutants
 
 LIMIT_SECONDS = 1.0
 BATCH = 50
+ADDRESS_SPACE = 12 << 30
 
 
 @dataclass
@@ -73,6 +76,8 @@ def _run(graph: Graph) -> str:
         return f"run: {type(error).__name__}"
     except Hang:
         return "run: stopped, too much work"
+    except MemoryError:
+        return "run: there is no memory for its inputs"
     return "ran"
 
 
@@ -144,6 +149,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--start", type=int, default=0, help="number of the first mutant")
     options = parser.parse_args()
+    # What ends the process ends it here, and names the place; the last mutant stays in the folder.
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     seeds = {f"{path.parent.name}-{path.name}": path.read_bytes() for path in options.files}
     with tempfile.TemporaryDirectory() as folder:
         tally = fuzz(seeds, options.count, options.start, Path(folder))

@@ -164,23 +164,29 @@ class ReferenceRuntime:
     def _apply(self, step: Step, environment: Mapping[str, Tensor]) -> Sequence[Tensor]:
         tensors = [environment[key] if key else None for key in step.inputs]
         if any(step.before):
-            tensors = [
-                t if q is None or t is None else q(t)
-                for q, t in zip(step.before, tensors, strict=True)
-            ]
+            tensors = self._quantized(step, tensors)
         if self._hooks:
             tensors = self._show(step.operation, "in", step.operation.inputs, tensors)
         try:
             result = step.kernel(*tensors)
+            results: Sequence[Tensor] = (result,) if isinstance(result, Tensor) else result
+            if any(step.after):
+                pairs = zip(step.after, results, strict=False)
+                results = [r if q is None else q(r) for q, r in pairs]
         except _BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
-        results: Sequence[Tensor] = (result,) if isinstance(result, Tensor) else result
-        if any(step.after):
-            results = [r if q is None else q(r) for q, r in zip(step.after, results, strict=False)]
         if self._hooks:
             shown = self._show(step.operation, "out", step.operation.outputs, results)
             results = [r for r in shown if r is not None]
         return results
+
+    @staticmethod
+    def _quantized(step: Step, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+        pairs = zip(step.before, tensors, strict=True)
+        try:
+            return [t if q is None or t is None else q(t) for q, t in pairs]
+        except _BROKEN as error:
+            raise _failure(step.operation, tensors, error) from error
 
     def _show(
         self,
@@ -237,6 +243,12 @@ def _compile(graph: Graph, parameters: dict[str, Tensor]) -> list[Step]:
             steps.append(_step(graph, op, parameters, frees.get(op.name, ())))
         except UnsupportedError as error:
             missing.append(error)
+        except _BROKEN as error:
+            raise UnsupportedError(
+                f"the operation cannot be executed: {type(error).__name__}: {error}".split("\n")[0],
+                where=op.where(),
+                help="check its inputs and its attributes against the ONNX specification",
+            ) from error
     if missing:
         places = "; ".join(f"{error.where}: {error.message}" for error in missing)
         raise UnsupportedError(
@@ -267,15 +279,7 @@ def _step(
     site = Site(
         op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store, shapes
     )  # fmt: skip
-    try:
-        kernel = builder(site)
-    except _BROKEN as error:
-        raise UnsupportedError(
-            f"the operation cannot be executed: {type(error).__name__}: {error}".splitlines()[0],
-            where=op.where(),
-            help="check its number of inputs and its attributes against the ONNX specification",
-        ) from error
-    return Step(op, kernel, tuple(keys), op.outputs, before, after, frees)
+    return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
 
 
 def _types(graph: Graph, names: Sequence[str]) -> tuple[DType | None, ...]:

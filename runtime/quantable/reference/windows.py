@@ -13,6 +13,9 @@ from torch.nn import functional
 from quantable.ir import Dim
 from quantable.reference.site import Site
 
+_LARGEST = (1 << 31) - 1
+"""oneDNN counts in 32 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -39,11 +42,15 @@ class Window:
         auto_pad = op.string_attribute("auto_pad", "NOTSET")
         if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
             raise site.refuse(f"attribute 'auto_pad': found {auto_pad}")
+        # The libraries below divide by strides and do not look at lengths: a bad one is the end of
+        # the process.
         return Window(
-            tuple(kernel),
-            op.ints_attribute("strides", (1,) * rank),
-            op.ints_attribute("dilations", (1,) * rank),
-            op.ints_attribute("pads", (0,) * (2 * rank)),
+            _numbers(site, "kernel_shape", tuple(kernel), rank, 1),
+            _numbers(site, "strides", op.ints_attribute("strides", (1,) * rank), rank, 1),
+            _numbers(site, "dilations", op.ints_attribute("dilations", (1,) * rank), rank, 1),
+            _numbers(
+                site, "pads", op.ints_attribute("pads", (0,) * (2 * rank)), 2 * rank, -_LARGEST
+            ),
             auto_pad,
             bool(op.int_attribute("ceil_mode")),
         )
@@ -167,3 +174,15 @@ def outer_product(counts: Sequence[Tensor]) -> Tensor:
     for axis in counts[1:]:
         total = total.unsqueeze(-1) * axis
     return total
+
+
+def _numbers(
+    site: Site, name: str, found: tuple[int, ...], count: int, least: int
+) -> tuple[int, ...]:
+    """Return numbers of a window, refusing another count of them or one that is out of range."""
+    if len(found) != count or not all(least <= number <= _LARGEST for number in found):
+        raise site.refuse(
+            f"attribute '{name}': expected {count} integers from {least} to {_LARGEST}, "
+            f"found {found!r:.80}"
+        )
+    return found

@@ -53,6 +53,9 @@ def prepared_convolution(
             window.without_pads(), weight, bias, group, window.padded_size(size)
         )
         return lambda x: inner(window.padded(x))
+    channels = weight.shape[1] * group
+    if group < 1 or weight.shape[0] % group or tuple(weight.shape[2:]) != window.kernel:
+        raise ValueError(f"weight of shape {list(weight.shape)}, {group} groups, {window}")
     pads, strides = window.begin_pads(), window.strides
     geometry = (pads, strides, window.dilations, group)
     is_packable = HAS_ONEDNN and weight.dtype is torch.float32 and len(window.kernel) == 2
@@ -61,11 +64,13 @@ def prepared_convolution(
         return lambda x: plain(x, weight, bias, strides, pads, window.dilations, group)
     with one_thread():
         packed = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, *geometry, (1, weight.shape[1] * group, *size)
+            weight, *geometry, (1, channels, *size)
         )
     pointwise = torch.ops.mkldnn._convolution_pointwise.default
 
     def run(x: Tensor) -> Tensor:
+        if x.dim() != 4 or x.shape[1] != channels or x.dtype is not torch.float32:
+            raise ValueError(f"expected {channels} channels of float32, found {x.dtype}")
         result: Tensor = pointwise(x, packed, bias, *geometry, "none", [], "")
         return result
 
