@@ -165,3 +165,24 @@ def test_what_the_samples_raise_comes_through(graph: Graph, samples: Any) -> Non
 
     with pytest.raises(OSError, match="the disk is gone"):
         observe(graph, broken(), threads=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_an_interrupt_is_not_kept_waiting_by_other_workers(
+    graph: Graph, samples: Any, threads: int
+) -> None:
+    taken = 0
+
+    def many() -> Iterator[Any]:
+        nonlocal taken
+        while taken < 1000:
+            taken += 1
+            yield samples[taken % len(samples)]
+
+    def interrupt(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        observe(graph, many(), threads=threads, progress=interrupt)
+    assert taken < 1000

@@ -7,11 +7,13 @@ manifest whether they belong together.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def emit_files(graph: Graph, directory: Path, target: Target) -> Mapping[str, An
             help=f"do before: {_BEFORE[target.backend]}",
         )
     prepare_folder(directory)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
+    with _refused(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
         scratch = Path(name)
         facts = _emit(graph, scratch, target)
         return _install({**facts, "graph_digest": graph_digest(graph)}, scratch, directory)
@@ -54,7 +56,7 @@ def install_files(
         directory: Where the files go.
     """
     prepare_folder(directory)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
+    with _refused(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".emit-") as name:
         manifest = fetch(Path(name))
         if manifest is None:
             return None
@@ -82,13 +84,20 @@ def prepare_folder(directory: Path) -> None:
     Raises:
         OptionError: That is not possible.
     """
-    try:
+    with _refused(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
+
+
+@contextlib.contextmanager
+def _refused(place: Path) -> Iterator[None]:
+    """A full disk and missing rights are not our fault."""
+    try:
+        yield
     except OSError as error:
         raise OptionError(
-            f"cannot be written to: {error.strerror}", where=str(directory), help=_FOLDER
+            f"cannot be written to: {error.strerror}", where=str(place), help=_FOLDER
         ) from error
 
 
@@ -168,9 +177,28 @@ def write_json(value: object, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file so that a reader sees the old one or the new one."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as file:
+    """Write a text file so that a reader sees the old one or the new one.
+
+    Raises:
+        OptionError: It cannot be written.
+    """
+    with replaced(path) as scratch, scratch.open("x", encoding="utf-8", newline="\n") as file:
         file.write(text)
-    Path(file.name).replace(path)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to make, which then takes the place of `path`.
+
+    Its rights are those of any new file, where those of `tempfile` are the owner's alone.
+
+    Raises:
+        OptionError: The file cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    with _refused(path):
+        try:
+            yield scratch
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)

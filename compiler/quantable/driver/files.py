@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import FormatError, Graph, InvariantError, OptionError, verify
+from quantable.driver.emission import replaced
+from quantable.ir import FormatError, Graph, InvariantError, verify
 from quantable.schema import load, load_profile
 
 
@@ -50,12 +50,5 @@ def save_arrays(arrays: Mapping[str, npt.NDArray[np.generic]], path: str | Path)
     Raises:
         OptionError: The folder cannot be written to.
     """
-    target = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}-", suffix=".npz", delete=False
-        ) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type] # names are never 'allow_pickle'
-    except OSError as error:
-        raise OptionError(f"cannot be written: {error.strerror}", where=str(path)) from error
-    Path(file.name).replace(target)
+    with replaced(Path(path)) as scratch, scratch.open("xb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type] # names are never 'allow_pickle'

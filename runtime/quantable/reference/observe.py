@@ -192,14 +192,15 @@ class _Work:
         self.done = 0
         self.errors: dict[int, Exception] = {}
         self._taken = 0
+        self._stopped = False
         self._runs = runs
         self._progress = progress
         self._lock = threading.Lock()
 
     def take(self) -> tuple[int, Mapping[str, Array]] | None:
-        """Return the next run, None where there is none, or one failed."""
+        """Return the next run, None where there is none, one failed, or a worker was stopped."""
         with self._lock:
-            if self.errors:
+            if self.errors or self._stopped:
                 return None
             try:
                 run = next(self._runs, None)
@@ -215,6 +216,10 @@ class _Work:
             self.done += 1
             if self._progress is not None:
                 self._progress(self.done)
+
+    def stop(self) -> None:
+        """Hand out no run any more: the pool waits for its threads before Ctrl-C gets through."""
+        self._stopped = True
 
     def fail(self, index: int, error: Exception) -> None:
         """Remember why a run failed; runs that were taken before it still end."""
@@ -232,10 +237,13 @@ def _worker(work: _Work, observed: frozenset[str], elements: int) -> _Histograms
             try:
                 tensors = check_inputs(graph, arrays, where=histograms.where)
                 work.runtime.run_tensors(tensors, histograms.add)
+                work.finish()
             except DataError as error:
                 work.fail(index, error)
                 break
-            work.finish()
+            except BaseException:
+                work.stop()
+                raise
         histograms.finish()
     return histograms
 
