@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lark import Lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-from lark.lexer import PatternStr
+from lark.lexer import PatternRE, PatternStr, TerminalDef
 
 from quantable.ir.errors import FormatError
 from quantable.text.spelling import nearest
@@ -16,8 +16,21 @@ from quantable.text.spelling import nearest
 MAX_FAULTS = 20
 """So many are shown at once."""
 _WIDTH = 100
-_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"|[%@#!]?[A-Za-z0-9_./$-]+|->|.', re.DOTALL)
-_OPEN = {'"': "a string is not closed", "[": "a '[' is not closed", "(": "a '(' is not closed"}
+_WORD_END = "(?![A-Za-z0-9_.-])"
+_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"|sha256:\w*|[%@#!]?[A-Za-z0-9_./$-]+|->|.', re.DOTALL)
+_OPEN = {
+    '"': ("STRING", "a string is not closed"),
+    "[": ("LIST", "a '[' is not closed"),
+    "(": ("OPERANDS", "a '(' is not closed"),
+}
+"""For what begins a token that must end in the same line: the token, and what a message says."""
+
+
+def whole_words(terminal: TerminalDef) -> None:
+    """Let a keyword match a whole word only; a grammar's `edit_terminals`."""
+    if isinstance(terminal.pattern, PatternStr) and terminal.pattern.value[0].isalpha():
+        terminal.pattern = PatternRE(terminal.pattern.value + _WORD_END)
+        terminal.priority = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,14 +60,14 @@ def excerpt(text: str, position: int, length: int) -> str:
     """Return two lines: the line of the fault (a part of it where it is long), and carets."""
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
-    line = text[start : len(text) if end < 0 else end]
+    line = text[start : len(text) if end < 0 else end].rstrip()
     column = position - start
     first = max(0, min(column - _WIDTH // 3, len(line) - _WIDTH))
     shown = "".join(c if c.isprintable() else " " for c in line[first : first + _WIDTH])
     head, tail = "…" * (first > 0), "…" * (first + _WIDTH < len(line))
     at = column - first
     carets = "^" * max(1, min(length, len(shown) - at))
-    return f"  {head}{shown}{tail}\n  {' ' * (len(head) + at)}{carets}"
+    return f"{f'  {head}{shown}{tail}'.rstrip()}\n  {' ' * (len(head) + at)}{carets}"
 
 
 def faults_error(faults: Iterable[Fault], text: str, source: str) -> FormatError:
@@ -99,8 +112,8 @@ def syntax_fault(
     keywords, others = _spelled(accepted, parser, spelling)
     expected = _choice(others + [f"'{word}'" for word in keywords])
     length = max(1, len(found))
-    if isinstance(error, UnexpectedCharacters) and found in _OPEN:
-        return Fault(position, 1, _OPEN[found])
+    if found[:1] in _OPEN and _OPEN[found[:1]][0] in accepted and len(found) == 1:
+        return Fault(position, 1, _OPEN[found][1])
     shown = f"'{found}'" if found else "the end"
     return Fault(position, length, f"expected {expected}, found {shown}", nearest(found, keywords))
 
@@ -116,9 +129,9 @@ def _spelled(
 ) -> tuple[list[str], list[str]]:
     """Return keywords and marks as they are written, and what the other terminals are called."""
     literal = {
-        item.name: item.pattern.value
+        item.name: item.pattern.value.removesuffix(_WORD_END)
         for item in parser.terminals
-        if isinstance(item.pattern, PatternStr)
+        if item.name not in spelling
     }
     keywords = sorted(literal[name] for name in accepted if name in literal)
     others = sorted({spelling[name] for name in accepted if name in spelling})

@@ -51,7 +51,8 @@ class OperationReader:
         if self._checked:
             self._check_subject(subject, name)
             self._check_kind(kind_token, kind)
-        inputs = tuple(self._values.use(*item) for item in self._bench.operands(operand_token))
+        operands = self._bench.operands(operand_token)
+        inputs = tuple(self._values.use(*item) for item in operands or ())
         outputs = tuple(self._values.declared(record, "result") for record in results.parts)
         sources = (
             tuple(self._bench.items(blocks["sources"][0], string_of, ""))
@@ -60,9 +61,10 @@ class OperationReader:
         )
         attributes = self._attributes(blocks.get("attributes", []))
         basic = (name, kind, inputs, outputs, attributes, sources)
+        counts = (None if operands is None else len(inputs), len(outputs))
         if "quantization" not in blocks:
             return Operation(*basic)
-        return QuantableOperation(*basic, *self._quantization(blocks["quantization"], basic))
+        return QuantableOperation(*basic, *self._quantization(blocks["quantization"], counts))
 
     def _check_subject(self, token: Token, name: str) -> None:
         if token[0] != "@":
@@ -113,45 +115,42 @@ class OperationReader:
                 return ()
         return value
 
-    def _quantization(self, parts: list[Any], basic: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _quantization(self, parts: list[Any], counts: tuple[int | None, int]) -> tuple[Any, ...]:
         platform, inputs, outputs, *rest = parts
         blocks: dict[str, list[Record]] = {record.rule: record.parts for record in rest}
-        counts = {"in": len(basic[2]), "out": len(basic[3])}
         config = OperationQuantizationConfig(
-            self._slots("in", inputs, counts["in"]),
-            self._slots("out", outputs, counts["out"]),
+            self._slots("in", inputs, counts[0]),
+            self._slots("out", outputs, counts[1]),
         )
         originals = []
         for record in blocks.get("originals", []):
             slot, dense = record.parts
             ref = self._bench.contents(dense)
             if ref is not None:
-                originals.append((self._slot_number(slot, counts["in"]), ref))
+                originals.append((self._slot_number(slot, counts[0]), ref))
         baked = []
         for record in blocks.get("baked", []):
             slot, dense, digest = record.parts
             ref = self._bench.contents(dense)
             if ref is not None:
-                number = self._slot_number(slot, counts["in"])
+                number = self._slot_number(slot, counts[0])
                 baked.append(BakedParameter(number, ref, self._bench.word(digest)))
         return config, self._bench.word(platform), tuple(originals), tuple(baked)
 
-    def _slot_number(self, token: Token, count: int) -> int:
-        return (
-            self._bench.integer(token, 0, max(count - 1, 0))
-            if self._checked
-            else (self._bench.integer(token))
-        )
+    def _slot_number(self, token: Token, count: int | None) -> int:
+        if self._checked and count is not None:
+            return self._bench.integer(token, 0, max(count - 1, 0))
+        return self._bench.integer(token)
 
-    def _slots(self, side: str, token: Token, count: int) -> tuple[TensorQuantizationConfig, ...]:
+    def _slots(
+        self, side: str, token: Token, count: int | None
+    ) -> tuple[TensorQuantizationConfig, ...]:
         slots = self._bench.slots(token)
         self.rows += [
             (config.row, position, length) for config, position, length in slots if length
         ]
-        if self._checked and len(slots) != count:
+        if self._checked and count is not None and len(slots) != count:
             what = "operand" if side == "in" else "result"
-            self._bench.fault_at(
-                token, f"expected {count} slots in '{side}', one for each {what}, "
-                f"found {len(slots)}",
-            )  # fmt: skip
+            expected = f"expected {count} slot{'s' * (count != 1)} in '{side}'"
+            self._bench.fault_at(token, f"{expected}, one for each {what}, found {len(slots)}")
         return tuple(config for config, _, _ in slots)

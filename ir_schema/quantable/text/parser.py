@@ -18,7 +18,12 @@ from lark import Token
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.graph import Graph, Level, MemoryPlan, StageRecord
 from quantable.ir.policies import LEGAL_POLICIES, Rounding, Visibility
-from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+from quantable.ir.quantization import (
+    MAX_BITS,
+    MIN_BITS,
+    QuantizationParameters,
+    TensorQuantizationConfig,
+)
 from quantable.text.operations import OperationReader
 from quantable.text.pieces import list_of, member, row_of
 from quantable.text.records import Record, read_records
@@ -82,7 +87,7 @@ class _Assembly:
             groups[record.rule].append(record.parts)
         bench, values = self._bench, self._values
         self._check_version(groups["version"][0][0])
-        bench.schemes = bench.unique("scheme", self._schemes(groups["scheme"]), "!")
+        bench.schemes = bench.unique("scheme", self._schemes(groups["scheme"]))
         rows = bench.unique("row", self._rows(groups["row"]), "#")
         inputs = tuple(values.declared(parts[0], "input") for parts in groups["input"])
         parameters = self._parameters(groups["parameter"])
@@ -157,9 +162,10 @@ class _Assembly:
         bench = self._bench
         for token, bits, policy, low, high, *rest in statements:
             blocks = {record.rule: record.parts[0] for record in rest}
+            faults = bench.fault_count
             fields: dict[str, Any] = {
                 "policy": self._member(_POLICIES, policy, "policy"),
-                "bits": bench.integer(bits, 0, 255),
+                "bits": bench.integer(bits, MIN_BITS, MAX_BITS),
                 "quant_min": bench.integer(low, *INT64),
                 "quant_max": bench.integer(high, *INT64),
             }
@@ -174,11 +180,13 @@ class _Assembly:
             if "visibility" in blocks:
                 found = self._member(_VISIBILITIES, blocks["visibility"], "visibility")
                 fields["visibility"] = found
+            made = TensorQuantizationConfig()
             try:
-                yield str(token[1:]), token, TensorQuantizationConfig(**fields)
+                if bench.fault_count == faults:
+                    made = TensorQuantizationConfig(**fields)
             except ValueError as error:
                 bench.fault_at(token, f"the scheme contradicts itself: {error}")
-                yield str(token[1:]), token, TensorQuantizationConfig()
+            yield str(token), token, made
 
     def _rows(
         self, statements: list[list[Any]]
@@ -227,7 +235,7 @@ class _Assembly:
                     names = zip(self._derived({"derived": [token]}), list_of(token), strict=True)
                     used += [(name, start + at, len(item)) for name, (item, at) in names]
         for name, position, length in used:
-            if name not in rows:
+            if name not in rows and self._bench.text[position] == "#":
                 shown = self._bench.text[position : position + length]
                 self._bench.fault(
                     position, length, f"undefined row {shown}", nearest(name, rows, "#")

@@ -72,7 +72,12 @@ def type_of(text: str) -> tuple[DType, Shape | None]:
     while True:
         match = _DIM.match(body, at)
         if match is None:
-            raise BadPiece("expected a number, the name of a symbol or '*'", at, len(text) - at - 1)
+            rest = body[at:]
+            start = at + len(rest) - len(rest.lstrip())
+            raise BadPiece(
+                "expected a number, the name of a symbol or '*'", start,
+                max(1, len(rest.split(",")[0].strip())),
+            )  # fmt: skip
         word = match[1]
         if word == "*":
             if dims or match[2]:
@@ -126,6 +131,8 @@ def slot_of(
     if match is None or match.end() != len(text):
         at = match.end() if match else 0
         word = (text[at:].split() or [""])[0][:40]
+        if word in _RELATIONS:
+            raise BadPiece(f"expected a row such as #a behind '{word}'", at, len(word))
         expected = "'suspended STATE', 'RELATION #row', '!scheme', ',' or ']'" if at else "a state"
         raise BadPiece(
             f"expected {expected}, found '{word}'", at, max(1, len(word)),
@@ -137,7 +144,7 @@ def slot_of(
     scheme = match["scheme"]
     base = TensorQuantizationConfig()
     if scheme:
-        base = member(schemes, scheme[1:], "scheme", match.start("scheme"))
+        base = member(schemes, scheme, "scheme", match.start("scheme"))
     held = replace(
         base,
         state=state,

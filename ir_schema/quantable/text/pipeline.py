@@ -12,7 +12,7 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
 
 from quantable.ir.errors import OptionError
-from quantable.text.faults import syntax_fault
+from quantable.text.faults import syntax_fault, whole_words
 from quantable.text.spelling import BadPiece, integer_of, real_of, unquoted
 
 Scalar = bool | int | float | str
@@ -115,7 +115,7 @@ def _column(token: Token) -> int:
 def _parser() -> Lark:
     return Lark.open(
         "pipeline.lark", rel_to=__file__, parser="lalr", transformer=_Builder(),
-        maybe_placeholders=False,
+        maybe_placeholders=False, edit_terminals=whole_words,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ decimal that gives the float32 back (``d`` at the end: a float64). The format is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ def print_graph(graph: Graph, *, elide: int = 16, history: bool = False) -> str:
         history: Whether to print the stage records.
     """
     return _Printer(graph, elide).text(history)
+
+
+def print_operations(graph: Graph, names: Collection[str], *, elide: int = 16) -> list[str]:
+    """Return the statements of the named operations, with the schemes that they refer to."""
+    return _Printer(graph, elide).operations([op for op in graph.operations if op.name in names])
 
 
 def _listed(items: Iterable[str]) -> str:
@@ -112,12 +117,15 @@ class _Printer:
         lines += self._stray_values()
         lines += [self._parameter(name, ref) for name, ref in self._graph.parameters.items()]
         lines += [_row(row) for row in self._graph.rows.values()]
-        operations = [self._operation(op) for op in self._graph.operations]
-        lines += [f"scheme !{number}{text}" for text, number in self._numbers.items()]
-        lines += operations
+        lines += self.operations(self._graph.operations)
         if history:
             lines += [_stage(record) for record in self._graph.history]
         return "\n".join(lines) + "\n"
+
+    def operations(self, operations: Iterable[Operation]) -> list[str]:
+        """Return the statements of schemes and operations."""
+        statements = [self._operation(op) for op in operations]
+        return [f"scheme !{n}{text}" for text, n in self._numbers.items()] + statements
 
     def _head(self) -> str:
         graph = self._graph

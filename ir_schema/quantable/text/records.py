@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 
-from quantable.text.faults import faults_error, syntax_fault
+from quantable.text.faults import faults_error, syntax_fault, whole_words
 
 SPELLING = {
     "VALUE": "a name such as %x or @w", "ROW": "a row such as #a", "SCHEME": "a scheme such as !0",
@@ -49,6 +49,7 @@ def graph_parser() -> Lark:
     return Lark.open(
         "graph.lark", rel_to=__file__, parser="lalr", lexer="contextual",
         transformer=_Records(), maybe_placeholders=False,
+        edit_terminals=whole_words,
     )  # fmt: skip
 
 

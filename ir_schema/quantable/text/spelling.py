@@ -165,7 +165,7 @@ def real_of(text: str, offset: int = 0) -> float:
     except OverflowError:
         pass  # reported below
     if text[:1].isalpha() or not text:
-        near = nearest(text, ("inf", "nan", "true", "false"))
+        near = nearest(text, ("inf", "nan"))
         raise BadPiece(f"expected a number, found '{text[:40]}'", offset, max(len(text), 1), near)
     raise BadPiece(f"{text[:40]} is no number that a float64 holds", offset, len(text))
 
@@ -194,7 +194,9 @@ def nearest(name: str, known: Iterable[str], sigil: str = "") -> str:
     if len(name) > _MAX_NAME:
         return ""
     # Only names of about the same length can be near; the bound keeps huge graphs quick.
-    pool = [item for item in known if 2 * abs(len(item) - len(name)) <= len(name) + 1]
+    pool = [
+        item for item in known if item != name and 2 * abs(len(item) - len(name)) <= len(name) + 1
+    ]
     if len(pool) > _MAX_CANDIDATES:
         pool = [item for item in pool if item[:2] == name[:2] or item[-2:] == name[-2:]]
     near = difflib.get_close_matches(name, pool[:_MAX_CANDIDATES], n=3, cutoff=0.6)

@@ -33,17 +33,16 @@ class Values:
         """Define a value with its type and return its name."""
         token, *types = record.parts
         name = self._bench.name(token)
-        position, length = start_of(token), len(token)
+        is_new = True
         if self._checked and (name or what != "result"):
-            self._define(name, token, what)
-        if not types:
+            is_new = self._define(name, token, what)
+        if not types or not is_new:
             return name
         (type_,) = types
         if type_.type == "TYPE":
             self._type(name, self._bench.type(type_), type_)
         else:
             self._bench.fault_at(type_, f"expected a type such as f32[1, 3], found '{type_[:40]}'")
-        del position, length
         return name
 
     def parameter(self, record: Record, ref: ContentRef | None) -> str:
@@ -51,8 +50,8 @@ class Values:
         token, *types = record.parts
         name = self._bench.name(token)
         self._parameters.add(name)
-        if self._checked:
-            self._define(name, token, "parameter")
+        if self._checked and not self._define(name, token, "parameter"):
+            return name
         if types and types[0].type == "TYPE":
             given = self._bench.type(types[0])
             if self._checked and ref is not None and given != (ref.dtype, ref.shape):
@@ -98,16 +97,23 @@ class Values:
                 hint = nearest(name, (item for item in self._defined if item), spelled[0])
                 self._bench.fault(position, length, f"undefined value {spelled}", hint)
 
-    def _define(self, name: str, token: Token, what: str) -> None:
+    def _define(self, name: str, token: Token, what: str) -> bool:
+        """Remember a definition; return whether it is the first of the name."""
         start = start_of(token)
         if (token[0] == "@") != (what == "parameter"):
             right = "@" if what == "parameter" else "%"
             a = "an" if what == "input" else "a"
             self._bench.fault_at(token, f"{a} {what} has the sigil {right}, found '{token}'")
         if name in self._defined:
-            self._bench.twice(f"value {token}", start, len(token), self._defined[name])
-        else:
-            self._defined[name] = start
+            self._bench.twice(
+                f"{'parameter' if what == 'parameter' else 'value'} {token}",
+                start,
+                len(token),
+                self._defined[name],
+            )
+            return False
+        self._defined[name] = start
+        return True
 
     def _type(self, name: str, given: tuple[DType, Shape | None], token: Token) -> None:
         value = Value(name, *given)

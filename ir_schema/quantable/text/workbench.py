@@ -47,6 +47,11 @@ class Workbench:
         self._contents: dict[tuple[str, str], ContentRef] = {}
         self._slots: dict[str, tuple[TensorQuantizationConfig, int, int]] = {}
 
+    @property
+    def fault_count(self) -> int:
+        """How many faults there are."""
+        return len(self._faults)
+
     def fault(self, position: int, length: int, message: str, hint: str = "") -> None:
         """Remember a fault."""
         self._faults.append(Fault(position, length, message, hint))
@@ -91,12 +96,12 @@ class Workbench:
             self._types[str(token)] = held
         return held
 
-    def operands(self, token: Token) -> list[tuple[str, int, int]]:
-        """Return (name as spelled, position, length) of each operand."""
+    def operands(self, token: Token) -> list[tuple[str, int, int]] | None:
+        """Return (name as spelled, position, length) of each operand; None where one is none."""
         start = start_of(token)
-        empty: list[tuple[str, int, int]] = []
-        found = self.attempt(start, lambda: operands_of(token), empty)
-        return [(spelled, start + at, length) for spelled, at, length in found]
+        nothing: list[tuple[str, int, int]] | None = None
+        found = self.attempt(start, lambda: operands_of(token), nothing)
+        return found and [(spelled, start + at, length) for spelled, at, length in found]
 
     def operand(self, spelled: str, position: int) -> str:
         """Return the name of an operand."""

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "run": "run a graph of any level in the reference runtime",
     "validate": "compare the reference with the target's real runtime",
     "print": "print a graph as text",
+    "parse": "read a graph's text and write it as a file",
     "diff": "show what differs between two graphs",
     "compare": "run two stages and name the first operation whose numbers differ",
     "replay": "redo a file's history and compare every digest",
