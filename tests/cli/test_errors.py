@@ -291,3 +291,17 @@ def test_a_fault_of_ours_is_exit_code_70(
     (reproducer,) = tmp_path.iterdir()
     assert f"quantable opt {reproducer.name} --replay" in result.err
     assert run("opt", reproducer.name, "--replay").code == 0
+
+
+def test_an_interrupt_is_said_without_a_traceback(
+    run: Run, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quantable.driver.api.load", interrupt)
+    result = run("lower", build / "04-opt.qir", "-o", build / "never.qir")
+    assert result.code == 130
+    assert "interrupted" in result.err
+    assert "Traceback" not in result.err
+    assert not (build / "never.qir").exists()

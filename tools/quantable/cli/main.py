@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
+        click.echo("interrupted: every file is as it was, or whole", err=True)
         return 130
     except QuantableError as error:
         return _explain(error)
