@@ -121,6 +121,9 @@ for bad in (0.0, -1.0, float("inf"), float("nan")):
 breaks("rows-valid", "is not the product of conv.in0, conv.in1")(
     lambda g: with_row(g, g.rows["conv.in1"].filled([1.0, 1.0], 0, "p"))
 )
+breaks("rows-valid", "is not the product of conv.in0, conv.in1")(
+    lambda g: with_row(g, g.rows["conv.in1"].filled([1.0, 1.0, 1.0], 0, "p"))
+)
 breaks("rows-valid", "is derived from a row that is missing or empty")(
     lambda g: with_row(g, g.rows["conv.in1"].cleared())
 )

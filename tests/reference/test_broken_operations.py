@@ -43,6 +43,7 @@ def network(kind: str, inputs: tuple[str, ...], attributes: dict[str, Any]) -> G
         ("Conv", ("x", "w"), {"pads": (1 << 40,) * 4}),
         ("MaxPool", ("x",), {"kernel_shape": (2, 2), "strides": (0, 0)}),
         ("AveragePool", ("x",), {"kernel_shape": (0, 2)}),
+        ("Concat", (), {"axis": 0}),
         ("Add", ("x",), {}),
         ("BatchNormalization", ("x",), {}),
         ("Softmax", ("x",), {"axis": 69}),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quantable.ir.errors import InvariantError
 from quantable.ir.graph import Graph, Level, Value
@@ -153,12 +154,19 @@ def _rows_valid(graph: Graph) -> Iterator[tuple[str, str]]:
             if not all(source is not None and source.is_filled for source in sources):
                 yield f"row '{row.id}'", "is derived from a row that is missing or empty"
                 continue
-            product = np.ones(1, np.float32)
-            for source in sources:
-                assert source is not None
-                product = product * source.scale_array
-            if not np.array_equal(product, scales):
+            factors = [source.scale_array for source in sources if source is not None]
+            if not _is_product(scales, factors):
                 yield f"row '{row.id}'", f"is not the product of {', '.join(row.derived_from)}"
+
+
+def _is_product(scales: npt.NDArray[np.float32], factors: list[npt.NDArray[np.float32]]) -> bool:
+    """Whether scales are the product, one factor after another; one scale stands for all."""
+    if {factor.size for factor in factors} - {1, scales.size}:
+        return False
+    product = np.ones(1, np.float32)
+    for factor in factors:
+        product = product * factor
+    return np.array_equal(product, scales)
 
 
 def _one_owner(graph: Graph) -> Iterator[tuple[str, str]]:

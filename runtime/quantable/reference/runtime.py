@@ -30,7 +30,7 @@ from quantable.reference.threads import one_thread
 Quantizer = SlotQuantizer | None
 
 _BROKEN = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
-           AssertionError, MemoryError)  # fmt: skip
+           AssertionError, StopIteration, MemoryError)  # fmt: skip
 """What kernels raise for an operation with inputs or attributes that it cannot have. What broke
 stays the cause of the error that is raised instead."""
 
