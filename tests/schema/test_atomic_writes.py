@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantable.ir import Graph, Value
+from quantable.ir import Graph, UserError, Value
 from quantable.schema import load, save
 from quantable.schema.atomic import replacing
 
@@ -92,6 +92,19 @@ def test_a_loader_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         save(empty, path, inline_limit=None)
     assert load(path) == network(0.0)
     assert [p.name for p in tmp_path.iterdir()] == ["g.qir"]
+
+
+def test_contents_that_cannot_be_read_leave_no_folder(tmp_path: Path) -> None:
+    empty = replace(network(7.0), store=Graph("").store)
+    with pytest.raises(KeyError):
+        save(empty, tmp_path / "g.qir", inline_limit=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such folder") as caught:
+        save(network(0.0), tmp_path / "none/g.qir", inline_limit=None)
+    assert caught.value.help == "make the folder first"
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(

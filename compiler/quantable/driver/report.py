@@ -140,7 +140,10 @@ def page(facts: Facts) -> str:
         f"| float parameters | {facts['float_parameter_bytes']} bytes |",
         f"| baked integer parameters | {facts['integer_parameter_bytes']} bytes |",
         f"| arena | {_or_dash(facts['arena_bytes'])} bytes |",
-        f"| rows of quantization parameters | {facts['rows']} |",
+        f"| sets of quantization parameters | {facts['rows']} |",
+        "",
+        "`quantable validate` on this folder proves on your data that the emitted code gives the"
+        " results of the last stage.",
         "",
         "## Stages",
         "",
@@ -153,8 +156,7 @@ def page(facts: Facts) -> str:
     ]
     lines += ["", "## Operations that stay float", ""]
     lines += [
-        f"- `{row['operation']}` ({row['kind']}): {row['reason']}"
-        for row in facts["float_operations"]
+        f"- {reason}: {', '.join(names)}" for reason, names in _by_reason(facts["float_operations"])
     ] or ["None."]
     lines += ["", "## Emitted files", "", "| file | bytes | sha256 |", "|---|---|---|"]
     lines += [
@@ -162,10 +164,19 @@ def page(facts: Facts) -> str:
         for name, entry in facts["emitted"].items()
     ]
     lines += ["", "## What the passes say", ""]
-    lines += [f"- {name}: {place}: {text}" for name, place, text in facts["remarks"]] or [
-        "Nothing."
-    ]
+    said = {text for row in facts["float_operations"] for text in row["reason"].split("; ")}
+    lines += [
+        f"- {name}: {place}: {text}" for name, place, text in facts["remarks"] if text not in said
+    ] or ["Nothing more."]
     return "\n".join(lines) + "\n"
+
+
+def _by_reason(operations: Iterable[Facts]) -> list[tuple[str, list[str]]]:
+    """Group operations by why they stay float, in the order in which reasons first occur."""
+    found: dict[str, list[str]] = {}
+    for row in operations:
+        found.setdefault(row["reason"], []).append(f"`{row['operation']}` ({row['kind']})")
+    return list(found.items())
 
 
 def _or_dash(value: object) -> str:

@@ -44,6 +44,10 @@ def replacing(path: Path, *, durable: bool) -> Iterator[IO[bytes]]:
     """
     if path.exists() and not path.is_file():
         raise UserError("cannot write: expected a file, found something else", where=str(path))
+    if not path.parent.exists():
+        raise UserError(
+            "cannot write: there is no such folder", where=str(path), help="make the folder first"
+        )
     with refused(path):
         file, scratch = _scratch(path.parent)
         with file:

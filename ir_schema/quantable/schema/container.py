@@ -71,8 +71,9 @@ def write_segment(folder: Path, segment: Segment, read: Callable[[str], memoryvi
     with refused(folder):
         if is_sound(path, segment):
             return
+    data = read(segment.digest)  # first: where it is corrupt, no folder is left behind
+    with refused(folder):
         folder.mkdir(exist_ok=True)
-    data = read(segment.digest)
     with replacing(path, durable=False) as file:
         for start in range(0, segment.size, _CHUNK_BYTES):
             file.write(data[start : start + _CHUNK_BYTES])
