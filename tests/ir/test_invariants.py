@@ -209,7 +209,9 @@ breaks("planned-memory", "ends at 12, outside the arena")(
 )
 
 
-@pytest.mark.parametrize(("invariant", "text", "change"), BROKEN, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("invariant", "text", "change"), BROKEN, ids=[f"{name}-{text[:40]}" for name, text, _ in BROKEN]
+)
 def test_a_graph_that_breaks_it_is_found(
     graph: Graph, invariant: str, text: str, change: Break
 ) -> None:
