@@ -71,13 +71,15 @@ def use_graph(path: Path) -> str:
 def _run(graph: Graph) -> str:
     """Build the runtime and run it; what a file asks for may be more work than there is time."""
     try:
-        ReferenceRuntime(graph).run(_zeros(graph))
+        inputs = _zeros(graph)
+    except (MemoryError, ValueError):
+        return "run: there is no memory for its inputs"
+    try:
+        ReferenceRuntime(graph).run(inputs)
     except QuantableError as error:
         return f"run: {type(error).__name__}"
     except Hang:
         return "run: stopped, too much work"
-    except MemoryError:
-        return "run: there is no memory for its inputs"
     return "ran"
 
 

@@ -207,7 +207,7 @@ class ReferenceRuntime:
 
 def _failure(operation: Operation, tensors: Sequence[Tensor | None], error: Exception) -> DataError:
     found = ", ".join("absent" if t is None else str(list(t.shape)) for t in tensors)
-    reason = str(error).splitlines()[0]
+    reason = (str(error) or type(error).__name__).splitlines()[0]
     return DataError(
         f"the operation cannot be executed on inputs of shape {found}: {reason}",
         where=operation.where(),
