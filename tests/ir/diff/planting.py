@@ -128,7 +128,11 @@ def _weight(graph: Graph, chooser: Chooser, label: str) -> Planted | None:
     name = names[int(chooser.integers(len(names)))]
     ref = graph.parameters[name]
     array = graph.array(name).copy()
-    array.flat[int(chooser.integers(array.size))] += 1
+    place = int(chooser.integers(array.size))
+    if ref.dtype.is_integer:
+        array.flat[place] ^= 1  # stays inside the type, where + 1 may leave it
+    else:
+        array.flat[place] += 1
     changed = graph.store.put(array, ref.dtype)
     parameters = {**graph.parameters, name: changed}
     return Planted(label, replace(graph, parameters=parameters), "parameters", name)
