@@ -92,17 +92,15 @@ class OperationReader:
         return self._bench.unique("attribute", held)
 
     def _item(self, item: Record | Token) -> Any:
-        if isinstance(item, Token):  # a list of numbers, the only item that is no record
-            if item[1:].lstrip().startswith('"'):
-                return tuple(self._bench.items(item, string_of, ""))
-            return tuple(self._bench.items(item, number_of, _ZERO))
-        match item.rule:
-            case "number":
-                (token,) = item.parts
-                return self._bench.attempt(start_of(token), partial(number_of, str(token)), _ZERO)
-            case "text":
-                return self._bench.word(item.parts[0])
-        return self._bench.contents(item)
+        if isinstance(item, Record):
+            return self._bench.contents(item)
+        if item.type == "STRING":
+            return self._bench.word(item)
+        if item.type != "LIST":
+            return self._bench.attempt(start_of(item), partial(number_of, str(item)), _ZERO)
+        if item[1:].lstrip().startswith('"'):
+            return tuple(self._bench.items(item, string_of, ""))
+        return tuple(self._bench.items(item, number_of, _ZERO))
 
     def _normal(self, key: Token, value: Any) -> Any:
         if isinstance(value, tuple):
