@@ -1,18 +1,22 @@
 """Running passes so that a fault of ours leaves one file that shows it.
 
 The file is the graph as it was before the pass, weights inside, with the pipeline, the target, the
-profile and the message in its metadata; ``quantable opt FILE --replay`` does it again.
+profile, the inputs and the message in its metadata; ``quantable opt FILE --replay`` does it again.
 """
 
 from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from quantable.driver.files import save_arrays
 from quantable.driver.pipelines import canonical, resolve
 from quantable.ir import (
     Graph,
@@ -29,6 +33,7 @@ from quantable.passes.instruments.instrument import Instrument, Step
 from quantable.schema import load_profile, save, save_profile
 
 PREFIX = "reproduce."
+Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def run_passes(
@@ -78,6 +83,42 @@ def _fault(item: Pass, error: Exception, path: Path) -> InternalError:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Reproduction:
+    """What a reproducer holds.
+
+    Attributes:
+        graph: Without the facts of the reproducer.
+        pipeline: What to run.
+        target: Name, '' for none.
+        profile: Calibration statistics, if there are any.
+        inputs: One array a graph input, if there are any.
+    """
+
+    graph: Graph
+    pipeline: str
+    target: str = ""
+    profile: Profile | None = None
+    inputs: Arrays | None = None
+
+    @staticmethod
+    def of(graph: Graph) -> Reproduction:
+        """Read a reproducer.
+
+        Raises:
+            OptionError: The file is no reproducer.
+        """
+        held = {k[len(PREFIX) :]: v for k, v in graph.metadata.items() if k.startswith(PREFIX)}
+        if "pipeline" not in held:
+            raise OptionError("the file is no reproducer: it holds no pipeline")
+        kept = {k: v for k, v in graph.metadata.items() if not k.startswith(PREFIX)}
+        return Reproduction(
+            replace(graph, metadata=kept), held["pipeline"], held.get("target", ""),
+            _bytes(held["profile"], load_profile) if "profile" in held else None,
+            held_inputs(graph),
+        )  # fmt: skip
+
+
 def replay(
     graph: Graph,
     context: PassContext,
@@ -98,35 +139,78 @@ def replay(
     """
     from quantable.targets.description import load_target
 
-    held = {k[len(PREFIX) :]: v for k, v in graph.metadata.items() if k.startswith(PREFIX)}
-    if "pipeline" not in held:
-        raise OptionError("the file is no reproducer: it holds no pipeline")
-    kept = {k: v for k, v in graph.metadata.items() if not k.startswith(PREFIX)}
-    name = target or held.get("target", "")
+    found = Reproduction.of(graph)
+    name = target or found.target
     context.target = load_target(name) if name else None
-    if "profile" in held:
-        context.profile = _profile(held["profile"])
-    start = replace(graph, metadata=kept)
-    return run_passes(start, resolve(held["pipeline"]), context, instruments)
+    context.profile = found.profile or context.profile
+    return run_passes(found.graph, resolve(found.pipeline), context, instruments)
 
 
 def _write(graph: Graph, item: Pass, context: PassContext, error: Exception, folder: Path) -> Path:
-    facts = {"pipeline": canonical([item]), "pass": item.name, "message": str(error)}
-    if context.target is not None:
-        facts["target"] = context.target.name
-    if context.profile is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "profile"
-            save_profile(context.profile, path)
-            facts["profile"] = base64.b64encode(path.read_bytes()).decode()
+    facts = {"pass": item.name, "message": str(error)}
     path = folder / f"repro-{item.name}-{graph_digest(graph)[:12]}.qir"
-    metadata = {**graph.metadata, **{f"{PREFIX}{k}": v for k, v in facts.items()}}
-    save(replace(graph, metadata=metadata), path, inline_limit=None)
+    save(reproducer(graph, [item], context, facts), path, inline_limit=None)
     return path
 
 
-def _profile(text: str) -> Profile:
+def reproducer(
+    graph: Graph,
+    passes: Iterable[Pass],
+    context: PassContext,
+    facts: Mapping[str, str],
+    inputs: Arrays | None = None,
+) -> Graph:
+    """Return the graph that holds all that is needed to run passes on it again.
+
+    Save it with ``inline_limit=None``, so that the weights are in the file.
+
+    Args:
+        graph: What the passes are given.
+        passes: What to run.
+        context: Its target, by name, and its profile go into the file.
+        facts: Further facts by name, for instance 'message'.
+        inputs: One array a graph input, where the fault needs data to be seen.
+    """
+    held = {"pipeline": canonical(passes), **facts}
+    if context.target is not None:
+        held["target"] = context.target.name
+    if context.profile is not None:
+        profile = context.profile
+        held["profile"] = _text(lambda path: save_profile(profile, path))
+    facts_by_key = {f"{PREFIX}{name}": text for name, text in held.items()}
+    found = replace(graph, metadata={**graph.metadata, **facts_by_key})
+    return found if inputs is None else with_inputs(found, inputs)
+
+
+def with_inputs(graph: Graph, inputs: Arrays) -> Graph:
+    """Return a graph that holds one array a graph input."""
+    text = _text(lambda path: save_arrays(inputs, path))
+    return replace(graph, metadata={**graph.metadata, f"{PREFIX}inputs": text})
+
+
+def held_inputs(graph: Graph) -> Arrays | None:
+    """Return the inputs that a graph holds, if it holds any."""
+    text = graph.metadata.get(f"{PREFIX}inputs")
+    return None if text is None else _bytes(text, _arrays)
+
+
+def _text(write: Callable[[Path], None]) -> str:
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "profile"
+        path = Path(scratch) / "data.npz"
+        write(path)
+        return base64.b64encode(path.read_bytes()).decode()
+
+
+_Read = TypeVar("_Read")
+
+
+def _bytes(text: str, read: Callable[[Path], _Read]) -> _Read:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "data.npz"
         path.write_bytes(base64.b64decode(text))
-        return load_profile(path)
+        return read(path)
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    with np.load(path, allow_pickle=False) as held:
+        return dict(held)

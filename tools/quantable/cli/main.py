@@ -34,6 +34,8 @@ COMMANDS: dict[str, str] = {
     "compare": "run two stages and name the first operation whose numbers differ",
     "replay": "redo a file's history and compare every digest",
     "why": "tell what touched an operation and where its scales come from",
+    "bisect": "find the pass and the rewrite that make a graph bad",
+    "reduce": "make a graph as small as it can be while a command exits with 0",
     "cache": "look into the cache, and empty it",
     "pack": "write a graph with all its contents as one file",
     "unpack": "write a graph with its large contents in files of their own",
