@@ -32,7 +32,7 @@ _TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("calibrate", "wrong scale"): (0, 2, 5),
     ("calibrate", "wrong zero point"): (0,),
     ("calibrate", "two bits"): (0, 3, 5),
-    ("passive-parameters", "wrong scale"): (0, 3, 5),
+    ("passive-parameters", "wrong scale"): (0, 5),
     ("lower-to-integer", "wrong multiplier"): (0, 1, 3),
     ("lower-to-integer", "lost integer bias"): (0, 2),
     ("lower-to-integer", "wrong integer weight"): (1, 3),
