@@ -40,17 +40,34 @@ def test_pack_and_unpack_give_the_same_bytes(
 def test_upgrade_of_a_file_of_this_version_changes_nothing(
     run: Run, build: Path, tmp_path: Path, name: str
 ) -> None:
-    words = ("upgrade", build / name, "-o", tmp_path / name, "--format-version", "1.0", "--json")
+    words = ("upgrade", build / name, "-o", tmp_path / name, "--format-version", "1.1", "--json")
     result = run(*words)
-    assert json.loads(result.out) == {"read": "1.0", "written": "1.0"}
+    assert json.loads(result.out) == {"read": "1.1", "written": "1.1"}
     assert (tmp_path / name).read_bytes() == (build / name).read_bytes()
+
+
+def test_a_graph_goes_to_an_older_version_and_back(run: Run, build: Path, tmp_path: Path) -> None:
+    old, again = tmp_path / "old.qir", tmp_path / "again.qir"
+    assert run("upgrade", build / "04-opt.qir", "-o", old, "--format-version", "1.0").code == 0
+    assert run("diff", build / "04-opt.qir", old).code == 0
+    assert json.loads(run("upgrade", old, "-o", again, "--json").out)["read"] == "1.0"
+    assert again.read_bytes() == (build / "04-opt.qir").read_bytes()
+
+
+def test_means_of_channels_keep_a_profile_from_an_older_version(
+    run: Run, build: Path, tmp_path: Path
+) -> None:
+    words = ("-o", tmp_path / "a.qprof", "--format-version", "1.0")
+    result = run("upgrade", build / "calibration.qprof", *words)
+    assert result.code == 1
+    assert "version 1.0 cannot express Profile.channel_means (1 times; since 1.1)" in result.err
 
 
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("0.9", "cannot write version 0.9: expected one of 1.0"),
-        ("one", "expected a version such as 1.0, found 'one'"),
+        ("0.9", "cannot write version 0.9: expected one of 1.0, 1.1"),
+        ("one", "expected a version such as 1.1, found 'one'"),
     ],
 )
 def test_versions_that_cannot_be_written(

@@ -16,6 +16,7 @@ import numpy as np
 from quantable.ir import (
     LEGAL_POLICIES,
     BakedParameter,
+    ChannelMeans,
     ContentRef,
     ContentStore,
     DType,
@@ -37,7 +38,7 @@ from quantable.ir import (
     Visibility,
 )  # fmt: skip
 from quantable.schema import load, save, save_profile
-from quantable.schema.versions import current, spelled
+from quantable.schema.versions import Version, current, spelled
 from quantable.text.printer import print_graph
 
 FOLDER = Path(__file__).parent
@@ -130,14 +131,22 @@ def graph(level: Level) -> Graph:
     )  # fmt: skip
 
 
-def profile() -> Profile:
-    """Return a profile with an empty histogram, the largest bin and counts beyond 32 bits."""
+def profile(version: Version) -> Profile:
+    """Return a profile with an empty histogram, the largest bin and counts beyond 32 bits.
+
+    From version 1.1 on it has means of channels: of either axis, negative, large, and unknown ones.
+    """
     held = {
         "x": ValueStatistics(2**40 + 3, -1.5, 2.0, (3, 400, 65535), (1, 2, 2**40)),
         "größe": ValueStatistics(1, 0.0, 0.0, (0,), (1,)),
         "nothing": ValueStatistics(0, 0.0, 0.0, (), ()),
     }
-    return Profile("ab" * 32, 1 << 33, held)
+    means = {
+        ("x", 1): ChannelMeans((-1, 0, (1 << 48) + 5, -(1 << 90))),
+        ("x", -1): ChannelMeans((7,)),
+        ("größe", 1): ChannelMeans(()),
+    }
+    return Profile("ab" * 32, 1 << 33, held, means if version >= (1, 1) else {})
 
 
 def write(folder: Path, *, only_texts: bool) -> None:
@@ -151,7 +160,7 @@ def write(folder: Path, *, only_texts: bool) -> None:
             save(made, path, **({"inline_limit": None} if inline else {}))
         path.with_suffix(".txt").write_text(print_graph(load(path)), "utf-8")
     if not only_texts:
-        save_profile(profile(), folder / "profile.qprof")
+        save_profile(profile(current()), folder / "profile.qprof")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from quantable.ir import FormatError, Graph, QuantableError, graph_digest, verif
 from quantable.reference import ReferenceRuntime
 from quantable.schema import load, load_profile, save, save_profile
 from tests.schema.mutations import head_mutants, mutants
+from tests.schema.sealing import most_resealed
 
 LIMIT_SECONDS = 1.0
 BATCH = 50
@@ -138,7 +139,7 @@ def fuzz(seeds: dict[str, bytes], count: int, start: int, folder: Path) -> Tally
     for batch in range(start // BATCH, (start + count) // BATCH):
         name = names[batch % len(names)]
         make = mutants if random.Random(batch).random() < 0.25 else head_mutants
-        for number, data in enumerate(make(seeds[name], BATCH, batch)):
+        for number, data in enumerate(most_resealed(make(seeds[name], BATCH, batch))):
             place = f"{name}-{batch}-{number}"
             try_one(data, folder / "mutant", tally, place, number == 0)
     return tally

@@ -19,6 +19,7 @@ from quantable.schema.generate import SCHEMA_FILES, SCHEMA_FOLDER, fresh_layout
 from quantable.schema.generated.layout import LAYOUT
 from quantable.schema.reading import KINDS
 from quantable.schema.versions import PRODUCER
+from tests.schema.sealing import resealed
 
 
 def table(*fields: tuple[int, bytes], inline: bytes = b"") -> bytes:
@@ -156,11 +157,12 @@ def test_fields_of_a_newer_schema_are_passed_over(tmp_path: Path) -> None:
     builder.PrependUint16Slot(0, 1, 0)
     builder.PrependUint16Slot(1, 7, 0)
     builder.PrependUint8Slot(10, 1, 0)
+    builder.PrependUint64Slot(22, 1, 0)
     builder.PrependUint32Slot(39, 0xFFFFFFFF, 0)
     builder.PrependUOffsetTRelativeSlot(3, producer, 0)
     builder.PrependUOffsetTRelativeSlot(4, strings, 0)
     builder.FinishSizePrefixed(builder.EndObject(), b"QIR1")
-    data = bytes(builder.Output())
+    data = resealed(bytes(builder.Output()))
     path = tmp_path / "newer.qir"
     path.write_bytes(data + bytes(-len(data) % 64))
     assert load(path) == Graph("")
@@ -188,7 +190,7 @@ def test_the_reader_of_flatbuffers_reads_what_is_written(graph: Graph, tmp_path:
     to_json = [*command, "--json", "--strict-json", schema, "--", str(tmp_path / "head.bin")]
     subprocess.run(to_json, check=True)
     subprocess.run([*command, "--binary", schema, str(tmp_path / "head.json")], check=True)
-    data = (tmp_path / "head.qir").read_bytes()
+    data = resealed((tmp_path / "head.qir").read_bytes())
     (tmp_path / "g.qir").write_bytes(data + bytes(-len(data) % 64))
     assert load(tmp_path / "g.qir") == graph
 

@@ -29,7 +29,7 @@ from quantable.ir.policies import (
     Symmetry,
     Visibility,
 )
-from quantable.ir.profile import Profile, ValueStatistics
+from quantable.ir.profile import ChannelMeans, Profile, ValueStatistics, channel_inputs
 from quantable.ir.quantization import (
     OperationQuantizationConfig,
     QuantizationParameters,
@@ -40,13 +40,14 @@ from quantable.ir.states import TRANSITIONS, State
 
 __all__ = [
     "INVARIANTS", "LEGAL_POLICIES", "TRANSITIONS", "Arithmetic", "Attribute", "BakedParameter",
-    "ContentRef", "ContentStore", "DType", "DataError", "Dim", "FormatError", "Granularity",
+    "ChannelMeans", "ContentRef", "ContentStore", "DType", "DataError", "Dim", "FormatError",
+    "Granularity",
     "Graph", "GraphEditor", "InternalError", "InvariantError", "Level", "MemoryPlan", "ModelError",
     "Operation", "OperationQuantizationConfig", "OptionError", "QuantableError",
     "QuantableOperation", "QuantizationParameters", "Profile", "QuantizationPolicy",
     "Relation", "Rounding",
     "Shape", "StageRecord", "State", "StateError", "Symmetry", "TensorQuantizationConfig",
     "UnknownNameError", "UnsupportedError", "UserError", "Value", "ValueStatistics", "Visibility",
-    "graph_digest",
+    "channel_inputs", "graph_digest",
     "verify",
 ]  # fmt: skip

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from quantable.ir.errors import FormatError, InternalError
+from quantable.schema import seal
 from quantable.schema.atomic import is_sound, refused, remember, remove_leftovers, replacing
+from quantable.schema.decode import Decoder
 from quantable.schema.encode import Encoder
 from quantable.schema.segments import ALIGNMENT, FOLDER, Segment, SegmentTable, aligned
 from quantable.schema.versions import VERSION_MAJOR
@@ -42,10 +44,7 @@ def write_file(path: Path, table: Any, prefix: str, segments: SegmentTable) -> N
         UserError: The file cannot be written.
         InternalError: The table holds what a file cannot.
     """
-    try:
-        head = Encoder().encode(table, f"{prefix}{table.version_major}")
-    except (struct.error, OverflowError) as error:
-        raise InternalError(f"the tables hold what a file cannot: {error}") from error
+    head = _head(table, prefix)
     remove_leftovers(path.parent)
     folder = path.parent / FOLDER
     if any(segment.offset is None for segment in segments.segments):
@@ -58,6 +57,22 @@ def write_file(path: Path, table: Any, prefix: str, segments: SegmentTable) -> N
         for segment in segments.segments:
             if segment.offset is not None:
                 _write_padded(file, segments.read(segment.digest))
+
+
+def _head(table: Any, prefix: str) -> bytes:
+    """Return size prefix and FlatBuffer, with their checksum where the version has one."""
+    has_seal = (table.version_major, table.version_minor) >= seal.SINCE
+    if has_seal:
+        table = table._replace(**{seal.FIELD: 1})  # any number but the default: it takes its place
+    try:
+        head = Encoder().encode(table, f"{prefix}{table.version_major}")
+    except (struct.error, OverflowError) as error:
+        raise InternalError(f"the tables hold what a file cannot: {error}") from error
+    if not has_seal:
+        return head
+    place = Decoder(head, "").root_place(type(table).__name__, seal.FIELD)
+    assert place is not None
+    return seal.sealed(head, place)
 
 
 def _write_padded(file: IO[bytes], data: memoryview) -> None:

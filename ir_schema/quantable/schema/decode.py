@@ -73,6 +73,11 @@ class Decoder:
         offsets = self._offsets(self._root, table)[1]
         return [_U16(self._data, self._root + offsets[n])[0] if n in offsets else 0 for n in names]
 
+    def root_place(self, table: str, name: str) -> int | None:
+        """Return where a scalar field of the root lies; None where it is absent."""
+        offset = self._offsets(self._root, table)[1].get(name)
+        return None if offset is None else self._root + offset
+
     def decode(self, table: str) -> Any:
         """Verify everything that can be reached from the root, and return the root.
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.ir.errors import FormatError
-from quantable.ir.profile import Profile, ValueStatistics
+from quantable.ir.profile import FRACTION_BITS, ChannelMeans, Profile, ValueStatistics
 from quantable.schema.container import Container, open_file, write_file
 from quantable.schema.reading import KINDS, read_segments, read_tables
 from quantable.schema.segments import Segment, SegmentTable
@@ -41,11 +41,15 @@ def save_profile(
     statistics = profile.statistics
     bins = _joined([s.bins for s in statistics.values()], "<u2")
     counts = _joined([s.counts for s in statistics.values()], "<i8")
-    held = {hashlib.sha256(data).hexdigest(): data for data in (bins, counts)}
+    means = _packed_means(profile)
+    pieces = (bins, counts, means) if profile.channel_means else (bins, counts)
+    held = {hashlib.sha256(data).hexdigest(): data for data in pieces}
     sizes = {digest: len(data) for digest, data in held.items()}
     segments = SegmentTable.plan(sizes, lambda digest: memoryview(held[digest]), None)
     index = segments.index()
     firsts = itertools.accumulate((len(s.bins) for s in statistics.values()), initial=0)
+    sums = profile.channel_means
+    channels = itertools.accumulate((len(s.sums) for s in sums.values()), initial=0)
     table = T.Profile(
         segments=segments.tables(),
         graph_digest=profile.graph_digest,
@@ -56,8 +60,22 @@ def save_profile(
             T.ValueStatistics(name, s.count, s.minimum, s.maximum, first, len(s.bins))
             for (name, s), first in zip(statistics.items(), firsts, strict=False)
         ),
+        means=index[hashlib.sha256(means).hexdigest()] if sums else 0,
+        channel_means=tuple(
+            T.ChannelMeans(name, axis, first, len(s.sums))
+            for ((name, axis), s), first in zip(sums.items(), channels, strict=False)
+        ),
     )
     write_file(Path(path), stamped(table, version, str(path)), PREFIX, segments)
+
+
+def _packed_means(profile: Profile) -> bytes:
+    parts = [
+        (total >> FRACTION_BITS, total & ((1 << FRACTION_BITS) - 1))
+        for means in profile.channel_means.values()
+        for total in means.sums
+    ]
+    return np.asarray(parts, "<i8").tobytes()
 
 
 def _joined(parts: list[tuple[int, ...]], dtype: str) -> bytes:
@@ -88,7 +106,30 @@ def load_profile(path: str | PathLike[str]) -> Profile:
         statistics[name] = _statistics(container, item, bins[part], counts[part])
     if end != len(bins):
         raise _error(container, f"expected {end} bins, found {len(bins)}")
-    return Profile(table.graph_digest, table.sample_count, statistics)
+    means = _channel_means(container, segments, table) if table.channel_means else {}
+    return Profile(table.graph_digest, table.sample_count, statistics, means)
+
+
+def _channel_means(
+    container: Container, segments: list[Segment], table: Any
+) -> dict[tuple[str, int], ChannelMeans]:
+    pairs = _numbers(container, segments, table.means, "<i8")
+    found: dict[tuple[str, int], ChannelMeans] = {}
+    end = 0
+    for item in table.channel_means:
+        key = (item.name, item.axis)
+        if key in found or item.axis not in (1, -1) or item.first_channel != end:
+            raise _error(container, f"the channel means of '{item.name}' are out of place")
+        part = pairs[2 * end : 2 * (end + item.channel_count)].tolist()
+        end += item.channel_count
+        if any(not 0 <= fraction < 1 << FRACTION_BITS for fraction in part[1::2]):
+            raise _error(container, f"the channel means of '{item.name}' are not normal")
+        found[key] = ChannelMeans(
+            tuple((w << FRACTION_BITS) + f for w, f in zip(part[::2], part[1::2], strict=True))
+        )
+    if 2 * end != len(pairs):
+        raise _error(container, f"expected {2 * end} halves of channel means, found {len(pairs)}")
+    return found
 
 
 def _error(container: Container, message: str) -> FormatError:

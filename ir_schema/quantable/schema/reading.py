@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantable.ir.errors import FormatError
-from quantable.schema import versions
+from quantable.schema import seal, versions
 from quantable.schema.container import Container
 from quantable.schema.decode import Decoder
 from quantable.schema.segments import DIGEST_BYTES, FOLDER, Segment, aligned
@@ -35,6 +35,8 @@ def read_tables(container: Container, root: str) -> Any:
     major, minor, min_reader_minor = decoder.root_scalars(root, names)
     check_version(container.identifier_major, (major, minor, min_reader_minor), container.where)
     if major == versions.VERSION_MAJOR:
+        place = decoder.root_place(root, seal.FIELD)
+        seal.check_seal(container.head, place, (major, minor), container.where)
         return decoder.decode(root)
     layout = dict(versions.UPGRADES[major].layout)
     table = Decoder(container.head, container.where, layout).decode(root)

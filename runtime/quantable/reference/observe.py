@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from quantable.ir import (
+    ChannelMeans,
     DataError,
     Graph,
     InvariantError,
@@ -20,10 +21,12 @@ from quantable.ir import (
     OptionError,
     Profile,
     ValueStatistics,
+    channel_inputs,
     graph_digest,
 )
 from quantable.ir.profile import BIN_COUNT
 from quantable.reference.borders import check_inputs
+from quantable.reference.channel_means import ChannelMeanSums
 from quantable.reference.derived import Rule, derivable
 from quantable.reference.runtime import ReferenceRuntime
 from quantable.reference.tensors import Array
@@ -101,6 +104,10 @@ class _Histograms:
                 self._count(name)
 
 
+_Part = tuple[_Histograms, Mapping[tuple[str, int], ChannelMeans]]
+"""What one thread measured."""
+
+
 def _stride(size: int, elements: int) -> int:
     """Return the least stride that leaves at most `elements` of `size` and is coprime with it.
 
@@ -160,17 +167,23 @@ def observe(
         raise OptionError(f"option 'elements': expected at least 0, found {elements}")
     derived = derivable(graph)
     observed = frozenset(name for name in _activations(graph) if name not in derived)
+    weighted = channel_inputs(graph)
     shared = _Work(ReferenceRuntime(graph), _single_runs(graph, samples), progress)
+
+    def work() -> _Part:
+        return _worker(shared, _Histograms(observed, elements), ChannelMeanSums(weighted))
+
     with ThreadPoolExecutor(threads) as pool:
         # The calling thread works too: its memory comes from the main heap, which the C library
         # gives back to the system (and asks for again, page by page) less often.
-        futures = [pool.submit(_worker, shared, observed, elements) for _ in range(threads - 1)]
-        parts = [_worker(shared, observed, elements), *(future.result() for future in futures)]
+        futures = [pool.submit(work) for _ in range(threads - 1)]
+        parts = [work(), *(future.result() for future in futures)]
     if shared.errors:
         raise shared.errors[min(shared.errors)]
     if not shared.done:
         raise DataError("there are no samples: expected at least 1, found 0")
-    return Profile(graph_digest(graph), shared.done, _merged(graph, parts, derived))
+    statistics = _merged(graph, [histograms for histograms, _ in parts], derived)
+    return Profile(graph_digest(graph), shared.done, statistics, _merged_means(parts))
 
 
 def _activations(graph: Graph) -> list[str]:
@@ -227,16 +240,20 @@ class _Work:
             self.errors[index] = error
 
 
-def _worker(work: _Work, observed: frozenset[str], elements: int) -> _Histograms:
-    histograms = _Histograms(observed, elements)
+def _worker(work: _Work, histograms: _Histograms, means: ChannelMeanSums) -> _Part:
     graph = work.runtime.graph
+
+    def visit(name: str, tensor: Tensor) -> None:
+        histograms.add(name, tensor)
+        means.add(name, tensor)
+
     with one_thread():
         while (run := work.take()) is not None:
             index, arrays = run
             histograms.where = f"sample {index}"
             try:
                 tensors = check_inputs(graph, arrays, where=histograms.where)
-                work.runtime.run_tensors(tensors, histograms.add)
+                work.runtime.run_tensors(tensors, visit)
                 work.finish()
             except DataError as error:
                 work.fail(index, error)
@@ -245,7 +262,7 @@ def _worker(work: _Work, observed: frozenset[str], elements: int) -> _Histograms
                 work.stop()
                 raise
         histograms.finish()
-    return histograms
+    return histograms, means.finish()
 
 
 def _single_runs(
@@ -271,6 +288,14 @@ def _takes_single_samples(graph: Graph, name: str) -> bool:
     if not shape:
         return False
     return isinstance(shape[0], str) or shape[0] == 1
+
+
+def _merged_means(parts: list[_Part]) -> dict[tuple[str, int], ChannelMeans]:
+    merged: dict[tuple[str, int], ChannelMeans] = {}
+    for _, means in parts:
+        for key, sums in means.items():
+            merged[key] = merged[key].merged(sums) if key in merged else sums
+    return merged
 
 
 def _merged(
