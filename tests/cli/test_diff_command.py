@@ -35,7 +35,7 @@ def test_stages_differ_verdict_first_and_sections_in_order(run: Run, build: Path
     assert "metadata changed" in result.out
     assert "\x1b" not in result.out, "no colour where stdout is no terminal"
     titles = [line for line in result.out.splitlines()[1:] if line and line[0] != " "]
-    assert titles == ["quantization changed", "metadata changed"]
+    assert titles == ["quantization changed", "parameters changed", "metadata changed"]
 
 
 def test_json_has_every_section_in_order(run: Run, build: Path) -> None:

@@ -56,7 +56,9 @@ def test_the_cache_is_filled_shown_explained_and_emptied(
     monkeypatch.setenv("QUANTABLE_CACHE", str(tmp_path / "cache"))
     assert "import: not cached" in _compile(run, build, tmp_path / "a").err
     assert "emit: cached" in _compile(run, build, tmp_path / "b").err
-    other = _compile(run, build, tmp_path / "c", "--pipeline", 'calibrate=calibrate{method="kl"}')
+    other = _compile(
+        run, build, tmp_path / "c", "--pipeline", 'calibrate=calibrate{method="kl"},correct-bias'
+    )
     assert "calibrate: not cached (changed: pipeline)" in other.err
     info = json.loads(run("cache", "info", "--json").out)
     rows = json.loads(run("cache", "list", "--json").out)

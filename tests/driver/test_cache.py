@@ -168,7 +168,7 @@ def test_a_miss_names_the_component_that_changed(
 
 def test_another_pipeline_is_missed_from_its_stage_on(bench: Workbench) -> None:
     bench.compile(bench.cache())
-    bench.compile(bench.cache(), pipelines={"calibrate": 'calibrate{method="minmax"}'})
+    bench.compile(bench.cache(), pipelines={"calibrate": 'calibrate{method="minmax"},correct-bias'})
     assert bench.cached == ["import", "canonicalize", "quantize"]
     assert bench.missed["calibrate"] == "(changed: pipeline)"
     assert bench.missed["refine"] == "(changed: graph, history)"

@@ -48,7 +48,7 @@ def test_target_and_profile_are_in_the_file(
     canonical_graph: Graph, profile: Profile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     quantized = api.quantize(canonical_graph, "x86-vnni")
-    whole = api.calibrate(quantized, profile)
+    whole = api.calibrate(quantized, profile, passes="calibrate")
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setattr(Calibrate, "run", _crash)

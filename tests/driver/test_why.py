@@ -27,7 +27,8 @@ def test_every_pass_that_touched_it_is_told(folder: Path) -> None:
     assert found.sources == (CONV, "/stem/stem.1/BatchNormalization", "/stem/stem.2/Clip")
     assert [touch.stage for touch in found.touched] == [
         "import", "fold-batchnorm", "dispatch", "assign-configs", "fuse-overlaps", "calibrate",
-        "passive-parameters", "bake", "lower-to-integer", "assign-layout", "plan-memory",
+        "correct-bias", "passive-parameters", "bake", "lower-to-integer", "assign-layout",
+        "plan-memory",
     ]  # fmt: skip
     said = {touch.stage: "\n".join(touch.what) for touch in found.touched}
     assert "removed '/stem/stem.1/BatchNormalization'" in said["fold-batchnorm"]
@@ -84,7 +85,7 @@ def test_without_the_profile_a_stage_is_told_as_a_whole(folder: Path, tmp_path: 
     (build / "01-opt.qir").write_bytes(b"damaged")
     stages = [touch.stage for touch in explain(build / "04-opt.qir", CONV).touched]
     assert stages[0] == "import"
-    assert "calibrate" in stages
+    assert "calibrate,correct-bias" in stages
     assert {"fold-batchnorm", "dispatch", "bake"} <= set(stages)
 
 

@@ -2,7 +2,8 @@
 
 An example names its operations by their output: ``c = Conv(x, w, b)``. Operands that no operation
 makes are inputs of the network, or parameters where their name starts with one of `_PARAMETERS`.
-A slot is ``c.out0 <state> <relation> <row> = <scales>``, the last three where there are any.
+A slot is ``c.out0 <state> <relation> <row> = <scales>``, the last three where there are any; the
+contents of a parameter are ``b = 1.5 -2.25``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from quantable.ir import (
+    ChannelMeans,
     ContentStore,
     DType,
     Graph,
@@ -26,6 +28,7 @@ from quantable.ir import (
     QuantableOperation,
     Value,
     ValueStatistics,
+    channel_inputs,
     graph_digest,
     verify,
 )
@@ -34,13 +37,14 @@ from quantable.passes.registry import pass_class
 from quantable.targets import load_target
 
 QUANTIZE = ("dispatch", "assign-configs", "fuse-overlaps", "simplify-overlaps")
-CHAIN = (*QUANTIZE, "calibrate", "align", "passive-parameters", "bake")
+CHAIN = (*QUANTIZE, "calibrate", "correct-bias", "align", "passive-parameters", "bake")
 SHAPE = (1, 2, 4, 4)
 _KERNELS = np.array([[[[31.75]], [[-2.0]]], [[[1.0]], [[-15.875]]]], np.float32)
 _PARAMETERS: dict[str, npt.NDArray[np.generic]] = {
     "w": _KERNELS,
     "b": np.array([1.5, -2.25], np.float32),
     "m": _KERNELS[:, :, 0, 0],
+    "v": np.array([[[[31.75]], [[-2.1]]], [[[1.03]], [[-15.875]]]], np.float32),
     "k": np.array([0.5], np.float32),
     "lo": np.array(0.0, np.float32),
     "hi": np.array(6.0, np.float32),
@@ -98,12 +102,15 @@ def statistics_of(values: npt.ArrayLike) -> ValueStatistics:
 
 
 def profile_of(graph: Graph, **values: npt.ArrayLike) -> Profile:
-    """Return a profile of every activation; [0, 127.5] where nothing is given."""
+    """Return a profile of every activation; [0, 127.5] where nothing is given.
+
+    The channels that weights multiply have means 60 and 10.
+    """
     usual = np.linspace(0.0, 127.5, 1024)
     names = [name for name in graph.values if name not in graph.parameters]
-    return Profile(
-        graph_digest(graph), 1, {name: statistics_of(values.get(name, usual)) for name in names}
-    )
+    statistics = {name: statistics_of(values.get(name, usual)) for name in names}
+    means = {key: ChannelMeans.of(np.array([[60.0, 10.0]])) for key in channel_inputs(graph)}
+    return Profile(graph_digest(graph), 1, statistics, means)
 
 
 def context_of(graph: Graph, target: str = "c-portable", **values: npt.ArrayLike) -> PassContext:
@@ -160,6 +167,12 @@ def _assert_slots(graph: Graph, expected: Mapping[str, str]) -> None:
         assert shown == text, slot
 
 
+def _assert_contents(graph: Graph, block: str) -> None:
+    for name, numbers in re.findall(r"^ *(\w+) = ([-\d. ]+)$", block, re.MULTILINE):
+        shown = " ".join(f"{number:.4g}" for number in graph.array(name).reshape(-1).tolist())
+        assert shown == numbers, name
+
+
 def check_example(module: ModuleType, item: Pass, before: Iterable[str | Pass]) -> None:
     """Assert that the example in a pass's docstring holds."""
     target, first, then = _blocks(module)
@@ -167,9 +180,12 @@ def check_example(module: ModuleType, item: Pass, before: Iterable[str | Pass]) 
     context = context_of(graph, target)
     ready = after(graph, before, context)
     _assert_slots(ready, _expected(first))
+    _assert_contents(ready, first)
     done = run_pass(ready, item, context)
     _assert_slots(done, _expected(then))
-    assert _expected(then) or re.search(r"\w+ on [\w-]+", then), "the example shows nothing"
+    _assert_contents(done, then)
+    shows = _expected(then) or re.search(r"\w+ on [\w-]+|\w+ = [-\d]", then)
+    assert shows, "the example shows nothing"
     for name, platform in re.findall(r"(\w+) on ([\w-]+)", then):
         assert platforms(done)[name] == platform
 

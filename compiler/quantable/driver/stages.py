@@ -52,7 +52,7 @@ STAGES: tuple[Stage, ...] = (
         "every operation has its platform, every quantable one its config",
     ),
     Stage(
-        "calibrate", "calibrate", "03-calibrate.qir", "calibrate", Level.QUANTABLE, (),
+        "calibrate", "calibrate", "03-calibrate.qir", "calibrate,correct-bias", Level.QUANTABLE, (),
         "every row that is observed has a scale; no data is needed any more",
     ),
     Stage(

@@ -69,6 +69,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "quantize each tensor once"),
     PassEntry("calibrate", "calibrate", "Calibrate",
               "fill the rows of weights and activations"),
+    PassEntry("correct-bias", "calibrate", "CorrectBias",
+              "take the mean error of rounded weights out of the bias"),
     PassEntry("align", "refine", "Align",
               "make operations that demand it share one row"),
     PassEntry("passive-parameters", "refine", "PassiveParameters",

@@ -9,8 +9,8 @@ import pytest
 from quantable.passes.registry import PASSES
 
 ORDER = (
-    "dispatch", "assign-configs", "fuse-overlaps", "simplify-overlaps", "calibrate", "align",
-    "passive-parameters", "bake",
+    "dispatch", "assign-configs", "fuse-overlaps", "simplify-overlaps", "calibrate", "correct-bias",
+    "align", "passive-parameters", "bake",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from quantable.cli.output import say_remarks, show_graph
 @graph_argument
 @click.option("--profile", type=FILE, required=True, help="Statistics of the float graph.")
 @click.option(
-    "--passes", default="calibrate", show_default=True,
+    "--passes", default="calibrate,correct-bias", show_default=True,
     help="Pipeline to run, for instance another observer.",
 )  # fmt: skip
 @target_option

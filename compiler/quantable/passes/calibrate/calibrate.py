@@ -116,6 +116,8 @@ def profile_digest(profile: Profile) -> str:
             f"\0{name}\0{held.count} {held.minimum!r} {held.maximum!r} {len(held.bins)}".encode()
         )
         h.update(np.asarray(held.bins, "<u2").tobytes() + np.asarray(held.counts, "<i8").tobytes())
+    for (name, axis), means in profile.channel_means.items():
+        h.update(f"\0{name}\0{axis} {means.sums}".encode())
     return h.hexdigest()
 
 
