@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
+import operator
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from quantable.ir.contents import ContentStore
 from quantable.ir.graph import Graph, StageRecord
@@ -15,7 +18,8 @@ _MEMO = "_digest"
 _ENCODED = "_encoded"
 """Where an operation or a row, immutable and most often taken over from graph to graph, keeps its
 encoding."""
-_FLOAT = struct.Struct("<d")
+_FLOAT, _LENGTH = struct.Struct("<d"), struct.Struct("<Q")
+Encode = Callable[[Any], bytes]
 
 
 def graph_digest(graph: Graph) -> str:
@@ -46,42 +50,82 @@ def with_history(graph: Graph, history: tuple[StageRecord, ...]) -> Graph:
 
 
 def _encode(value: object) -> bytes:
-    if isinstance(value, str):
-        return _tagged(b"s", value.encode())
-    if isinstance(value, (tuple, list)):
-        return _tagged(b"t", _encode_items(value))
-    if value is None:
-        return b"n"
-    if isinstance(value, enum.Enum):
-        return _tagged(b"e", str(value.value).encode())
-    if isinstance(value, bool):
-        return b"b1" if value else b"b0"
-    if isinstance(value, int):
-        return _tagged(b"i", str(value).encode())
-    if isinstance(value, float):
-        return b"f" + _FLOAT.pack(value)
-    if isinstance(value, Mapping):
-        items = sorted(value.items())
-        return _tagged(b"m", b"".join(_encode(k) + _encode(v) for k, v in items))
-    if is_dataclass(value) and not isinstance(value, (type, ContentStore)):
-        memo = getattr(value, "__dict__", {})
-        if _ENCODED not in memo:
-            body = b"".join([_encode(getattr(value, f.name)) for f in fields(value)])
-            memo[_ENCODED] = _tagged(b"d", type(value).__name__.encode() + b":" + body)
-        encoded: bytes = memo[_ENCODED]
-        return encoded
-    raise TypeError(f"cannot hash {type(value).__name__}")
-
-
-def _encode_items(items: tuple[object, ...] | list[object]) -> bytes:
-    # Rows hold thousands of scales and zero points: spare them the tests of every other type.
-    kinds = {type(item) for item in items}
-    if kinds == {float}:
-        return b"".join([b"f" + _FLOAT.pack(item) for item in items])
-    if kinds == {int}:
-        return b"".join([_tagged(b"i", str(item).encode()) for item in items])
-    return b"".join([_encode(item) for item in items])
+    return _ENCODERS[type(value)](value)
 
 
 def _tagged(tag: bytes, body: bytes) -> bytes:
-    return tag + struct.pack("<Q", len(body)) + body
+    return tag + _LENGTH.pack(len(body)) + body
+
+
+@functools.lru_cache(1 << 14)
+def _string(value: str) -> bytes:
+    return _tagged(b"s", value.encode())
+
+
+def _items(value: Sequence[object]) -> bytes:
+    # Rows hold thousands of scales and zero points: spare them the choice of an encoder.
+    kinds = set(map(type, value))
+    if kinds == {float}:
+        body = b"".join([b"f" + _FLOAT.pack(item) for item in value])
+    else:
+        body = b"".join([_ENCODERS[type(item)](item) for item in value])
+    return _tagged(b"t", body)
+
+
+def _mapping(value: Mapping[Any, object]) -> bytes:
+    return _tagged(b"m", b"".join([_encode(k) + _encode(v) for k, v in sorted(value.items())]))
+
+
+def _dataclass(kind: type) -> Encode:
+    """Return what encodes the instances of a dataclass, which keep it where they have room."""
+    names = [field.name for field in fields(kind)]
+    held: Callable[[object], tuple[object, ...]] = operator.attrgetter(*names)
+    head = kind.__name__.encode() + b":"
+
+    def encode(value: object) -> bytes:
+        values = held(value) if len(names) > 1 else (held(value),)
+        body = b"".join([_ENCODERS[type(item)](item) for item in values])
+        return _tagged(b"d", head + body)
+
+    def remembered(value: object) -> bytes:
+        memo = value.__dict__
+        if _ENCODED not in memo:
+            memo[_ENCODED] = encode(value)
+        known: bytes = memo[_ENCODED]
+        return known
+
+    return encode if "__slots__" in kind.__dict__ else remembered
+
+
+def _encoder(kind: type) -> Encode:
+    """Return what encodes the values of a type."""
+    if issubclass(kind, enum.Enum):
+        return {member: _tagged(b"e", str(member.value).encode()) for member in kind}.__getitem__
+    for base, encode in _BASES.items():
+        if issubclass(kind, base):
+            return encode
+    if is_dataclass(kind) and not issubclass(kind, ContentStore):
+        return _dataclass(kind)
+    raise TypeError(f"cannot hash {kind.__name__}")
+
+
+class _Encoders(dict[type, Encode]):
+    """Encoders by type, found when a type is first met."""
+
+    def __missing__(self, kind: type) -> Encode:
+        self[kind] = _encoder(kind)
+        return self[kind]
+
+
+_BASES: dict[type, Encode] = {
+    str: _string,
+    tuple: _items,
+    list: _items,
+    type(None): lambda value: b"n",
+    bool: lambda value: b"b1" if value else b"b0",
+    int: lambda value: _tagged(b"i", str(value).encode()),
+    float: lambda value: b"f" + _FLOAT.pack(value),
+    Mapping: _mapping,
+}
+"""By base class, the first one that fits."""
+_ENCODERS = _Encoders()
