@@ -22,6 +22,7 @@ from quantable.ir.numerics import (
     dequantize,
     quantize,
     round_to_integer,
+    rounded,
     scale_from_range,
 )
 
@@ -91,6 +92,26 @@ def test_quantize_clamps_infinite_quotients() -> None:
 
 def test_dequantize_is_the_real_value() -> None:
     assert dequantize(np.asarray([0, 10, 255]), UINT8, row(0.5, 10)).tolist() == [-5, 0, 122.5]
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20),
+    st.integers(2, 32), st.data(), st.sampled_from(Rounding),
+)  # fmt: skip
+def test_rounded_is_quantized_and_dequantized(
+    values: list[float], bits: int, data: st.DataObject, mode: Rounding
+) -> None:
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    config = TensorQuantizationConfig(
+        ASYMMETRIC, bits, quant_min=low, quant_max=high, rounding=mode
+    )  # fmt: skip
+    scale = data.draw(st.floats(MIN_SCALE, 2.0**90, width=32))
+    held = row(scale, data.draw(st.integers(low, high)))
+    x = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):
+        expected = dequantize(quantize(x, config, held), config, held)
+        found = rounded(x, config, held)
+    assert np.array_equal(found.view(np.int32), expected.view(np.int32))
 
 
 def test_channels_lie_along_the_axis() -> None:

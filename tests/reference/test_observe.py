@@ -58,7 +58,7 @@ def test_counts_and_extrema_are_exact(graph: Graph, samples: Any) -> None:
         bins, counts = np.unique(values.view(np.uint32) >> 16, return_counts=True)
         assert found.count == values.size
         assert (found.minimum, found.maximum) == (float(values.min()), float(values.max()))
-        assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
+        assert (found.bins.tolist(), found.counts.tolist()) == (bins.tolist(), counts.tolist())
 
 
 def test_large_and_small_values_count_alike(graph_of: GraphOf, rng: Any) -> None:
@@ -69,7 +69,7 @@ def test_large_and_small_values_count_alike(graph_of: GraphOf, rng: Any) -> None
         x = rng.normal(size=(1, size)).astype(np.float32)
         found = observe(graph, [{"x": x}], elements=0).statistics["x"]
         bins, counts = np.unique(x.view(np.uint32) >> 16, return_counts=True)
-        assert (found.bins, found.counts) == (tuple(bins.tolist()), tuple(counts.tolist()))
+        assert (found.bins.tolist(), found.counts.tolist()) == (bins.tolist(), counts.tolist())
 
 
 def test_every_second_element_of_a_line_is_counted(graph_of: GraphOf, rng: Any) -> None:
@@ -96,8 +96,8 @@ def test_of_large_values_a_spread_part_is_counted(graph_of: GraphOf, rng: Any) -
     assert found.count == -(-x.size // 5)  # 4 would be enough, but divides the width
     whole = observe(graph, [{"x": x}], elements=0).statistics["x"]
     assert whole.count == x.size
-    seen = dict(zip(found.bins, found.counts, strict=True))
-    for bin_index, count in zip(whole.bins, whole.counts, strict=True):
+    seen = dict(zip(found.bins.tolist(), found.counts.tolist(), strict=True))
+    for bin_index, count in zip(whole.bins.tolist(), whole.counts.tolist(), strict=True):
         if count >= 90:
             assert abs(seen[bin_index] - count / 5) <= count / 50 + 1
 

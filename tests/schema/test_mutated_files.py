@@ -34,7 +34,7 @@ def use_graph(path: Path, again: Path) -> None:
 def use_profile(path: Path, again: Path) -> None:
     profile = load_profile(path)
     for item in profile.statistics.values():
-        assert sum(item.counts) == item.count
+        assert sum(item.counts.tolist()) == item.count
         bin_edges(item.bins)
     save_profile(profile, again)
     assert load_profile(again) == profile

@@ -8,6 +8,7 @@ from quantable.ir import OptionError, Rounding, State, UnknownNameError
 from quantable.ir.integer_operations import MOVEMENT_OPERATIONS
 from quantable.targets import TARGETS, load_target
 from quantable.targets.conditions import CONDITIONS
+from quantable.targets.reader import check, read_description
 
 GOOD = """
 name = "tiny"
@@ -58,6 +59,11 @@ def written(tmp_path, text, name="tiny.toml"):
 def test_the_shipped_targets_load_under_their_names():
     assert {name: load_target(name).name for name in TARGETS} == {name: name for name in TARGETS}
     assert len({load_target(name).digest for name in TARGETS}) == len(TARGETS)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_shipped_targets_obey_the_schema(name):
+    check(read_description(name), where=name)
 
 
 def test_onnxruntime():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -168,6 +169,15 @@ def load_target(name_or_path: str | Path) -> Target:
         UnknownNameError: No target has the name.
         OptionError: A description file is at fault; the message names the key.
     """
+    return _known(str(name_or_path)) if str(name_or_path) in TARGETS else _read(name_or_path)
+
+
+@functools.cache
+def _known(name: str) -> Target:
+    return _read(name)
+
+
+def _read(name_or_path: str | Path) -> Target:
     table = read_description(name_or_path)
     where = f"target description '{Path(name_or_path).name}'"
     target = Target(

@@ -62,6 +62,11 @@ def _string(value: str) -> bytes:
     return _tagged(b"s", value.encode())
 
 
+@functools.lru_cache(1 << 12)
+def _integer(value: int) -> bytes:
+    return _tagged(b"i", str(value).encode())
+
+
 def _items(value: Sequence[object]) -> bytes:
     # Rows hold thousands of scales and zero points: spare them the choice of an encoder.
     kinds = set(map(type, value))
@@ -121,9 +126,9 @@ _BASES: dict[type, Encode] = {
     str: _string,
     tuple: _items,
     list: _items,
-    type(None): lambda value: b"n",
+    type(None): lambda _: b"n",
     bool: lambda value: b"b1" if value else b"b0",
-    int: lambda value: _tagged(b"i", str(value).encode()),
+    int: _integer,
     float: lambda value: b"f" + _FLOAT.pack(value),
     Mapping: _mapping,
 }

@@ -106,38 +106,50 @@ def _slots_match(graph: Graph) -> Iterator[tuple[str, str]]:
             yield op.where(), f"has configs for {found} slots"
 
 
-def _configs(graph: Graph) -> Iterator[tuple[str, QuantableOperation, TensorQuantizationConfig]]:
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A slot, which spells its place where something is wrong with it."""
+
+    operation: QuantableOperation
+    side: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.operation.where()} {self.side}{self.index}"
+
+
+def _configs(graph: Graph) -> Iterator[tuple[_Slot, TensorQuantizationConfig]]:
     for op in graph.quantable_operations:
         for side, index, config in op.config.slots():
-            yield f"{op.where()} {side}{index}", op, config
+            yield _Slot(op, side, index), config
 
 
 def _relations_match(graph: Graph) -> Iterator[tuple[str, str]]:
-    for where, _, config in _configs(graph):
+    for slot, config in _configs(graph):
         state = config.suspended or config.state
         if config.relation not in _RELATIONS[state]:
-            yield where, f"state {state.value} with relation {config.relation.value}"
+            yield str(slot), f"state {state.value} with relation {config.relation.value}"
         if config.suspended is not None and config.state is not State.FP32:
-            yield where, f"is suspended, expected state fp32, found {config.state.value}"
+            yield str(slot), f"is suspended, expected state fp32, found {config.state.value}"
         if (config.relation is Relation.NONE) == bool(config.row):
-            yield where, f"relation {config.relation.value} with row '{config.row}'"
+            yield str(slot), f"relation {config.relation.value} with row '{config.row}'"
         if config.row and config.row not in graph.rows:
-            yield where, f"row '{config.row}' does not exist"
+            yield str(slot), f"row '{config.row}' does not exist"
 
 
 def _rows_filled(graph: Graph) -> Iterator[tuple[str, str]]:
-    for where, _, config in _configs(graph):
+    for slot, config in _configs(graph):
         state = config.suspended or config.state
         row = graph.rows.get(config.row)
         if row is None:
             continue
         if (state.is_in_force or state.is_baked) and not row.is_filled:
-            yield where, f"state {state.value} but row '{row.id}' has no scale"
+            yield str(slot), f"state {state.value} but row '{row.id}' has no scale"
         if state is State.INITIAL and row.is_filled:
-            yield where, f"state {state.value} but row '{row.id}' has a scale"
+            yield str(slot), f"state {state.value} but row '{row.id}' has a scale"
         low, high = config.quant_min, config.quant_max
         if any(z and not low <= z <= high for z in row.zero_point):
-            yield where, f"a zero point of row '{row.id}' is outside the slot's range"
+            yield str(slot), f"a zero point of row '{row.id}' is outside the slot's range"
 
 
 def _rows_valid(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -170,15 +182,15 @@ def _is_product(scales: npt.NDArray[np.float32], factors: list[npt.NDArray[np.fl
 
 
 def _one_owner(graph: Graph) -> Iterator[tuple[str, str]]:
-    owner: dict[str, str] = {}
-    for where, _, config in _configs(graph):
+    owner: dict[str, _Slot] = {}
+    for slot, config in _configs(graph):
         if config.relation in (Relation.OWN, Relation.DERIVED):
             if config.row in owner:
-                yield where, f"owns row '{config.row}', which {owner[config.row]} owns"
-            owner[config.row] = where
-    for where, _, config in _configs(graph):
+                yield str(slot), f"owns row '{config.row}', which {owner[config.row]} owns"
+            owner[config.row] = slot
+    for slot, config in _configs(graph):
         if config.row and config.row not in owner:
-            yield where, f"refers to row '{config.row}', which no slot owns"
+            yield str(slot), f"refers to row '{config.row}', which no slot owns"
 
 
 def _baked_match(graph: Graph) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from quantable.ir.quantization import QuantizationParameters, TensorQuantization
 Array = npt.NDArray[np.generic]
 Float = npt.NDArray[np.floating]
 Numbers = TypeVar("Numbers", npt.NDArray[np.float32], npt.NDArray[np.int64])
+_EXACT = 1 << 24  # up to here float32 holds every integer
 MIN_SCALE = float(np.float32(2.0**-100))
 """Smallest scale: keeps 1/scale and products of two scales normal float32 numbers."""
 
@@ -73,14 +74,35 @@ def quantize(
     The quotient is computed in float32 (float64 for ranges of more than 24 bits, where float32
     cannot hold every integer).
     """
+    zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
+    return _steps(x, config, row).astype(np.int64) + zero
+
+
+def rounded(
+    x: Float, config: TensorQuantizationConfig, row: QuantizationParameters
+) -> npt.NDArray[np.float32]:
+    """Return ``dequantize(quantize(x))``, without the integers in between."""
+    work = np.float64 if config.bits > 24 else np.float32
+    scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
+    steps: Float = _steps(x, config, row).astype(work, copy=False)
+    # Adding zero makes the zero of a negative number positive, as an integer has it.
+    real: Float = np.add(steps, 0, dtype=work) * scale.astype(work)
+    return real.astype(np.float32, copy=False)
+
+
+def _steps(x: Float, config: TensorQuantizationConfig, row: QuantizationParameters) -> Float:
+    """Return how many steps each element is from the zero point, clamped: integers as floats."""
     scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
     work = np.float64 if config.bits > 24 else np.float32
     zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
     with np.errstate(over="ignore"):  # an infinite quotient is clamped like any other
-        quotient: Float = x.astype(work) / scale.astype(work)
-    q = round_to_integer(quotient, config.rounding).astype(np.float64)
+        quotient: Float = x.astype(work, copy=False) / scale.astype(work)
+    q = round_to_integer(quotient, config.rounding)
     low, high = config.quant_min - zero, config.quant_max - zero
-    return (np.clip(q, low, high) + zero).astype(np.int64)
+    is_exact = q.dtype == np.float32 and low.min() >= -_EXACT and high.max() <= _EXACT
+    held = np.float32 if is_exact else np.float64
+    clipped: Float = np.clip(q.astype(held, copy=False), low.astype(held), high.astype(held))
+    return clipped
 
 
 def dequantize(

@@ -25,38 +25,53 @@ INPUT_CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "quantable.Linear": -1}
 """Kinds of operation whose weights multiply channels of input 0, and the axis of these."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ValueStatistics:
     """Statistics of one value over all samples.
 
     Attributes:
         count: Number of elements seen.
         minimum, maximum: Exact extrema (float32 values).
-        bins: Indices of the bins that are not empty, ascending, uint16.
-        counts: Elements in each of these bins, int64.
+        bins: Indices of the bins that are not empty, ascending, uint16, read-only.
+        counts: Elements in each of these bins, int64, read-only.
     """
 
     count: int
     minimum: float
     maximum: float
-    bins: tuple[int, ...] = field(repr=False)
-    counts: tuple[int, ...] = field(repr=False)
+    bins: npt.NDArray[np.uint16] = field(repr=False)
+    counts: npt.NDArray[np.int64] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("bins", np.uint16), ("counts", np.int64)):
+            array = np.asarray(getattr(self, name), dtype)
+            if array.flags.writeable:
+                array = array.copy()
+                array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ValueStatistics):
+            return NotImplemented
+        mine, its = ((s.count, s.minimum, s.maximum) for s in (self, other))
+        same = np.array_equal(self.bins, other.bins) and np.array_equal(self.counts, other.counts)
+        return mine == its and same
+
+    def __hash__(self) -> int:
+        return hash((self.count, self.minimum, self.maximum, self.bins.size))
 
     @staticmethod
     def of(histogram: npt.NDArray[np.int64], minimum: float, maximum: float) -> ValueStatistics:
         """Return the statistics of a dense histogram of `BIN_COUNT` bins."""
         bins = np.flatnonzero(histogram)
         counts = histogram[bins]
-        return ValueStatistics(
-            int(counts.sum()), minimum, maximum,
-            tuple(bins.tolist()), tuple(counts.tolist()),
-        )  # fmt: skip
+        return ValueStatistics(int(counts.sum()), minimum, maximum, bins.astype(np.uint16), counts)
 
     def merged(self, other: ValueStatistics) -> ValueStatistics:
         """Return the statistics of both sets of samples."""
         dense = np.zeros(BIN_COUNT, np.int64)
         for part in (self, other):
-            dense[np.asarray(part.bins, np.int64)] += np.asarray(part.counts, np.int64)
+            dense[part.bins] += part.counts
         return ValueStatistics.of(
             dense, min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def _packed_means(profile: Profile) -> bytes:
     return np.asarray(parts, "<i8").tobytes()
 
 
-def _joined(parts: list[tuple[int, ...]], dtype: str) -> bytes:
-    return b"".join(np.asarray(part, dtype).tobytes() for part in parts)
+def _joined(parts: Sequence[npt.NDArray[np.generic]], dtype: str) -> bytes:
+    return b"".join(part.astype(dtype, copy=False).tobytes() for part in parts)
 
 
 def load_profile(path: str | PathLike[str]) -> Profile:
@@ -153,8 +154,11 @@ def _statistics(
     name = item.name
     if (np.diff(bins.astype(np.int64)) <= 0).any() or (counts <= 0).any():
         raise _error(container, f"the histogram of '{name}' is not ascending or has empty bins")
-    if sum(counts.tolist()) != item.count or not item.minimum <= item.maximum:
+    if _total(counts) != item.count or not item.minimum <= item.maximum:
         raise _error(container, f"the statistics of '{name}' contradict its histogram")
-    return ValueStatistics(
-        item.count, item.minimum, item.maximum, tuple(bins.tolist()), tuple(counts.tolist())
-    )
+    return ValueStatistics(item.count, item.minimum, item.maximum, bins, counts)
+
+
+def _total(counts: npt.NDArray[np.int64]) -> int:
+    """Return the sum, of halves: one of whole int64 might overflow."""
+    return (int((counts >> 32).sum()) << 32) + int((counts & 0xFFFFFFFF).sum())

@@ -60,8 +60,31 @@ def stamped(
 
 def additions(table: Any, layout: Mapping[str, Any]) -> Counter[str]:
     """Return how often tables use each field, enumerator and union member of a minor version."""
+    return _additions(table, layout, _changed_tables(layout))
+
+
+def _changed_tables(layout: Mapping[str, Any]) -> set[str]:
+    """Return the tables in which, or below which, there is something of a minor version."""
+    owners = {key.partition(".")[0] for key in layout["since"]}
+    found: set[str] = set()
+    while True:
+        reached = {
+            name
+            for name, fields in layout["tables"].items()
+            if name in owners
+            or any({field[4], *layout["unions"].get(field[4], ())} & (owners | found)
+                   for field in fields)
+        }  # fmt: skip
+        if reached == found:
+            return found
+        found = reached
+
+
+def _additions(table: Any, layout: Mapping[str, Any], changed: set[str]) -> Counter[str]:
     since, found = layout["since"], Counter[str]()
     name = type(table).__name__
+    if name not in changed:
+        return found
     for field, value in zip(layout["tables"][name], table, strict=True):
         kind, child = field[2], field[4]
         default = default_of(field)
@@ -70,10 +93,10 @@ def additions(table: Any, layout: Mapping[str, Any]) -> Counter[str]:
         found[f"{name}.{field[1]}"] += 1
         if kind in ("table", "union"):
             found[f"{child}.{type(value).__name__}"] += kind == "union"
-            found += additions(value, layout)
+            found += _additions(value, layout, changed)
         elif kind == "tables":
             for item in value:
-                found += additions(item, layout)
+                found += _additions(item, layout, changed)
         elif child:
             codes = value if kind == "scalars" else (value,)
             members = {code: member for member, code in layout["enums"][child].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -11,6 +12,11 @@ from quantable.ir import ChannelMeans
 
 _WAITING = 256
 """Samples whose means are held before they are summed."""
+
+
+@functools.cache
+def _others(rank: int, axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(rank) if a != axis % rank)
 
 
 class ChannelMeanSums:
@@ -30,11 +36,15 @@ class ChannelMeanSums:
     def add(self, name: str, tensor: Tensor) -> None:
         """Measure a value; its elements are finite."""
         for axis in self._axes.get(name, ()):
-            others = [a for a in range(tensor.dim()) if a != axis % tensor.dim()]
-            held = self._waiting.setdefault((name, axis), [])
+            key = (name, axis)
+            held = self._waiting.get(key)
+            if held is None:
+                held = self._waiting[key] = []
             # The mean of a line of float32 is the same for any number of threads: each run has one.
-            real = tensor.float()
-            held.append(real.mean(others) if tensor.numel() else real.sum(others))
+            others = _others(tensor.dim(), axis)
+            if tensor.dtype is not torch.float32:
+                tensor = tensor.float()
+            held.append(tensor.mean(others) if tensor.numel() else tensor.sum(others))
             if len(held) == _WAITING:
                 self._sum(name, axis)
 

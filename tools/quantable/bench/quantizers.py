@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -120,10 +121,12 @@ def _once(tool: str, model: Path, images: Path, folder: Path) -> dict[str, float
     """Run one tool in a fresh process; it prints its work time and its peak memory."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "quantable.bench.quantize_once"]
+    # Installed packages have their bytecode; let a source tree keep its own, too.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = perf_counter()
     done = subprocess.run(
         [*command, tool, str(model), str(images), str(folder)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     elapsed = perf_counter() - start
     if done.returncode:

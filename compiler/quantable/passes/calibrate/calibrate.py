@@ -51,6 +51,7 @@ from quantable.passes.calibrate.weights import WEIGHT_METHODS, raised_for_bias
 from quantable.passes.slot_editor import Slot, SlotEditor
 
 Method = TypeVar("Method")
+_DIGEST = "_digest"
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,20 @@ def _known(table: Mapping[str, Method], name: str) -> Method:
 
 
 def profile_digest(profile: Profile) -> str:
-    """Return sha256 over a profile."""
+    """Return sha256 over a profile, computed once: profiles are immutable."""
+    known = profile.__dict__.get(_DIGEST)
+    if isinstance(known, str):
+        return known
     h = hashlib.sha256(f"{profile.graph_digest} {profile.sample_count}".encode())
     for name, held in profile.statistics.items():
         h.update(
             f"\0{name}\0{held.count} {held.minimum!r} {held.maximum!r} {len(held.bins)}".encode()
         )
-        h.update(np.asarray(held.bins, "<u2").tobytes() + np.asarray(held.counts, "<i8").tobytes())
+        h.update(held.bins.astype("<u2", copy=False).data)
+        h.update(held.counts.astype("<i8", copy=False).data)
     for (name, axis), means in profile.channel_means.items():
         h.update(f"\0{name}\0{axis} {means.sums}".encode())
+    profile.__dict__[_DIGEST] = h.hexdigest()
     return h.hexdigest()
 
 

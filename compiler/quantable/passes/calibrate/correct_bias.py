@@ -41,11 +41,12 @@ from quantable.ir import (
     QuantableOperation,
     State,
 )
-from quantable.ir.numerics import dequantize, quantize
+from quantable.ir.numerics import rounded
 from quantable.ir.profile import INPUT_CHANNEL_AXIS
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.calibrate.calibrate import profile_digest
 
+Weights = npt.NDArray[np.float32]
 Real = npt.NDArray[np.float64]
 _WEIGHT, _BIAS = 1, 2
 
@@ -121,21 +122,27 @@ def _corrected(graph: Graph, op: QuantableOperation, means: Real) -> npt.NDArray
     return corrected
 
 
-def _weight_error(graph: Graph, op: QuantableOperation) -> Real:
+def _weight_error(graph: Graph, op: QuantableOperation) -> Weights:
     """Return how much larger each quantized weight is than the original."""
     config, original = op.config.inputs[_WEIGHT], op.original(_WEIGHT)
     assert original is not None
     row = graph.rows[config.row]
     weights = graph.array(op.inputs[_WEIGHT]).astype(np.float32, copy=False)
-    rounded = dequantize(quantize(weights, config, row), config, row)
-    return rounded.astype(np.float64) - graph.store.get(original).astype(np.float64)
+    error = rounded(weights, config, row)
+    error -= graph.store.get(original).astype(np.float32, copy=False)
+    return error
 
 
-def _shift_of_window(graph: Graph, op: QuantableOperation, error: Real, means: Real) -> Real:
+def _shift_of_window(graph: Graph, op: QuantableOperation, error: Weights, means: Real) -> Real:
     """Return the mean error of each output channel of a Conv or ConvTranspose."""
     group = op.int_attribute("group", 1)
     shares = _tap_shares(graph, op, error.shape[2:])
-    taps = (error * shares).reshape(*error.shape[:2], -1).sum(axis=2)
+    taps: npt.NDArray[np.floating] = error.reshape(*error.shape[:2], -1)
+    taps = (
+        (taps * shares.reshape(-1)).sum(axis=2)
+        if shares.size > 1
+        else taps[:, :, 0] * shares.item()
+    )
     if op.kind == "ConvTranspose":  # [I, O / group]
         by_input = (taps * means[:, None]).reshape(group, -1, taps.shape[1])
         shift: Real = by_input.sum(axis=1)

@@ -29,8 +29,8 @@ class Density:
     @staticmethod
     def of(statistics: ValueStatistics) -> Density:
         """Return the density with every bin of the profile."""
-        lower, upper = bin_edges(np.asarray(statistics.bins, np.uint32))
-        mass = np.asarray(statistics.counts, np.float64)
+        lower, upper = bin_edges(statistics.bins)
+        mass = statistics.counts.astype(np.float64)
         order = np.argsort(lower + upper, kind="stable")
         cut = (statistics.minimum, statistics.maximum)
         return Density(np.clip(lower[order], *cut), np.clip(upper[order], *cut), mass[order])
