@@ -95,9 +95,10 @@ def _steps(x: Float, config: TensorQuantizationConfig, row: QuantizationParamete
     scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
     work = np.float64 if config.bits > 24 else np.float32
     zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
-    with np.errstate(over="ignore"):  # an infinite quotient is clamped like any other
+    # An infinite quotient is clamped like any other (it has no fraction: infinity - infinity).
+    with np.errstate(over="ignore", invalid="ignore"):
         quotient: Float = x.astype(work, copy=False) / scale.astype(work)
-    q = round_to_integer(quotient, config.rounding)
+        q = round_to_integer(quotient, config.rounding)
     low, high = config.quant_min - zero, config.quant_max - zero
     is_exact = q.dtype == np.float32 and low.min() >= -_EXACT and high.max() <= _EXACT
     held = np.float32 if is_exact else np.float64

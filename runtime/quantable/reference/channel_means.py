@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quantable.ir import ChannelMeans
 
-_WAITING = 256
+_WAITING = 64
 """Samples whose means are held before they are summed."""
 
 
@@ -30,7 +30,8 @@ class ChannelMeanSums:
         self._axes: dict[str, list[int]] = {}
         for name, axis in inputs:
             self._axes.setdefault(name, []).append(axis)
-        self._waiting: dict[tuple[str, int], list[Tensor]] = {}
+        self._waiting: dict[tuple[str, int], Tensor] = {}
+        self._filled: dict[tuple[str, int], int] = {}
         self._sums: dict[tuple[str, int], ChannelMeans] = {}
 
     def add(self, name: str, tensor: Tensor) -> None:
@@ -39,22 +40,29 @@ class ChannelMeanSums:
             key = (name, axis)
             held = self._waiting.get(key)
             if held is None:
-                held = self._waiting[key] = []
+                # One block of memory: small ones between large activations would keep these from
+                # going back to the system.
+                held = self._waiting[key] = torch.empty(_WAITING, tensor.shape[axis])
+                self._filled[key] = 0
             # The mean of a line of float32 is the same for any number of threads: each run has one.
             others = _others(tensor.dim(), axis)
-            if tensor.dtype is not torch.float32:
-                tensor = tensor.float()
-            held.append(tensor.mean(others) if tensor.numel() else tensor.sum(others))
-            if len(held) == _WAITING:
-                self._sum(name, axis)
+            measure = (
+                torch.mean if tensor.numel() else torch.sum
+            )  # the mean of nothing is no number
+            measure(tensor, others, dtype=torch.float32, out=held[self._filled[key]])
+            self._filled[key] += 1
+            if self._filled[key] == _WAITING:
+                self._sum(key)
 
-    def _sum(self, name: str, axis: int) -> None:
-        means = torch.stack(self._waiting.pop((name, axis))).to(torch.float64).numpy()
-        found, key = ChannelMeans.of(means), (name, axis)
+    def _sum(self, key: tuple[str, int]) -> None:
+        means = self._waiting[key][: self._filled[key]].numpy()
+        found = ChannelMeans.of(means)
         self._sums[key] = found if key not in self._sums else self._sums[key].merged(found)
+        self._filled[key] = 0
 
     def finish(self) -> Mapping[tuple[str, int], ChannelMeans]:
         """Return the sums over all samples."""
-        for name, axis in list(self._waiting):
-            self._sum(name, axis)
+        for key, filled in self._filled.items():
+            if filled:
+                self._sum(key)
         return self._sums
