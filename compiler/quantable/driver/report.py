@@ -139,7 +139,11 @@ def page(facts: Facts) -> str:
         f"| calibration samples | {facts['calibration']['samples']} |",
         f"| float parameters | {facts['float_parameter_bytes']} bytes |",
         f"| baked integer parameters | {facts['integer_parameter_bytes']} bytes |",
-        f"| arena | {_or_dash(facts['arena_bytes'])} bytes |",
+        *(
+            [f"| arena | {facts['arena_bytes']} bytes |"]
+            if facts["arena_bytes"] is not None
+            else []
+        ),
         f"| sets of quantization parameters | {facts['rows']} |",
         "",
         "`quantable validate` on this folder proves on your data that the emitted code gives the"
@@ -177,7 +181,3 @@ def _by_reason(operations: Iterable[Facts]) -> list[tuple[str, list[str]]]:
     for row in operations:
         found.setdefault(row["reason"], []).append(f"`{row['operation']}` ({row['kind']})")
     return list(found.items())
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)

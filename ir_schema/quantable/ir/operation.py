@@ -14,7 +14,7 @@ import numpy as np
 
 from quantable.ir import numerics
 from quantable.ir.contents import ContentRef, ContentStore
-from quantable.ir.errors import InvariantError, StateError
+from quantable.ir.errors import InvariantError, StateError, UnsupportedError
 from quantable.ir.quantization import (
     OperationQuantizationConfig,
     QuantizationParameters,
@@ -244,6 +244,7 @@ class QuantableOperation(Operation):
 
         Raises:
             StateError: The operation is dequantized.
+            UnsupportedError: A policy has no integers: floating ones, dynamic ones.
         """
         if self.is_dequantized:
             raise StateError("cannot bake a dequantized operation", where=self.where(),
@@ -253,6 +254,14 @@ class QuantableOperation(Operation):
             held = self.config.inputs[slot]
             if not held.state.is_in_force:
                 continue
+            if held.policy.is_floating or held.policy.dynamic:
+                raise UnsupportedError(
+                    f"cannot bake a parameter: expected a linear, static policy, found "
+                    f"'{held.policy}'",
+                    where=f"{self.where()} in{slot}",
+                    help="it quantizes on the fly in the reference runtime; leave out 'bake', or "
+                    "give the slot a linear policy",
+                )
             row = rows[held.row]
             values = store.get(parameters[self.inputs[slot]])
             integers = numerics.quantize(values, held, row)  # type: ignore[arg-type] # float by dispatch

@@ -85,7 +85,6 @@ class _Histograms:
         if name not in self._waiting:
             self._waiting[name] = torch.empty(_BATCH, dtype=torch.int16)
             self._filled[name] = 0
-            self.counts[name] = torch.zeros(BIN_COUNT, dtype=torch.int64)
         if self._filled[name] + bins.numel() > _BATCH:
             self._count(name)
         start = self._filled[name]
@@ -94,7 +93,8 @@ class _Histograms:
 
     def _count(self, name: str) -> None:
         bins = self._waiting[name][: self._filled[name]].to(torch.int32).bitwise_and_(0xFFFF)
-        self.counts[name].add_(torch.bincount(bins, minlength=BIN_COUNT))
+        found = torch.bincount(bins, minlength=BIN_COUNT)
+        self.counts[name] = self.counts[name].add_(found) if name in self.counts else found
         self._filled[name] = 0
 
     def finish(self) -> None:

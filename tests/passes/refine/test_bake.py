@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantable.ir import DType, InvariantError, Operation, State, numerics
+from quantable.ir import (
+    Arithmetic,
+    DType,
+    InvariantError,
+    Operation,
+    State,
+    UnsupportedError,
+    numerics,
+)
 from quantable.passes.base import run_pass
 from quantable.passes.refine.bake import Bake
 
@@ -35,6 +43,17 @@ def test_every_parameter_in_force_is_stored_as_integers(examples):
         graph.rows["c.in1"],
     )
     assert np.array_equal(real, on_the_fly)
+
+
+def test_a_policy_without_integers_is_refused(examples):
+    graph, context = ready(examples)
+    op = graph.operation_by_name["c"]
+    policy = replace(op.config.inputs[1].policy, arithmetic=Arithmetic.FLOATING, power_of_two=True)
+    weight = replace(op.config.inputs[1], policy=policy, exponent_bits=4)
+    changed = graph.with_operations([op.with_slot("in", 1, weight)])
+    with pytest.raises(UnsupportedError, match="cannot bake a parameter") as caught:
+        run_pass(changed, Bake(), context)
+    assert "operation 'c'" in caught.value.where
 
 
 def test_it_is_idempotent_and_changes_no_float_content(examples):

@@ -31,10 +31,21 @@ def write_images(shared: str, path: str, count: str) -> None:
     np.save(path, np.stack(images).astype(np.float32))
 
 
+def _import_passes() -> None:
+    """Import what is imported when it is first used: work does not include imports."""
+    import quantable.frontend
+    import quantable.text.match
+    from quantable.passes.registry import PASSES
+
+    for entry in PASSES.values():
+        entry.load()
+
+
 def _quantable() -> Work:
     from quantable.driver import api, runtime
 
     runtime.executor()
+    _import_passes()
 
     def work(model: Path, images: Path, folder: Path) -> None:
         graph = api.canonicalize(api.import_model(model))
@@ -49,6 +60,8 @@ def _quantable() -> Work:
 
 def _second_target() -> Work:
     from quantable.driver import api
+
+    _import_passes()
 
     def work(model: Path, images: Path, folder: Path) -> None:
         del model, images
