@@ -33,8 +33,6 @@ def write_images(shared: str, path: str, count: str) -> None:
 
 def _import_passes() -> None:
     """Import what is imported when it is first used: work does not include imports."""
-    import quantable.frontend
-    import quantable.text.match
     from quantable.passes.registry import PASSES
 
     for entry in PASSES.values():
