@@ -139,11 +139,7 @@ def page(facts: Facts) -> str:
         f"| calibration samples | {facts['calibration']['samples']} |",
         f"| float parameters | {facts['float_parameter_bytes']} bytes |",
         f"| baked integer parameters | {facts['integer_parameter_bytes']} bytes |",
-        *(
-            [f"| arena | {facts['arena_bytes']} bytes |"]
-            if facts["arena_bytes"] is not None
-            else []
-        ),
+        *_arena(facts["arena_bytes"]),
         f"| sets of quantization parameters | {facts['rows']} |",
         "",
         "`quantable validate` on this folder proves on your data that the emitted code gives the"
@@ -173,6 +169,11 @@ def page(facts: Facts) -> str:
         f"- {name}: {place}: {text}" for name, place, text in facts["remarks"] if text not in said
     ] or ["Nothing more."]
     return "\n".join(lines) + "\n"
+
+
+def _arena(size: int | None) -> list[str]:
+    """Return the row of the arena; code for a runtime that plans its own memory has none."""
+    return [] if size is None else [f"| arena | {size} bytes |"]
 
 
 def _by_reason(operations: Iterable[Facts]) -> list[tuple[str, list[str]]]:

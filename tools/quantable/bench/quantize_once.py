@@ -6,6 +6,7 @@ seconds of work after the imports, processor time and peak memory of the whole p
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import sys
@@ -35,6 +36,8 @@ def _import_passes() -> None:
     """Import what is imported when it is first used: work does not include imports."""
     from quantable.passes.registry import PASSES
 
+    for name in ("quantable.frontend", "quantable.text.match"):
+        importlib.import_module(name)
     for entry in PASSES.values():
         entry.load()
 
