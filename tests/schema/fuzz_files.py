@@ -167,7 +167,8 @@ def main() -> int:
     for failure in tally.failures:
         print(failure)  # noqa: T201
     print(dict(tally.outcomes), f"failures {len(tally.failures)}",  # noqa: T201
-          f"slowest {tally.slowest:.2f} s, largest {FIXED_BYTES} + {tally.largest:.1f} x the file")  # fmt: skip
+          f"slowest {tally.slowest:.2f} s, "
+          f"largest {FIXED_BYTES} + {tally.largest:.1f} x the file")  # fmt: skip
     return 1 if tally.failures else 0
 
 
