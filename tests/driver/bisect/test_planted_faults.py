@@ -16,7 +16,7 @@ from quantable.targets import load_target
 from tests.driver.bisect.planting import Fault, NumbersOracle, plant
 from tests.driver.conftest import Digits
 
-PIPELINE = "canonicalize,quantize,calibrate,refine,lower,plan"
+PIPELINE = "canonicalize,quantize,calibrate,correct-bias,refine,lower,plan"
 _TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("normalize-reshape", "swapped inputs"): (0,),
     ("merge-linear", "wrong weight"): (0,),
