@@ -27,7 +27,7 @@ from tests.text.test_mutated_texts import mutated, pointed
 
 TRACED = 50
 """One text in so many is parsed once more under the eyes of tracemalloc."""
-PER_BYTE, FIXED_BYTES = 128, 1 << 20
+PER_BYTE, FIXED_BYTES = 256, 1 << 20
 """What parsing may allocate: a token of Python for every few characters, and the parser."""
 PIPELINES = (
     'canonicalize,calibrate{method="mse" percentile=99.9},correct-bias',
