@@ -98,7 +98,7 @@ class Explanation:
 
 
 def explain(
-    path: Path, operation: str, *, slot: str = "", target: str | Path | None = None
+    path: str | Path, operation: str, *, slot: str = "", target: str | Path | None = None
 ) -> Explanation:
     """Explain one operation of a file.
 
@@ -112,6 +112,7 @@ def explain(
         FormatError: The file is damaged.
         UnknownNameError: There is no such operation or slot.
     """
+    path = Path(path)
     graph = api.load(path)
     found = _find(graph, operation)
     names = frozenset((found.name, *found.sources))
