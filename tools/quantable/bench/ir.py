@@ -123,7 +123,7 @@ def _rows(model: Path, runs: int) -> Iterator[Row]:
 
 
 def _run(words: Sequence[object]) -> None:
-    code = "import sys; from quantable.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "from quantable.cli.main import run; run()"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", code, *map(str, words)]
     done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environment)

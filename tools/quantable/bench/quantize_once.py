@@ -108,6 +108,10 @@ TOOLS: dict[str, Callable[[], Work]] = {
 }
 
 
+OWN = frozenset({"quantable", "second-target"})
+"""Tools that end as the command line ends."""
+
+
 def main(tool: str, model: str, images: str, folder: str) -> None:
     """Run one tool and print what it took."""
     work = TOOLS[tool]()
@@ -121,6 +125,10 @@ def main(tool: str, model: str, images: str, folder: str) -> None:
         "peak_mb": usage.ru_maxrss / 1024,
     }
     sys.stdout.write(json.dumps(facts) + "\n")
+    if tool in OWN:
+        from quantable.cli.main import leave
+
+        leave(0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ Written by `python -m quantable.bench.quantizers`; do not edit. ResNet-50 and Mo
 random weights, 64 images of 224x224, from the ONNX file to a calibrated, baked file on disk. Every
 measurement is a fresh process, tools take turns, medians are shown. "process" includes starting
 Python and importing packages, "work" does not; "processor" adds
-up all cores over the process, "peak" is its resident memory.
+up all cores over the process, "peak" is its resident memory. Quantable's processes end as its
+command line does, without taking down the interpreter (0.4 s here); the others as Python ends.
 
 - **quantable**: import, canonicalize, observe, quantize for `onnxruntime`, calibrate, refine, save.
 - **second-target**: the saved float graph and profile, quantized for `x86-vnni`, saved.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -91,8 +93,30 @@ def application() -> None:
     """
 
 
+def run() -> NoReturn:
+    """Run the command line and end the process; entry point of the console script."""
+    leave(main())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with everything written.
+
+    Taking down an interpreter that has run torch takes four tenths of a second, for nothing: files
+    are complete, and the system takes back the memory. (mypy leaves in the same way.)
+
+    Args:
+        code: The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more
+            code = code or 1
+    os._exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; entry point of the console script.
+    """Run the command line and return the exit code.
 
     Args:
         arguments: Words after the program's name; by default those of the process.
