@@ -11,12 +11,17 @@ from quantable.passes.base import Pass
 
 @dataclass(frozen=True, slots=True)
 class PassEntry:
-    """One pass: its name (file name with '-' for '_'), its phase (folder), and its class."""
+    """One pass: its name (file name with '-' for '_'), its phase (folder), and its class.
+
+    Attributes:
+        is_default: Whether the group of its phase holds it; others have to be asked for.
+    """
 
     name: str
     phase: str
     class_name: str
     summary: str
+    is_default: bool = True
 
     @property
     def module(self) -> str:
@@ -59,6 +64,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "remove operations that no output depends on"),
     PassEntry("unshare-parameters", "canonicalize", "UnshareParameters",
               "give every consumer of a parameter its own copy"),
+    PassEntry("equalize-layers", "canonicalize", "EqualizeLayers",
+              "balance the weights on both sides of each channel", is_default=False),
     PassEntry("dispatch", "quantize", "Dispatch",
               "decide which platform each operation runs on"),
     PassEntry("assign-configs", "quantize", "AssignConfigs",
@@ -86,7 +93,7 @@ _TABLE: tuple[PassEntry, ...] = (
 )  # fmt: skip
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    phase: tuple(entry.name for entry in _TABLE if entry.phase == phase)
+    phase: tuple(entry.name for entry in _TABLE if entry.phase == phase and entry.is_default)
     for phase in ("canonicalize", "quantize", "refine", "lower", "plan")
 }
 """Names that stand for several passes in a pipeline."""
