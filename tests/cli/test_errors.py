@@ -305,3 +305,17 @@ def test_an_interrupt_is_said_without_a_traceback(
     assert "interrupted" in result.err
     assert "Traceback" not in result.err
     assert not (build / "never.qir").exists()
+
+
+def test_a_wrong_calibration_method_is_found_before_any_data_is_read(
+    run: Run, tmp_path: Path
+) -> None:
+    result = run(
+        "compile", DEMO / "digits.onnx", "--target", "x86-vnni", "--calibration", "none.npz",
+        "--pipeline", 'calibrate=calibrate{method="mze"}', "-o", tmp_path / "build",
+    )  # fmt: skip
+    assert result.code == 1
+    assert "unknown calibration method 'mze'" in result.err
+    assert "did you mean mse?" in result.err
+    assert "observe" not in result.err
+    assert not (tmp_path / "build").exists()

@@ -76,8 +76,10 @@ class Calibrate(Pass):
     def data_digest(self, context: PassContext) -> str:
         return profile_digest(context.profile) if context.profile else ""
 
+    def __post_init__(self) -> None:
+        self._check_options()  # when the pipeline is read, before any data is
+
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        self._check_options()
         editor = SlotEditor(graph)
         if self.again:
             _restart(editor)

@@ -63,10 +63,12 @@ class EqualizeLayers(Pass):
     iterations: int = 40
     bias: bool = False
 
-    def run(self, graph: Graph, context: PassContext) -> Graph:
-        """Balance every pair of layers, then scale their parameters."""
+    def __post_init__(self) -> None:
         if self.iterations < 1:
             raise OptionError(f"iterations: expected at least 1, found {self.iterations}")
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        """Balance every pair of layers, then scale their parameters."""
         editor = GraphEditor(graph)
         pairs = list(_pairs(editor, context))
         changes = 0
