@@ -150,7 +150,8 @@ def _pipelines(given: Mapping[str, str]) -> dict[str, str]:
     for name in given:
         if name not in PIPELINE_STAGES:
             raise UnknownNameError("stage with a pipeline", name, PIPELINE_STAGES)
-        resolve(given[name])  # refused before any work
+        for item in resolve(given[name]):
+            item.check()  # refused before any work
     return {name: given.get(name, STAGE[name].pipeline) for name in PIPELINE_STAGES}
 
 

@@ -67,6 +67,13 @@ class Pass(ABC):
     summary: ClassVar[str]
     levels: ClassVar[frozenset[Level]] = frozenset({Level.FLOAT})
 
+    def check(self) -> None:  # noqa: B027 # most passes take any value of an option's type
+        """Refuse options that no graph can be given; asked before any work.
+
+        Raises:
+            OptionError, UnknownNameError: Says which.
+        """
+
     @abstractmethod
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Return the transformed graph; the same object where nothing changes."""
@@ -112,6 +119,7 @@ def run_pass(
             f"pass '{item.name}': expected a graph of level {levels}, found {graph.level.value}",
             help="see the order of the stages: quantable list stages",
         )
+    item.check()
     step = Step(item, graph, context)
     if not all(instrument.should_run(step) for instrument in instruments):
         return graph

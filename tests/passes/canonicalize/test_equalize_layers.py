@@ -129,7 +129,7 @@ def test_a_channel_without_weights_keeps_its_range(parse) -> None:  # type: igno
 
 def test_no_iterations_is_a_mistake() -> None:
     with pytest.raises(OptionError, match="iterations: expected at least 1, found 0"):
-        EqualizeLayers(iterations=0)
+        EqualizeLayers(iterations=0).check()
 
 
 @pytest.fixture

@@ -76,9 +76,6 @@ class Calibrate(Pass):
     def data_digest(self, context: PassContext) -> str:
         return profile_digest(context.profile) if context.profile else ""
 
-    def __post_init__(self) -> None:
-        self._check_options()  # when the pipeline is read, before any data is
-
     def run(self, graph: Graph, context: PassContext) -> Graph:
         editor = SlotEditor(graph)
         if self.again:
@@ -94,7 +91,7 @@ class Calibrate(Pass):
             _activate_shared(graph, editor, slot, config)
         return editor.finish()
 
-    def _check_options(self) -> None:
+    def check(self) -> None:
         if self.method:
             _known(METHODS, self.method)
         if self.weights:

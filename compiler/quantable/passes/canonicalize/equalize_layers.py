@@ -63,7 +63,7 @@ class EqualizeLayers(Pass):
     iterations: int = 40
     bias: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.iterations < 1:
             raise OptionError(f"iterations: expected at least 1, found {self.iterations}")
 
