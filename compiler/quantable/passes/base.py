@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import Graph, Level, Operation, OptionError, StageRecord, graph_digest
+from quantable.ir import Decision, Graph, Level, Operation, OptionError, StageRecord, graph_digest
 from quantable.ir.hashing import with_history
 from quantable.passes.instruments.change_detection import ChangeDetection
 from quantable.passes.instruments.instrument import Instrument, Step
@@ -20,6 +20,7 @@ from quantable.text.spelling import option_text
 
 if TYPE_CHECKING:
     from quantable.ir import Profile
+    from quantable.passes.laboratory import Checkpoint, Judge, Laboratory
     from quantable.targets.description import Target
 
 Array = npt.NDArray[np.generic]
@@ -46,6 +47,10 @@ class PassContext:
         profile: Calibration statistics, for the calibrate phase.
         remarks: (pass, place, what was done or declined and why), appended by passes.
         rewrites: Counts what passes do, and stops them at a limit.
+        laboratory: Runs and trains graphs on the calibration samples, for passes that need data.
+        judge: Measures what quantization would cost a float graph, for passes that rewrite one.
+        checkpoint: Where a long pass keeps what is done, so that a stopped one goes on from there.
+        decisions: What the pass at hand tried, accepted and refused; goes into its record.
     """
 
     executor: Executor | None = None
@@ -53,6 +58,10 @@ class PassContext:
     profile: Profile | None = None
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
     rewrites: Rewrites = field(default_factory=Rewrites)
+    laboratory: Laboratory | None = None
+    judge: Judge | None = None
+    checkpoint: Checkpoint | None = None
+    decisions: list[Decision] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,7 @@ def run_pass(
         )
     item.check()
     step = Step(item, graph, context)
+    context.decisions.clear()
     if not all(instrument.should_run(step) for instrument in instruments):
         return graph
     for instrument in instruments:
@@ -141,7 +151,7 @@ def recorded(step: Step, result: Graph) -> Graph:
     item, given = step.item, step.graph
     record = StageRecord(
         item.name, item.version, item.options(), graph_digest(given), graph_digest(result),
-        item.data_digest(step.context), TOOL_VERSION,
+        item.data_digest(step.context), TOOL_VERSION, tuple(step.context.decisions),
     )  # fmt: skip
     return with_history(result, (*given.history, record))
 

@@ -16,7 +16,16 @@ from quantable.ir.errors import (
     UnsupportedError,
     UserError,
 )
-from quantable.ir.graph import Dim, Graph, Level, MemoryPlan, Shape, StageRecord, Value
+from quantable.ir.graph import (
+    Decision,
+    Dim,
+    Graph,
+    Level,
+    MemoryPlan,
+    Shape,
+    StageRecord,
+    Value,
+)
 from quantable.ir.hashing import graph_digest
 from quantable.ir.invariants import INVARIANTS, verify
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
@@ -40,8 +49,8 @@ from quantable.ir.states import TRANSITIONS, State
 
 __all__ = [
     "INVARIANTS", "LEGAL_POLICIES", "TRANSITIONS", "Arithmetic", "Attribute", "BakedParameter",
-    "ChannelMeans", "ContentRef", "ContentStore", "DType", "DataError", "Dim", "FormatError",
-    "Granularity",
+    "ChannelMeans", "ContentRef", "ContentStore", "DType", "DataError", "Decision", "Dim",
+    "FormatError", "Granularity",
     "Graph", "GraphEditor", "InternalError", "InvariantError", "Level", "MemoryPlan", "ModelError",
     "Operation", "OperationQuantizationConfig", "OptionError", "QuantableError",
     "QuantableOperation", "QuantizationParameters", "Profile", "QuantizationPolicy",

@@ -41,6 +41,29 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that a pass tried on held-out samples, and whether it was kept.
+
+    Attributes:
+        subject: Names of the operations that it would change.
+        tried: What, in words, with the numbers that matter.
+        measure: What `before` and `after` are.
+        before, after: The error without and with it, measured on hardened values (what the target
+            would compute), not on what was trained; float64, smaller is better.
+        is_accepted: Whether it was kept.
+        reason: Why it was refused, '' where it was kept.
+    """
+
+    subject: tuple[str, ...]
+    tried: str
+    measure: str
+    before: float
+    after: float
+    is_accepted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StageRecord:
     """What one stage did: enough to do it again and to compare.
 
@@ -51,6 +74,7 @@ class StageRecord:
         output_digest: Digest of the graph it wrote.
         data_digest: Digest of model, profile or data that it read besides the graph, else ''.
         tool_version: Version of Quantable.
+        decisions: What it tried, accepted and refused, in order.
     """
 
     name: str
@@ -60,6 +84,7 @@ class StageRecord:
     output_digest: str = ""
     data_digest: str = ""
     tool_version: str = ""
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

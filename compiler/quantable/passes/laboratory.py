@@ -1,0 +1,123 @@
+"""What a pass may ask for that needs calibration samples: protocols, met by the runtime.
+
+The driver hands in objects of `quantable.training` (or test doubles); no pass knows torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import DataError, Graph
+from quantable.passes.base import PassContext
+
+Array = npt.NDArray[np.generic]
+HOLD_OUT = 4
+"""Every so many-th sample is held out: it judges what was fitted on the others."""
+
+
+class Laboratory(Protocol):
+    """Runs graphs on the calibration samples.
+
+    Sample i is the i-th of the data; a tensor of all samples has shape [samples, *shape of the
+    value], sample i at index i of the samples that were asked for.
+    """
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the samples as the network is given them."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        ...
+
+    def values(
+        self,
+        graph: Graph,
+        names: Sequence[str],
+        samples: Sequence[int],
+        feeds: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """Return values of a graph; large ones lie on disk.
+
+        Args:
+            graph: Float or quantable; quantable ones run with simulated quantization.
+            names: Names of values of the graph.
+            samples: Indices of samples.
+            feeds: Tensors [samples, ...] for the graph's inputs; by default the samples' own.
+        """
+        ...
+
+    def noise(
+        self,
+        graph: Graph,
+        targets: Mapping[str, Array],
+        samples: Sequence[int],
+        feeds: Mapping[str, Array] | None = None,
+    ) -> dict[str, float]:
+        """Return by name the squared error of a graph's values, divided by that of zeros.
+
+        Args:
+            graph: As for `values`.
+            targets: What the values should be, [samples, ...].
+            samples, feeds: As for `values`.
+
+        Returns:
+            sum((value - target)**2) / sum(target**2), float64; infinity where a value is not
+            finite; the plain squared error where all targets are zero.
+        """
+        ...
+
+
+Judge = Callable[[Graph], float]
+"""Returns the error of a float graph's outputs once it is quantized for the target at hand: its
+noise (see `Laboratory.noise`) on the held-out samples, averaged over the outputs. It does not call
+for a particular graph: any graph with the same inputs and outputs can be judged."""
+
+
+class Checkpoint(Protocol):
+    """Keeps the results of the steps of one pass, by name, across processes."""
+
+    def load(self, key: str) -> Mapping[str, Array] | None:
+        """Return what was kept under a key, None where nothing is (whole)."""
+        ...
+
+    def store(self, key: str, arrays: Mapping[str, Array]) -> None:
+        """Keep arrays under a key, in one step."""
+        ...
+
+
+def fitting_samples(count: int) -> list[int]:
+    """Return the samples that passes fit on: all that are not held out."""
+    return [index for index in range(count) if index % HOLD_OUT != HOLD_OUT - 1] or [0]
+
+
+def held_out_samples(count: int) -> list[int]:
+    """Return the samples that judge: every `HOLD_OUT`-th one."""
+    return [index for index in range(count) if index % HOLD_OUT == HOLD_OUT - 1]
+
+
+def needed_laboratory(context: PassContext, name: str) -> Laboratory:
+    """Return the laboratory of a context.
+
+    Raises:
+        DataError: None was handed in, or it has too few samples to hold any out.
+    """
+    if context.laboratory is None:
+        raise DataError(
+            f"pass '{name}' needs calibration samples, found none",
+            help="give them with --data (quantable calibrate, quantable opt), or --calibration "
+            "(quantable compile); a profile alone is not enough",
+        )
+    if context.laboratory.count < HOLD_OUT:
+        raise DataError(
+            f"pass '{name}' judges on held-out samples: expected at least {HOLD_OUT} samples, "
+            f"found {context.laboratory.count}",
+            help="give more calibration samples; 64 are a good start, 512 are better",
+        )
+    return context.laboratory
