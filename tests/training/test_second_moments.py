@@ -100,15 +100,15 @@ def test_they_tell_the_measured_error_of_other_weights_on_other_inputs(window: d
              ReferenceRuntime(graph).run({"x": f[index]}))
         ]
     )  # fmt: skip
-    moments = second_moments(graph, "y", x, f, [0, 2], positions=EVERYTHING)
+    moments = second_moments(graph, "y", x, f, [0, 2], rows=EVERYTHING)
     assert error(moments, matrix(changed), matrix(graph)) == pytest.approx(expected, rel=1e-4)
     assert moments.quantized[0, -1, -1] == moments.count
 
 
 def test_large_maps_are_looked_at_in_part_and_evenly():
     graph, (x, f) = layer("Conv", (1, 1), 1, {"kernel_shape": (1, 1)}, 3)
-    every = second_moments(graph, "y", x, f, [0, 1, 2], positions=EVERYTHING)
-    part = second_moments(graph, "y", x, f, [0, 1, 2], positions=10)
+    every = second_moments(graph, "y", x, f, [0, 1, 2], rows=EVERYTHING)
+    part = second_moments(graph, "y", x, f, [0, 1, 2], rows=30)
     assert every.count == 3 * 49
     assert 3 * 8 <= part.count <= 3 * 10
     assert np.array_equal(part.quantized, part.quantized.transpose(0, 2, 1))

@@ -25,8 +25,9 @@ from quantable.reference.tensors import Array, to_tensor
 from quantable.reference.threads import one_thread
 
 Reals = npt.NDArray[np.float64]
-POSITIONS = 256
-"""Most output positions of a sample that are looked at."""
+LEAST_ROWS = 4096
+ROWS_PER_WEIGHT = 8
+"""How many rows are looked at, of all that the samples have: enough for matrices of full rank."""
 _ROWS = 512
 """Samples of few positions are multiplied together, up to so many rows."""
 
@@ -55,7 +56,7 @@ def second_moments(
     original: Array,
     samples: Sequence[int],
     *,
-    positions: int = POSITIONS,
+    rows: int | None = None,
 ) -> SecondMoments:
     """Return the second moments of a layer's inputs.
 
@@ -66,7 +67,8 @@ def second_moments(
             is done here.
         original: The same in the float network.
         samples: Which ones to sum over, in this order.
-        positions: Most output positions of a sample that take part, evenly spread.
+        rows: About how many output positions of all samples take part, evenly spread; by default
+            as many as the number of weights of one output needs.
 
     Returns:
         float64 sums; no bit depends on the number of threads. Rows are ordered as the weights of
@@ -77,7 +79,9 @@ def second_moments(
         UnsupportedError: The operation is of another kind.
     """
     op = graph.operation_by_name[operation]
-    rows_of = _row_maker(graph, op)
+    rows_of, weights = _row_maker(graph, op)
+    wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * weights) if rows is None else rows
+    positions = max(1, wanted // max(1, len(samples)))
     deliver = slot_quantizers(graph, op)[0][0] if isinstance(op, QuantableOperation) else None
     sums: list[Tensor] = []
     count = 0
@@ -96,9 +100,11 @@ RowMaker = Callable[[Tensor], Tensor]
 """Returns what the weights meet, [groups, k, positions], of one sample's input."""
 
 
-def _row_maker(graph: Graph, op: Operation) -> RowMaker:
+def _row_maker(graph: Graph, op: Operation) -> tuple[RowMaker, int]:
+    """Return what makes the rows of a layer, and how many weights one output has."""
     if op.kind == "quantable.Linear":
-        return lambda x: x.reshape(1, -1, x.shape[-1]).transpose(1, 2)
+        inputs = graph.parameters[op.inputs[1]].shape[0]
+        return lambda x: x.reshape(1, -1, x.shape[-1]).transpose(1, 2), inputs
     if op.kind not in ("Conv", "ConvTranspose"):
         raise UnsupportedError("second moments of another kind than a layer", where=op.where())
     shape = graph.parameters[op.inputs[1]].shape
@@ -107,9 +113,11 @@ def _row_maker(graph: Graph, op: Operation) -> RowMaker:
     # A depthwise operation with one weight of 1 in each kernel shows its taps, one a channel, by
     # the very geometry of the layer.
     attributes = {**op.attributes, "group": channels}
-    one_hot = torch.eye(taps).reshape(1, taps, 1, *shape[2:]).repeat(channels, 1, 1, 1, *[1] * (
-        len(shape) - 3
-    ))
+    one_hot = (
+        torch.eye(taps)
+        .reshape(1, taps, 1, *shape[2:])
+        .repeat(channels, 1, 1, 1, *[1] * (len(shape) - 3))
+    )
     is_transposed = op.kind == "ConvTranspose"
     weight = one_hot.reshape(
         (channels, taps, *shape[2:]) if is_transposed else (channels * taps, 1, *shape[2:])
@@ -123,7 +131,7 @@ def _row_maker(graph: Graph, op: Operation) -> RowMaker:
         by_channel = shown.reshape(shown.shape[0], channels * taps, -1)
         return by_channel.transpose(0, 1).reshape(group, channels // group * taps, -1)
 
-    return run
+    return run, channels // group * taps
 
 
 def _batches(

@@ -9,13 +9,16 @@ import numpy as np
 from quantable.passes.laboratory import SecondMoments
 from quantable.passes.tune.layer import Layer, Reals
 
+DAMPING = 0.003
+"""Least weight of the float weights in a fit, as a share of the mean diagonal."""
+
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """``w H w^T - 2 w t^T`` is the squared error of an output with weights w, but for a constant.
+    """The squared error of an output with weights w is ``(w - t) H (w - t)^T`` and a constant.
 
     Attributes:
-        hessian: H, [groups, k, k].
+        hessian: H, positive definite, [groups, k, k].
         target: t of every output, [groups, outputs / group, k].
     """
 
@@ -23,25 +26,37 @@ class Metric:
     target: Reals
 
     def error(self, weights: Reals) -> Reals:
-        """Return the error of every output but for a constant, [groups, outputs / group]."""
-        found: Reals = ((weights @ self.hessian - 2.0 * self.target) * weights).sum(axis=2)
+        """Return the error of every output but for the constant, [groups, outputs / group]."""
+        added = weights - self.target
+        found: Reals = ((added @ self.hessian) * added).sum(axis=2)
         return found
 
 
-def metric(layer: Layer, moments: SecondMoments) -> Metric:
+def metric(layer: Layer, moments: SecondMoments, damping: float = DAMPING) -> Metric:
     """Return the metric in which a layer's weights are to be fitted.
 
     Where the bias is free it takes up the mean of the error, whatever the weights: then only what
     inputs do around their means counts.
+    The error of weights against the float ones, input by input, is added with the weight
+    ``damping + (k / rows)^2``, a share of the mean diagonal: what many samples say decides, and
+    what few say does not.
     """
     h, cross = moments.quantized[:, :-1, :-1], moments.cross[:, :-1, :-1]
     sums, sums_original = moments.quantized[:, -1, :-1], moments.cross[:, -1, :-1]
     if layer.has_own_bias:
         h = h - sums[:, :, None] * sums[:, None, :] / moments.count
         cross = cross - sums[:, :, None] * sums_original[:, None, :] / moments.count
-        return Metric(h, layer.original @ cross.transpose(0, 2, 1))
-    shift = (layer.original_bias - layer.bias)[:, :, None] * sums[:, None, :]
-    return Metric(h, layer.original @ cross.transpose(0, 2, 1) + shift)
+    right = layer.original @ cross.transpose(0, 2, 1)
+    if not layer.has_own_bias:
+        right = right + (layer.original_bias - layer.bias)[:, :, None] * sums[:, None, :]
+    k = h.shape[1]
+    mean = np.trace(h, axis1=1, axis2=2) / k
+    share = damping + (k / moments.count) ** 2
+    # Inputs that are all dead leave the weights as they are, whatever the number.
+    weight = np.where(mean > 0, share * mean, 1.0)[:, None, None]
+    h = h + weight * np.eye(k)
+    right = right + weight * layer.original
+    return Metric(h, np.linalg.solve(h, right.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
 def best_bias(layer: Layer, moments: SecondMoments) -> Reals:

@@ -22,6 +22,7 @@ Reals = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
 Array = npt.NDArray[np.generic]
 _WEIGHT, _BIAS = 1, 2
+_DERIVED = (State.PASSIVE, State.PASSIVE_BAKED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,12 @@ class Layer:
         """The number of the scale of each output, [groups, outputs / group]."""
         numbers = self._broadcast(np.arange(self.row.scale_array.size, dtype=np.int64))
         return matrix(self.op, numbers.astype(np.float64))[:, :, 0].astype(np.int64)
+
+    @property
+    def has_derived_bias(self) -> bool:
+        """Whether the scale of the bias follows from present ones: these must stay."""
+        held = self.op.config.inputs[_BIAS] if _has(self.op, _BIAS) else None
+        return held is not None and held.relation is Relation.DERIVED and held.state in _DERIVED
 
     def with_row(self, row: QuantizationParameters) -> Layer:
         """Return the layer with other scales; contents stay, so that integers may change."""

@@ -6,11 +6,13 @@ is ``D H D^T``. Everything here works on all outputs and groups at once, [groups
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from quantable.passes.tune.layer import Reals
+from quantable.passes.tune.error import Metric
+from quantable.passes.tune.layer import Layer, Reals
 
 _BLOCK = 128
 _SMALL = 9
@@ -34,15 +36,14 @@ class Lattice:
     low: Reals
     high: Reals
 
+    @staticmethod
+    def of(layer: Layer) -> Lattice:
+        """Return the points that the weights of a layer may be."""
+        return Lattice(layer.scale, *layer.bounds)
+
     def nearest(self, target: Reals) -> Reals:
         """Return the steps nearest to real numbers, one by one."""
         return np.clip(np.rint(target / self.scale), self.low, self.high)
-
-    def error(self, hessian: Reals, target: Reals, steps: Reals) -> Reals:
-        """Return D H D^T of every output."""
-        added = steps * self.scale - target
-        found: Reals = ((added @ hessian) * added).sum(axis=2)
-        return found
 
 
 def nearest_plane(lattice: Lattice, hessian: Reals, target: Reals) -> Reals:
@@ -113,7 +114,9 @@ def descended(lattice: Lattice, hessian: Reals, target: Reals, steps: Reals) -> 
             scale, slope = lattice.scale[:, :, j], gradient[:, :, j]
             curve = diagonal[:, None, j] * scale
             old = steps[:, :, j]
-            new = np.clip(old + np.rint(-slope / curve), lattice.low[:, :, j], lattice.high[:, :, j])
+            new = np.clip(
+                old + np.rint(-slope / curve), lattice.low[:, :, j], lattice.high[:, :, j]
+            )
             change = (new - old) * scale
             gain = -change * (2.0 * slope + change * diagonal[:, None, j])
             g, o = np.nonzero(gain > _CLEARLY * curve * scale)
@@ -127,26 +130,23 @@ def descended(lattice: Lattice, hessian: Reals, target: Reals, steps: Reals) -> 
     return steps
 
 
-def closest(lattice: Lattice, hessian: Reals, target: Reals, *, refine: bool) -> Reals:
+def closest(lattice: Lattice, space: Metric, *, refine: bool) -> Reals:
     """Return for every output the best steps that the ways above find.
 
     Args:
         lattice: The points.
-        hessian: Positive definite.
-        target: Where the error is least.
-        refine: Let `descended` go on from each.
+        space: The metric, and where the error is least.
+        refine: Let `descended` go on from the best.
     """
-    found = lattice.nearest(target)
-    ways = [nearest_plane]
-    if target.shape[2] <= _SMALL:
+    ways: list[Callable[[Lattice, Reals, Reals], Reals]] = [nearest_plane]
+    if space.target.shape[2] <= _SMALL:
         ways.append(best_corner)
-    tried = [found, *(way(lattice, hessian, target) for way in ways)]
-    if refine:
-        tried = [descended(lattice, hessian, target, steps) for steps in tried]
-    best = np.full(target.shape[:2], np.inf)
-    for steps in tried:
-        error = lattice.error(hessian, target, steps)
-        better = error < best * (1.0 - _CLEARLY)
+    found = lattice.nearest(space.target)
+    best = space.error(found * lattice.scale)
+    for way in ways:
+        steps = way(lattice, space.hessian, space.target)
+        error = space.error(steps * lattice.scale)
+        better = error < best
         best = np.where(better, error, best)
         found = np.where(better[:, :, None], steps, found)
-    return found
+    return descended(lattice, space.hessian, space.target, found) if refine else found

@@ -30,15 +30,12 @@ from typing import ClassVar
 import numpy as np
 
 from quantable.ir import Graph, Level, OptionError
-from quantable.ir.numerics import scale_from_range
 from quantable.passes.base import Pass, PassContext
-from quantable.passes.calibrate.weights import minmax_weights
 from quantable.passes.laboratory import SecondMoments
-from quantable.passes.tune.error import Metric, metric, with_best_bias
-from quantable.passes.tune.layer import Layer, Reals
+from quantable.passes.tune.error import metric, with_best_bias
+from quantable.passes.tune.layer import Layer
+from quantable.passes.tune.scales import with_best_scales
 from quantable.passes.tune.tuning import Proposal, tuned
-
-_CLEARLY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -71,29 +68,13 @@ class SearchScales(Pass):
     def searched(self, layer: Layer, moments: SecondMoments) -> Proposal | None:
         """Return the layer with the scales that suit its outputs."""
         space = metric(layer, moments)
-        chosen, zero = layer.row.scale_array, layer.row.zero_point_array
-        best = _error(layer, space)
-        low, high = minmax_weights(layer.weights, layer.config)
-        for share in np.linspace(1.0, self.least, self.candidates):
-            scale, zeros = scale_from_range(low * share, high * share, layer.config)
-            tried = layer.with_row(layer.row.filled(scale, zeros, ""))
-            error = _error(tried, space)
-            better = error < best - _CLEARLY * np.abs(best)
-            better &= scale >= layer.least_scale
-            best, chosen = np.where(better, error, best), np.where(better, scale, chosen)
-            zero = np.where(better, zeros, zero)
-        count = int((chosen != layer.row.scale_array).sum())
-        if not count and np.array_equal(zero, layer.row.zero_point_array):
+        found = with_best_scales(
+            layer, lambda tried: space.error(tried.hardened),
+            np.linspace(1.0, self.least, self.candidates),
+            f"{self.name}: least output error of {self.candidates} shares of the extrema",
+        )  # fmt: skip
+        if found is layer:
             return None
-        text = f"{self.name}: least output error among {self.candidates} shares of the extrema"
-        found = layer.with_row(layer.row.filled(chosen, zero, text))
-        return Proposal(
-            with_best_bias(found, moments), f"{count} of {chosen.size} scales by output error"
-        )
-
-
-def _error(layer: Layer, space: Metric) -> Reals:
-    """Return the output error of each scale of a layer, but for a constant."""
-    numbers = layer.scale_numbers.reshape(-1)
-    errors = space.error(layer.hardened).reshape(-1)
-    return np.bincount(numbers, errors, layer.row.scale_array.size)
+        count = int((found.row.scale_array != layer.row.scale_array).sum())
+        text = f"{count} of {found.row.scale_array.size} scales by output error"
+        return Proposal(with_best_bias(found, moments), text)
