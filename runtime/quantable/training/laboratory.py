@@ -93,7 +93,10 @@ class ReferenceLaboratory:
         samples: Sequence[int],
     ) -> SecondMoments:
         """Return the second moments of a layer's inputs, see `second_moments`."""
-        return second_moments(graph, operation, quantized, original, samples)
+        found = second_moments(graph, operation, quantized, original, samples)
+        for array in (quantized, original):
+            release(array)
+        return found
 
     def _rows(self, samples: Sequence[int], feeds: Mapping[str, Array] | None) -> Sequence[int]:
         # What is fed holds just the samples that were asked for.

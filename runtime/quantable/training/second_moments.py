@@ -93,7 +93,8 @@ def second_moments(
             count += x.shape[1]
     if not sums:
         raise DataError("second moments: there are no samples", where=op.where())
-    return SecondMoments(*(part.numpy() for part in sums), count)
+    quantized_sums, cross, original_sums = (part.numpy() for part in sums)
+    return SecondMoments(quantized_sums, cross, original_sums, count)
 
 
 RowMaker = Callable[[Tensor], Tensor]

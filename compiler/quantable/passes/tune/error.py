@@ -56,7 +56,9 @@ def metric(layer: Layer, moments: SecondMoments, damping: float = DAMPING) -> Me
     weight = np.where(mean > 0, share * mean, 1.0)[:, None, None]
     h = h + weight * np.eye(k)
     right = right + weight * layer.original
-    return Metric(h, np.linalg.solve(h, right.transpose(0, 2, 1)).transpose(0, 2, 1))
+    solved = np.linalg.solve(h, right.transpose(0, 2, 1))
+    target: Reals = solved.transpose(0, 2, 1).astype(np.float64, copy=False)
+    return Metric(h, target)
 
 
 def best_bias(layer: Layer, moments: SecondMoments) -> Reals:

@@ -38,7 +38,7 @@ from quantable.ir import Graph, Level, OptionError
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.laboratory import SecondMoments
 from quantable.passes.tune.error import DAMPING, Metric, metric, with_best_bias
-from quantable.passes.tune.layer import Layer, Reals
+from quantable.passes.tune.layer import Layer, Reals, reason_for_scales
 from quantable.passes.tune.rounding import Lattice, closest
 from quantable.passes.tune.scales import with_best_scales
 from quantable.passes.tune.tuning import Proposal, tuned
@@ -76,7 +76,7 @@ class Gptq(Pass):
         return context.laboratory.digest if context.laboratory else ""
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        return tuned(graph, context, self.name, [self.rounded])
+        return tuned(graph, context, self.name, [self.rounded], changes_scales=False)
 
     def rounded(self, layer: Layer, moments: SecondMoments) -> Proposal | None:
         """Return the layer with weights that are rounded together."""
@@ -95,7 +95,7 @@ class Gptq(Pass):
 
     def _rescaled(self, layer: Layer, space: Metric) -> Layer:
         """Return the layer with the scales that suit weights that are rounded together."""
-        if not self.scales or layer.has_derived_bias:
+        if not self.scales or reason_for_scales(layer.op):
             return layer
 
         def error(tried: Layer) -> Reals:

@@ -15,7 +15,7 @@ from quantable.ir import (
     State,
     TensorQuantizationConfig,
 )
-from quantable.ir.numerics import broadcast_channels, dequantize, quantize, rounded
+from quantable.ir.numerics import dequantize, quantize, rounded
 from quantable.ir.profile import INPUT_CHANNEL_AXIS
 
 Reals = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ class Layer:
     def of(graph: Graph, op: QuantableOperation) -> Layer:
         """Return the layer that an operation is, for which `reason` found nothing."""
         weights = graph.array(op.inputs[_WEIGHT]).astype(np.float32, copy=False)
-        original = matrix(op, _original(graph, op, _WEIGHT).astype(np.float64))
+        original = matrix(op, _original(graph, op, _WEIGHT))
         bias = original_bias = np.zeros(original.shape[:2])
         if _has(op, _BIAS):
             bias = graph.array(op.inputs[_BIAS]).astype(np.float64).reshape(bias.shape)
@@ -74,37 +74,31 @@ class Layer:
     @property
     def hardened(self) -> Reals:
         """The weights that the target computes with, as a matrix."""
-        return matrix(self.op, rounded(self.weights, self.config, self.row).astype(np.float64))
+        return matrix(self.op, rounded(self.weights, self.config, self.row))
 
     @property
     def steps(self) -> Reals:
         """How many steps each weight is from zero, as a matrix of whole numbers."""
+        found = quantize(self.weights, self.config, self.row)
         zero = self._broadcast(self.row.zero_point_array)
-        found = quantize(self.weights, self.config, self.row) - zero
-        return matrix(self.op, found.astype(np.float64))
+        return matrix(self.op, found.astype(np.float64) - zero)
 
     @property
     def bounds(self) -> tuple[Reals, Reals]:
         """The least and largest steps, as matrices."""
-        zero = matrix(self.op, self._broadcast(self.row.zero_point_array).astype(np.float64))
+        zero = matrix(self.op, self._broadcast(self.row.zero_point_array))
         return self.config.quant_min - zero, self.config.quant_max - zero
 
     @property
     def scale(self) -> Reals:
         """The scale of every weight, as a matrix."""
-        return matrix(self.op, self._broadcast(self.row.scale_array).astype(np.float64))
+        return matrix(self.op, self._broadcast(self.row.scale_array))
 
     @property
     def scale_numbers(self) -> npt.NDArray[np.int64]:
         """The number of the scale of each output, [groups, outputs / group]."""
-        numbers = self._broadcast(np.arange(self.row.scale_array.size, dtype=np.int64))
-        return matrix(self.op, numbers.astype(np.float64))[:, :, 0].astype(np.int64)
-
-    @property
-    def has_derived_bias(self) -> bool:
-        """Whether the scale of the bias follows from present ones: these must stay."""
-        held = self.op.config.inputs[_BIAS] if _has(self.op, _BIAS) else None
-        return held is not None and held.relation is Relation.DERIVED and held.state in _DERIVED
+        numbers = self._broadcast(np.arange(self.row.scale_array.size))
+        return matrix(self.op, numbers)[:, :, 0].astype(np.int64)
 
     def with_row(self, row: QuantizationParameters) -> Layer:
         """Return the layer with other scales; contents stay, so that integers may change."""
@@ -112,8 +106,8 @@ class Layer:
 
     def with_steps(self, steps: Reals) -> Layer:
         """Return the layer with contents that are whole steps from zero, exactly on the grid."""
-        integers = unmatrix(self.op, steps, self.weights.shape).astype(np.int64)
-        integers += self._broadcast(self.row.zero_point_array)
+        zero = self._broadcast(self.row.zero_point_array)
+        integers = (unmatrix(self.op, steps, self.weights.shape) + zero).astype(np.int64)
         return replace(self, weights=dequantize(integers, self.config, self.row))
 
     def with_bias(self, bias: Reals) -> Layer:
@@ -131,9 +125,14 @@ class Layer:
         changed = graph.with_rows([self.row])
         return replace(changed, parameters={**graph.parameters, **held})
 
-    def _broadcast(self, row: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> Array:
-        along = broadcast_channels(row, self.weights.ndim, self.config.channel_axis)  # type: ignore[type-var] # one of both
-        return np.broadcast_to(along, self.weights.shape)
+    def _broadcast(self, row: Array) -> Reals:
+        """Return what belongs to each scale, as often as weights have it; exact."""
+        wide: Reals = row.astype(np.float64)
+        if self.config.channel_axis is None:
+            return np.broadcast_to(wide.reshape(()), self.weights.shape)
+        along = [1] * self.weights.ndim
+        along[self.config.channel_axis] = -1
+        return np.broadcast_to(wide.reshape(along), self.weights.shape)
 
 
 def reason(graph: Graph, op: QuantableOperation) -> str:
@@ -149,6 +148,14 @@ def reason(graph: Graph, op: QuantableOperation) -> str:
         return "its scales are not those of outputs"
     if _has(op, _BIAS) and op.inputs[_BIAS] not in graph.parameters:
         return "the bias is computed"
+    return ""
+
+
+def reason_for_scales(op: QuantableOperation) -> str:
+    """Return why the scales of a layer's weight have to stay, '' where they need not."""
+    held = op.config.inputs[_BIAS] if _has(op, _BIAS) else None
+    if held is not None and held.relation is Relation.DERIVED and held.state in _DERIVED:
+        return "the row of its bias is derived from its own already"
     return ""
 
 
@@ -220,4 +227,5 @@ def _least_scale(
         largest = needed.max(axis=0)
     else:
         largest = needed.reshape(-1) if scale.size > 1 else needed.reshape(-1).max(keepdims=True)
-    return np.minimum(largest, scale)
+    found: Reals = np.minimum(largest, scale)
+    return found

@@ -28,7 +28,7 @@ def with_best_scales(
     numbers = layer.scale_numbers.reshape(-1)
 
     def by_scale(tried: Layer) -> Reals:
-        return np.bincount(numbers, error(tried).reshape(-1), chosen.size)
+        return np.bincount(numbers, error(tried).reshape(-1), chosen.size).astype(np.float64)
 
     best = by_scale(layer)
     for tried in _others(layer, shares):

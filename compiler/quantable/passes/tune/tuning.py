@@ -16,7 +16,7 @@ from quantable.passes.laboratory import (
     needed_laboratory,
 )
 from quantable.passes.tune.error import noise
-from quantable.passes.tune.layer import Layer, is_quantized, reason
+from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
 
 MEASURE = "noise of the layer's outputs on held-out samples"
@@ -34,7 +34,14 @@ Propose = Callable[[Layer, SecondMoments], Proposal | None]
 """Returns what to try, fitted on second moments of the fitting samples; None for nothing."""
 
 
-def tuned(graph: Graph, context: PassContext, name: str, steps: Sequence[Propose]) -> Graph:
+def tuned(
+    graph: Graph,
+    context: PassContext,
+    name: str,
+    steps: Sequence[Propose],
+    *,
+    changes_scales: bool = True,
+) -> Graph:
     """Return a graph with every layer tuned, in topological order, on the tuned network before it.
 
     Each proposal is accepted if the error of the layer's outputs falls on held-out samples.
@@ -44,9 +51,10 @@ def tuned(graph: Graph, context: PassContext, name: str, steps: Sequence[Propose
         context: Its laboratory runs the network.
         name: Name of the pass.
         steps: What to try with every layer, one after the other.
+        changes_scales: Whether a layer is left alone whose scales have to stay.
     """
     laboratory = needed_laboratory(context, name)
-    layers = _layers(graph, context, name)
+    layers = _layers(graph, context, name, changes_scales)
     fitting, held_out = fitting_samples(laboratory.count), held_out_samples(laboratory.count)
     walk = LayerWalk(graph, laboratory)
     # Sums of a product may come in another order with another number of threads.
@@ -61,12 +69,12 @@ def tuned(graph: Graph, context: PassContext, name: str, steps: Sequence[Propose
     return walk.graph
 
 
-def _layers(graph: Graph, context: PassContext, name: str) -> list[str]:
+def _layers(graph: Graph, context: PassContext, name: str, changes_scales: bool) -> list[str]:
     layers = []
     for op in graph.quantable_operations:
         if not is_quantized(graph, op):
             continue
-        why = reason(graph, op)
+        why = reason(graph, op) or (changes_scales and reason_for_scales(op)) or ""
         if why:
             context.remarks.append((name, op.where(), f"the weight stays: {why}"))
         else:
