@@ -159,7 +159,7 @@ def _batches(
             yield _stacked(waiting[0]), _stacked(waiting[1])
             waiting, held = ([], []), 0
     if held:
-        yield torch.cat(waiting[0], dim=1), torch.cat(waiting[1], dim=1)
+        yield _stacked(waiting[0]), _stacked(waiting[1])
 
 
 def _spread(rows: Tensor, index: int, most: int) -> Tensor:
