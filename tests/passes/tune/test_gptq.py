@@ -35,12 +35,23 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
 @pytest.mark.parametrize(("kind", "group"), KINDS)
 def test_each_kind_of_layer_gains(layer_case, kind, group, granularity):
     case = layer_case(kind, group, granularity)
-    for options in ("{scales=0}", "{refine=false}", ""):
-        done = case.after(f"gptq{options}")
-        decision = done.history[-1].decisions[-1]
-        assert decision.is_accepted, options
-        assert "weights rounded another way" in decision.tried
-        assert case.noise(done) < case.noise(case.graph), options
+    done = case.after("gptq")
+    decision = done.history[-1].decisions[-1]
+    assert decision.is_accepted
+    assert "weights rounded another way" in decision.tried
+    assert case.noise(done) < case.noise(case.graph)
+
+
+@pytest.mark.parametrize(("kind", "group"), KINDS)
+def test_scales_stay_where_they_are_to_and_without_them_less_is_gained(layer_case, kind, group):
+    case = layer_case(kind, group)
+    kept, whole = case.after("gptq{scales=0}"), case.after("gptq")
+    assert kept.rows == case.graph.rows
+    errors = [
+        min(d.after for d in graph.history[-1].decisions if d.is_accepted)
+        for graph in (whole, kept)
+    ]
+    assert errors[0] < errors[1] < kept.history[-1].decisions[0].before
 
 
 @pytest.mark.parametrize(("kind", "group"), KINDS)
