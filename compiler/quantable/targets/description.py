@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS", "ArithmeticContract", "Rule", "Scheme", "Target", "load_target"]
 
+ACTIVATION = "activation"
 FLOAT, PASSIVE, OPERAND = "float", "passive", "operand"
 """Scheme names with a meaning of their own: not quantized; a parameter that takes the row of the
 tensor it acts on; 'activation' unless it is a parameter, which is not quantized."""
@@ -43,6 +44,8 @@ class Scheme:
         observer: Calibration method; 'fixed' for a range that is known.
         scale, zero_point: The row of a fixed range.
         tail: The scheme that replaces this one on tail tensors ('float': not quantized there).
+        edge: The scheme that replaces this one in the inputs of the first and of the last compute
+            operations ('': none does).
     """
 
     name: str
@@ -55,6 +58,7 @@ class Scheme:
     scale: float = 0.0
     zero_point: int = 0
     tail: str = ""
+    edge: str = ""
 
     @property
     def is_fixed(self) -> bool:
@@ -270,6 +274,8 @@ def _check_references(target: Target, where: str) -> None:
     for scheme in target.schemes.values():
         if scheme.tail and scheme.tail not in names:
             _unknown(f"schemes.{scheme.name}.tail", scheme.tail, sorted(names), where)
+        if scheme.edge and scheme.edge not in target.schemes:
+            _unknown(f"schemes.{scheme.name}.edge", scheme.edge, sorted(target.schemes), where)
     for rule in target.rules.values():
         for side in ("inputs", "outputs"):
             allowed = {*names, PASSIVE, OPERAND} if side == "inputs" else names

@@ -19,7 +19,9 @@ that the target fixes (Softmax) is filled at once.
 Preconditions:
     1. The operation was dispatched and has no config yet.
     2. A slot is quantized only if its tensor is float and the target's rule says so. Tail tensors,
-       from which no compute operation can be reached, get the scheme's tail form.
+       from which no compute operation can be reached, get the scheme's tail form; the first and
+       the last compute operations get the edge form of their inputs' and weights' schemes
+       (`schemes`, `edges`).
     3. A parameter in an activation slot gets the scheme 'constant'.
     4. A grouped ConvTranspose has more output channels than its weight has rows along the channel
        axis: its weight is quantized per tensor.
@@ -45,7 +47,7 @@ from quantable.ir import (
 )
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
-from quantable.passes.quantize.tails import value_schemes
+from quantable.passes.quantize.schemes import ActivationSchemes
 from quantable.targets.description import FLOAT, OPERAND, PASSIVE, Rule, Target
 
 _FP32 = TensorQuantizationConfig()
@@ -80,14 +82,14 @@ class _Assigner:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.target = target
-        self.schemes = value_schemes(graph, target)
+        self.schemes = ActivationSchemes.of(graph, target)
         self.rows: list[QuantizationParameters] = []
 
     def assign(self, op: QuantableOperation) -> QuantableOperation:
         """Return the operation with a config for every slot."""
         rule = self.target.rules[op.kind]
         outputs = tuple(
-            self._own(op, "out", index, self.schemes.get(name, FLOAT))
+            self._own(op, "out", index, self.schemes.made.get(name, FLOAT))
             if rule.output_scheme(index) != FLOAT else _FP32
             for index, name in enumerate(op.outputs)
         )  # fmt: skip
@@ -115,13 +117,15 @@ class _Assigner:
             return self._bias(op, index, inputs)
         if scheme == "weight":
             per_tensor = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
-            return self._own(op, "in", index, scheme, None if per_tensor else rule.weight_axis)
+            axis = None if per_tensor else rule.weight_axis
+            return self._own(op, "in", index, self.schemes.weight(op), axis)
         if self.graph.is_parameter(name):
             return self._own(op, "in", index, self._constant_scheme(op))
-        return self._own(op, "in", index, self.schemes.get(name, FLOAT))
+        return self._own(op, "in", index, self.schemes.reads(op, index))
 
     def _constant_scheme(self, op: QuantableOperation) -> str:
-        constant, output = self.target.schemes["constant"], self.schemes.get(op.outputs[0], FLOAT)
+        constant = self.target.schemes["constant"]
+        output = self.schemes.own.get(op.outputs[0], FLOAT)
         is_tail = output == self.target.schemes["activation"].tail
         # A constant is never left float beside a quantized operand: kernels want one type.
         return constant.tail if is_tail and constant.tail not in ("", FLOAT) else constant.name
