@@ -44,6 +44,7 @@ from quantable.ir import (
 )
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.legality import find_faults, index_operations
+from quantable.passes.quantize.names import operations_by_name
 from quantable.targets.description import FLOAT, Target
 
 METHODS = ("conservative", "all-in")
@@ -156,11 +157,7 @@ def _without_tails(graph: Graph, target: Target, chosen: set[str]) -> set[str]:
 def _read_table(
     graph: Graph, target: Target, table: tuple[str, ...], faults: dict[str, tuple[str, str]]
 ) -> dict[str, str]:
-    by_name = {op.name: [op] for op in graph.operations}
-    for op in graph.operations:
-        for source in op.sources:
-            if source not in by_name or op.name != source:
-                by_name.setdefault(source, []).append(op)
+    by_name = operations_by_name(graph)
     found: dict[str, str] = {}
     for entry in table:
         name, separator, platform = entry.rpartition("=")
