@@ -18,7 +18,8 @@ def dispatch_options(function: Function) -> Function:
         "scheme of the target a slot or all slots have (conv1.in0=wide).",
     )(function)  # fmt: skip
     return click.option(
-        "--dispatch", metavar="METHOD", help="conservative (default), or all-in.",
+        "--dispatch", metavar="METHOD",
+        help="conservative (default), aggressive, pplnn, pointwise, perseus, or all-in.",
     )(function)  # fmt: skip
 
 
