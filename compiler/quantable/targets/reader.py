@@ -14,7 +14,10 @@ from typing import Any
 from quantable.ir import OptionError, UnknownNameError
 
 Table = dict[str, Any]
-TARGETS: tuple[str, ...] = ("c-portable", "onnxruntime", "onnxruntime-int8", "x86-vnni")
+TARGETS: tuple[str, ...] = (
+    "c-per-tensor", "c-portable", "c-w4a4", "c-w4a8", "onnxruntime", "onnxruntime-int8",
+    "onnxruntime-per-tensor", "onnxruntime-w4a4", "onnxruntime-w4a8", "x86-vnni",
+)  # fmt: skip
 """Names of the targets that come with Quantable."""
 
 
