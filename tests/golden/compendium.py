@@ -19,6 +19,7 @@ from quantable.ir import (
     ChannelMeans,
     ContentRef,
     ContentStore,
+    Decision,
     DType,
     Graph,
     Level,
@@ -104,7 +105,23 @@ def operations(refs: dict[str, ContentRef]) -> tuple[Operation, ...]:
     )
 
 
-def graph(level: Level) -> Graph:
+def records(version: Version) -> tuple[StageRecord, ...]:
+    """Return a history; from version 1.2 on it has decisions, of errors that are no numbers too."""
+    decisions = (
+        Decision(("plain", "größe"), "rounding, 30 steps", "noise", 0.1, 5e-324, True, "kept"),
+        Decision((), "", "", float("nan"), float("inf"), False),
+        Decision(("quantable",), "again", "noise", -0.0, float("-inf"), False, "not better"),
+    )
+    return (
+        StageRecord("import", 1, "", "", "aa" * 32, "bb" * 32, "0.1.0"),
+        StageRecord(
+            "quantize", 3, "{target=c-portable}", "aa" * 32, "cc" * 32, "", "0.1.0",
+            decisions if version >= (1, 2) else (),
+        ),
+    )  # fmt: skip
+
+
+def graph(level: Level, version: Version) -> Graph:
     """Return the compendium at a level; only the file's rules hold in it, not those of networks."""
     store = ContentStore()
     refs = contents(store)
@@ -119,15 +136,12 @@ def graph(level: Level) -> Graph:
         QuantizationParameters("row.1", (0.5,), (128,), ("row.0", "row.2"), "calibrate kl"),
         QuantizationParameters("row.2"),
     ]
-    records = (
-        StageRecord("import", 1, "", "", "aa" * 32, "bb" * 32, "0.1.0"),
-        StageRecord("quantize", 3, "{target=c-portable}", "aa" * 32, "cc" * 32, "", "0.1.0"),
-    )
     return Graph(
         f"compendium-{level.value}", level, 21, ("x", "name with spaces"), ("y", "z"),
         {v.name: v for v in values}, operations(refs), refs, {r.id: r for r in rows}, "c-portable",
         MemoryPlan(2**33, 64, {"x": 0, "y": 64, "z": 2**32}) if level is Level.PLANNED else None,
-        {"key": "text", "ключ": "", "": "of no name"}, records, store,
+        {"key": "text", "ключ": "", "": "of no name"}, records(version),
+        store,
     )  # fmt: skip
 
 
@@ -155,7 +169,7 @@ def write(folder: Path, *, only_texts: bool) -> None:
     for level in Level:
         path = folder / f"{level.value}.qir"
         if not only_texts:
-            made = graph(level)
+            made = graph(level, current())
             inline = level in (Level.FLOAT, Level.PLANNED)
             save(made, path, **({"inline_limit": None} if inline else {}))
         path.with_suffix(".txt").write_text(print_graph(load(path)), "utf-8")

@@ -14,6 +14,7 @@ from quantable.ir import (
     BakedParameter,
     ContentRef,
     ContentStore,
+    Decision,
     DType,
     Granularity,
     Graph,
@@ -129,8 +130,13 @@ PLANS = st.builds(
     MemoryPlan, st.integers(0, 2**63), st.integers(0, 2**31),
     st.dictionaries(NAMES, st.integers(0, 2**63), max_size=3),
 )  # fmt: skip
+DECISIONS = st.builds(
+    Decision, st.lists(NAMES, max_size=3).map(tuple), NAMES, NAMES, st.floats(), st.floats(),
+    st.booleans(), NAMES,
+)  # fmt: skip
 RECORDS = st.builds(
-    StageRecord, NAMES, st.integers(0, 99), NAMES, NAMES, NAMES, NAMES, NAMES
+    StageRecord, NAMES, st.integers(0, 99), NAMES, NAMES, NAMES, NAMES, NAMES,
+    st.lists(DECISIONS, max_size=2).map(tuple),
 )  # fmt: skip
 
 

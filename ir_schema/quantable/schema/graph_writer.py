@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from quantable.ir.contents import ContentRef
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import InternalError
-from quantable.ir.graph import Graph, MemoryPlan, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, MemoryPlan, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.schema.enums import CODES
@@ -204,8 +204,19 @@ class GraphWriter:
         return T.StageRecord(
             string(record.name), record.version, string(record.options),
             string(record.input_digest), string(record.output_digest), string(record.data_digest),
-            string(record.tool_version),
+            string(record.tool_version), tuple(map(self._decision, record.decisions)),
         )  # fmt: skip
+
+    def _decision(self, decision: Decision) -> Any:
+        return T.Decision(
+            self._names(decision.subject),
+            self._strings.of(decision.tried),
+            self._strings.of(decision.measure),
+            decision.before,
+            decision.after,
+            decision.is_accepted,
+            self._strings.of(decision.reason),
+        )
 
 
 def _check_names(graph: Graph) -> None:

@@ -41,6 +41,7 @@ _SLOT = re.compile(
 _ITEM = re.compile(rf"(?:^|(?<=,))(?:[^,\"]|{_STRING})*")
 _ONE_STRING = re.compile(_STRING).fullmatch
 _ONE_ROW = re.compile(rf"#{_NAME}").fullmatch
+_ONE_OPERATION = re.compile(rf"@{_NAME}").fullmatch
 _WORDS = re.compile(r"\S+")
 _DTYPES = {dtype.value: dtype for dtype in DType}
 _STATES = {state.value: state for state in State}
@@ -184,6 +185,15 @@ def row_of(text: str, offset: int = 0) -> str:
     """Return the name of a row."""
     if not _ONE_ROW(text):
         raise BadPiece(f"expected a row such as #a, found '{text[:40]}'", offset, max(1, len(text)))
+    return name_of(text, offset)
+
+
+def operation_of(text: str, offset: int = 0) -> str:
+    """Return the name of an operation."""
+    if not _ONE_OPERATION(text):
+        raise BadPiece(
+            f"expected an operation such as @conv, found '{text[:40]}'", offset, max(1, len(text))
+        )
     return name_of(text, offset)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from quantable.ir import numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
-from quantable.ir.graph import Graph, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.text.spelling import BARE_KIND, BARE_NAME, BARE_WORD, bare, float_text, quoted
@@ -298,4 +298,13 @@ def _stage(record: StageRecord) -> str:
     ):  # fmt: skip
         if held:
             text += f" {word} {quoted(held)}"
-    return text
+    return "\n  ".join([text, *map(decision_text, record.decisions)])
+
+
+def decision_text(decision: Decision) -> str:
+    """Return the text of a decision."""
+    subject = _listed(f"@{bare(name, BARE_NAME)}" for name in decision.subject)
+    text = f"decision {subject} tried {quoted(decision.tried)} measure {quoted(decision.measure)}"
+    text += f" before {float_text(decision.before)} after {float_text(decision.after)}"
+    text += " accepted" if decision.is_accepted else " refused"
+    return f"{text} reason {quoted(decision.reason)}" if decision.reason else text
