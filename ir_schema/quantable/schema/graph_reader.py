@@ -186,9 +186,10 @@ class GraphReader:
             "quant_min": t.quant_min,
             "quant_max": t.quant_max,
             "rounding": self._member(Rounding, t.rounding),
-            "channel_axis": t.channel_axis if policy.is_per_channel else None,
+            "channel_axis": t.channel_axis if policy.has_axis else None,
             "observer": self._string(t.observer),
             "visibility": self._member(Visibility, t.visibility),
+            "block_size": t.block_size,
         }
 
     def _value(self, t: Any) -> tuple[str, Value]:

@@ -102,7 +102,7 @@ class GraphWriter:
         return T.TensorType(CODES[dtype], True, dims, symbols if any(symbols) else ())
 
     def _scheme(self, scheme: tuple[Any, ...]) -> Any:
-        policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility = scheme
+        policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility, block = scheme
         return T.Scheme(
             granularity=CODES[policy.granularity],
             arithmetic=CODES[policy.arithmetic],
@@ -117,6 +117,7 @@ class GraphWriter:
             channel_axis=0 if axis is None else axis,
             observer=observer,
             visibility=CODES[visibility],
+            block_size=block,
         )
 
     def _row(self, row: QuantizationParameters) -> Any:
@@ -132,7 +133,7 @@ class GraphWriter:
         scheme = (
             config.policy, config.bits, config.exponent_bits, config.quant_min, config.quant_max,
             config.rounding, config.channel_axis, self._strings.of(config.observer),
-            config.visibility,
+            config.visibility, config.block_size,
         )  # fmt: skip
         return T.TensorQuantizationConfig(
             self._schemes.of(scheme),

@@ -174,6 +174,8 @@ class _Assembly:
                 fields["exponent_bits"] = bench.integer(blocks["exponent"], 0, 255)
             if "axis" in blocks:
                 fields["channel_axis"] = bench.integer(blocks["axis"], -(1 << 31), (1 << 31) - 1)
+            if "block" in blocks:
+                fields["block_size"] = bench.integer(blocks["block"], 0, UINT32)
             if "rounding" in blocks:
                 fields["rounding"] = self._member(_ROUNDINGS, blocks["rounding"], "rounding")
             if "observer" in blocks:

@@ -21,7 +21,10 @@ Preconditions:
     2. A slot is quantized only if its tensor is float and the target's rule says so. Tail tensors,
        from which no compute operation can be reached, get the scheme's tail form.
     3. A parameter in an activation slot gets the scheme 'constant'.
-    4. A grouped ConvTranspose has more output channels than its weight has rows along the channel
+    4. Weights whose target asks for blocks get them where they are a matrix (Linear, pointwise
+       Conv) with at least one whole block of input channels; others get the scheme `otherwise`. A
+       bias stays float beside weights in blocks and floating ones: their products are no integers.
+    5. A grouped ConvTranspose has more output channels than its weight has rows along the channel
        axis: its weight is quantized per tensor.
 
 Numerics: bit-exact (no slot is in force before calibration; fixed ranges are, and are lossy).
@@ -46,7 +49,7 @@ from quantable.ir import (
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.tails import value_schemes
-from quantable.targets.description import FLOAT, OPERAND, PASSIVE, Rule, Target
+from quantable.targets.description import FLOAT, OPERAND, PASSIVE, Rule, Scheme, Target
 
 _FP32 = TensorQuantizationConfig()
 
@@ -114,11 +117,27 @@ class _Assigner:
         if scheme == "bias":
             return self._bias(op, index, inputs)
         if scheme == "weight":
-            per_tensor = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
-            return self._own(op, "in", index, scheme, None if per_tensor else rule.weight_axis)
+            return self._weight(op, rule, index)
         if self.graph.is_parameter(name):
             return self._own(op, "in", index, self._constant_scheme(op))
         return self._own(op, "in", index, self.schemes.get(name, FLOAT))
+
+    def _weight(self, op: QuantableOperation, rule: Rule, index: int) -> TensorQuantizationConfig:
+        scheme = self.target.schemes["weight"]
+        if scheme.policy.is_per_block:
+            if self._has_blocks(op, rule, index, scheme):
+                return self._own(op, "in", index, scheme.name, rule.input_axis)
+            scheme = self.target.schemes[scheme.otherwise]
+        per_tensor = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
+        return self._own(op, "in", index, scheme.name, None if per_tensor else rule.weight_axis)
+
+    def _has_blocks(self, op: QuantableOperation, rule: Rule, index: int, scheme: Scheme) -> bool:
+        """Whether a weight is a matrix of at least one block."""
+        ref = self.graph.parameters.get(op.inputs[index])
+        if ref is None or rule.input_axis is None or op.int_attribute("group", 1) > 1:
+            return False
+        rest = [d for a, d in enumerate(ref.shape) if a not in (rule.input_axis, rule.weight_axis)]
+        return all(dim == 1 for dim in rest) and ref.shape[rule.input_axis] >= scheme.block_size
 
     def _constant_scheme(self, op: QuantableOperation) -> str:
         constant, output = self.target.schemes["constant"], self.schemes.get(op.outputs[0], FLOAT)
@@ -142,7 +161,7 @@ class _Assigner:
     def _bias(
         self, op: QuantableOperation, index: int, inputs: list[TensorQuantizationConfig]
     ) -> TensorQuantizationConfig:
-        if not inputs[0].row or not inputs[1].row:
+        if not inputs[0].row or not inputs[1].row or not _is_integer_product(*inputs[:2]):
             return _FP32
         row = QuantizationParameters(
             f"{op.name}.in{index}", derived_from=(inputs[0].row, inputs[1].row)
@@ -151,6 +170,13 @@ class _Assigner:
         axis = 0 if inputs[1].policy.is_per_channel else None
         config = self.target.schemes["bias"].config(axis)
         return replace(config, state=State.PASSIVE_INIT, relation=Relation.DERIVED, row=row.id)
+
+
+def _is_integer_product(source: TensorQuantizationConfig, weight: TensorQuantizationConfig) -> bool:
+    """Whether sums of products are integers of one scale, to which a bias adds as it is."""
+    return not (
+        source.policy.is_floating or weight.policy.is_floating or weight.policy.is_per_block
+    )
 
 
 def _passive(of: TensorQuantizationConfig) -> TensorQuantizationConfig:
