@@ -1,0 +1,68 @@
+"""`quantable analyze`: what quantization does to a network, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantable.cli.options import (
+    graph_argument,
+    json_option,
+    preprocessing_of,
+    preprocessing_options,
+    quiet_option,
+)
+from quantable.cli.output import progress, say, show, table
+
+
+@click.command("analyze")
+@graph_argument
+@click.option("--data", required=True, help="A .npz or .npy file, or a folder of images.")
+@preprocessing_options
+@click.option("--samples", type=int, help="Use so many, from the start; default: 8, or all.")
+@click.option("--only", multiple=True, help="Name of an analysis; default: all.")
+@click.option(
+    "--at", multiple=True, help="Value at which the network's error is measured; default: outputs."
+)
+@quiet_option
+@json_option
+def command(
+    graph: Path,
+    data: str,
+    samples: int | None,
+    only: tuple[str, ...],
+    at: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Measure what quantization does to a network, and where.
+
+    FILE.qir is a quantable graph, calibrated, baked or not; it holds its float form, too.
+
+    \b
+    Example:
+      quantable analyze 04-opt.qir --data test.npz --scale 1/255
+      quantable analyze 04-opt.qir --data test.npz --only layerwise --samples 32 --json
+    """
+    from quantable.driver import api
+    from quantable.driver.analysis.analyze import analyze
+    from quantable.report.analysis_text import tables, verdict
+
+    with progress("analysing", quiet=quiet) as count:
+        found = analyze(
+            api.load(graph), data, preprocessing_of(how), samples=samples, only=only, at=at,
+            progress=count,
+        )  # fmt: skip
+    facts = found.facts()
+    for remark in found.remarks:
+        say(f"remark: {remark}")
+    if as_json:
+        show(facts, as_json=True)
+        return
+    click.echo(verdict(facts))
+    for part in tables(facts):
+        click.echo(f"\n{part.title}")
+        table(part.columns, part.rows, as_json=False)
