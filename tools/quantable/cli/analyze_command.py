@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from quantable.cli.options import (
+    FILE,
     graph_argument,
     json_option,
     preprocessing_of,
@@ -19,7 +20,8 @@ from quantable.cli.output import progress, say, show, table
 
 @click.command("analyze")
 @graph_argument
-@click.option("--data", required=True, help="A .npz or .npy file, or a folder of images.")
+@click.option("--data", help="A .npz or .npy file, or a folder of images.")
+@click.option("--profile", type=FILE, help="Calibration statistics; alone, no data are needed.")
 @preprocessing_options
 @click.option("--samples", type=int, help="Use so many, from the start; default: 8, or all.")
 @click.option("--only", multiple=True, help="Name of an analysis; default: all.")
@@ -30,7 +32,8 @@ from quantable.cli.output import progress, say, show, table
 @json_option
 def command(
     graph: Path,
-    data: str,
+    data: str | None,
+    profile: Path | None,
     samples: int | None,
     only: tuple[str, ...],
     at: tuple[str, ...],
@@ -46,18 +49,12 @@ def command(
     Example:
       quantable analyze 04-opt.qir --data test.npz --scale 1/255
       quantable analyze 04-opt.qir --data test.npz --only layerwise --samples 32 --json
+      quantable analyze 04-opt.qir --profile images.qprof
     """
-    from quantable.driver import api
-    from quantable.driver.analysis.analyze import analyze
     from quantable.report.analysis_text import tables, verdict
 
-    with progress("analysing", quiet=quiet) as count:
-        found = analyze(
-            api.load(graph), data, preprocessing_of(how), samples=samples, only=only, at=at,
-            progress=count,
-        )  # fmt: skip
-    facts = found.facts()
-    for remark in found.remarks:
+    facts = _facts(graph, data, profile, quiet=quiet, samples=samples, only=only, at=at, **how)
+    for remark in facts.get("remarks", []):
         say(f"remark: {remark}")
     if as_json:
         show(facts, as_json=True)
@@ -66,3 +63,22 @@ def command(
     for part in tables(facts):
         click.echo(f"\n{part.title}")
         table(part.columns, part.rows, as_json=False)
+
+
+def _facts(
+    path: Path, data: str | None, profile: Path | None, *, quiet: bool, **how: Any
+) -> dict[str, Any]:
+    from quantable.driver import api
+    from quantable.driver.analysis.analyze import analyze, analyze_profile
+
+    if data is None and profile is None:
+        raise click.UsageError("expected --data, --profile, or both")
+    graph, preprocessing = api.load(path), preprocessing_of(how)
+    facts: dict[str, Any] = {}
+    if profile is not None:
+        facts = analyze_profile(graph, api.load_profile(profile))
+    if data is not None:
+        with progress("analysing", quiet=quiet) as count:
+            found = analyze(graph, data, preprocessing, progress=count, **how)
+        facts = {**found.facts(), **facts}
+    return facts

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from quantable.driver.analysis.budget import CATEGORIES
 from quantable.driver.analysis.measures import MEASURES
+from quantable.driver.analysis.moments import FIGURES
 
 Facts = Mapping[str, Any]
 LONGEST_NAME = 44
@@ -27,6 +29,8 @@ class Table:
 
 def verdict(facts: Facts) -> str:
     """Return the error of the whole network in one line."""
+    if "network_db" not in facts:
+        return f"{facts['network']} for {facts['target']}: statistics of calibration alone"
     at = ", ".join(short(name) for name in facts["measured_at"])
     return (
         f"{facts['network']} for {facts['target']}: SQNR {number(facts['network_db'], '.2f')} dB "
@@ -70,6 +74,87 @@ def _layerwise(shares: Sequence[Facts]) -> Table:
     return Table(title, columns, rows)
 
 
+def _budget(budget: Facts) -> Table:
+    columns = ("tensor", "of", "slot", "share", *(name.replace("_", " ") for name in CATEGORIES))
+    shares = budget["shares"]
+    total = ("all", "", "", "100.0 %", *(percent(shares[name]) for name in CATEGORIES))
+    rows = [
+        (
+            short(entry["tensor"]), entry["kind"], entry["slot"], percent(entry["share"]),
+            *(percent(_part(entry["noise"].get(name), budget["noise"])) for name in CATEGORIES),
+        )
+        for entry in sorted(budget["tensors"], key=lambda entry: -sum(entry["noise"].values()))
+    ]  # fmt: skip
+    title = "what adds up to the network's noise, the worst first; negative: cancels other errors"
+    return Table(title, columns, [total, *rows])
+
+
+def _part(noise: float | None, total: float) -> float | None:
+    return noise / total if noise is not None and total > 0 else None
+
+
+def _remedies(trials: Sequence[Facts]) -> Table:
+    columns = ("remedy", "tensor", "of", "slot", "network dB", "gain dB")
+    rows = [
+        (
+            trial["remedy"].replace("_", " "), short(trial["tensor"]), trial["kind"],
+            trial["slot"], number(trial["network_db"], ".2f"), number(trial["gain_db"], "+.2f"),
+        )
+        for trial in trials
+    ]  # fmt: skip
+    return Table("what would help, one remedy at a time, the best first", columns, rows)
+
+
+def _shifts(shifts: Sequence[Facts]) -> Table:
+    columns = ("operation", "kind", "largest shift", "share of the output's noise")
+    rows = [
+        (
+            short(entry["operation"]), entry["kind"], number(entry["largest"], ".4g"),
+            percent(entry["share"]),
+        )
+        for entry in sorted(shifts, key=lambda entry: -(entry["share"] or 0.0))
+    ]  # fmt: skip
+    return Table("average errors of channels, the largest share first", columns, rows)
+
+
+def _statistics(tensors: Sequence[Facts]) -> Table:
+    columns = ("tensor", "slot", "min", "max", "mean", "std", "skew", "kurtosis", "clipped",
+               "levels", "bits used")  # fmt: skip
+    rows = [
+        (
+            short(entry["tensor"]), entry["slot"],
+            *(number(entry["float"][name], ".4g") for name in FIGURES),
+            percent(entry["share_clipped"], 3), _levels(entry),
+            number(entry["effective_bits"], ".2f"),
+        )
+        for entry in tensors
+    ]  # fmt: skip
+    return Table("what tensors hold in the float network, and how their grids are used",
+                 columns, rows)  # fmt: skip
+
+
+def _profile(tensors: Sequence[Facts]) -> Table:
+    columns = ("tensor", "slot", *FIGURES, "clipped")
+    rows = [
+        (
+            short(entry["tensor"]), entry["slot"],
+            *(number(entry["float"][name], ".4g") for name in FIGURES),
+            percent(entry["share_clipped"], 3),
+        )
+        for entry in tensors
+    ]  # fmt: skip
+    return Table("what tensors held in calibration", columns, rows)
+
+
+def _levels(entry: Facts) -> str:
+    return "-" if entry["levels"] is None else f"{entry['levels_used']} of {entry['levels']}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a share as text."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
 def _loudness(share: Facts) -> float:
     found = share["alone_db"]
     return float("inf") if found is None else float(found)
@@ -101,5 +186,8 @@ def short(name: str, longest: int = LONGEST_NAME) -> str:
     return f"{name[: kept // 3]}...{name[-(kept - kept // 3) :]}"
 
 
-TABLES: dict[str, Callable[[Any], Table]] = {"graphwise": _graphwise, "layerwise": _layerwise}
-"""The table of every analysis, by its name."""
+TABLES: dict[str, Callable[[Any], Table]] = {
+    "graphwise": _graphwise, "layerwise": _layerwise, "budget": _budget, "remedies": _remedies,
+    "shifts": _shifts, "statistics": _statistics, "profile": _profile,
+}  # fmt: skip
+"""The table of every analysis by its name, and that of calibration statistics."""

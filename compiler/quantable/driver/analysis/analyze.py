@@ -12,13 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from quantable.driver.analysis.budget import Budget
 from quantable.driver.analysis.graphwise import Graphwise
 from quantable.driver.analysis.layerwise import Layerwise
 from quantable.driver.analysis.measures import Totals, decibels, noise
-from quantable.driver.analysis.subject import Pair, Progress, Subject, pairs, subject
+from quantable.driver.analysis.profile import profile_statistics
+from quantable.driver.analysis.remedies import Remedies
+from quantable.driver.analysis.shifts import Shifts
+from quantable.driver.analysis.statistics import Statistics
+from quantable.driver.analysis.subject import (
+    Pair,
+    Progress,
+    Subject,
+    pairs,
+    require_calibrated,
+    subject,
+)
 from quantable.driver.data import Samples, Source, open_samples
 from quantable.driver.preprocessing import Preprocessing
-from quantable.ir import DataError, Graph, OptionError, UnknownNameError, graph_digest
+from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError, graph_digest
 
 FACTS_VERSION = 1
 """Of the keys of `Analysis.facts`; a key is never renamed or given another meaning without it."""
@@ -44,16 +56,22 @@ class Entry:
 
     Attributes:
         summary: What it answers.
-        start: Makes it for a subject.
+        start: Makes it for a subject, given the analyses that it needs.
+        needs: Names of analyses that must have seen all samples before it sees the first.
     """
 
     summary: str
-    start: Callable[[Subject], Part]
+    start: Callable[..., Part]
+    needs: tuple[str, ...] = ()
 
 
 ANALYSES: dict[str, Entry] = {
     "graphwise": Entry("error at every value, all quantized: it accumulates", Graphwise),
     "layerwise": Entry("error of one operation at a time, alone and left out", Layerwise),
+    "budget": Entry("the network's error, split among tensors and causes", Budget),
+    "remedies": Entry("what would help, and by how much", Remedies, ("budget", "shifts")),
+    "shifts": Entry("average errors of channels, which a bias could take out", Shifts),
+    "statistics": Entry("what tensors hold, and how their grids are used", Statistics),
 }
 """Every analysis by name, in the order in which they are shown."""
 
@@ -76,12 +94,8 @@ class Analysis:
 
     def facts(self) -> dict[str, Any]:
         """Return all of it as JSON values; see docs/analysis.md for the keys."""
-        graph = self.subject.graph
         return {
-            "version": FACTS_VERSION,
-            "network": graph.name,
-            "graph_digest": graph_digest(graph),
-            "target": graph.target,
+            **header(self.subject.graph),
             "samples": len(self.subject.samples),
             "remarks": list(self.remarks),
             "measured_at": list(self.subject.measured),
@@ -89,6 +103,27 @@ class Analysis:
             "network_db": decibels(noise(self.outputs)),
             **{name: part.facts() for name, part in self.parts.items()},
         }
+
+
+def header(graph: Graph) -> dict[str, Any]:
+    """Return what facts say about a graph first."""
+    return {
+        "version": FACTS_VERSION,
+        "network": graph.name,
+        "graph_digest": graph_digest(graph),
+        "target": graph.target,
+    }
+
+
+def analyze_profile(graph: Graph, profile: Profile) -> dict[str, Any]:
+    """Return what calibration statistics say about a quantable graph, as JSON values.
+
+    Raises:
+        OptionError: The graph is not quantized or not calibrated.
+        DataError: The profile was measured on another graph.
+    """
+    require_calibrated(graph)
+    return {**header(graph), "profile": profile_statistics(graph, profile)}
 
 
 def analyze(
@@ -117,27 +152,50 @@ def analyze(
         UnknownNameError: There is no such analysis or value.
         DataError: The data cannot be used, or a value is not finite.
     """
-    for name in only:
-        if name not in ANALYSES:
-            raise UnknownNameError("analysis", name, ANALYSES)
+    chosen = _chosen(only)
     found = _opened(graph, data, preprocessing, samples)
     remarks = []
     if len(found) < FEW_SAMPLES:
         remarks.append(f"{len(found)} samples say little: expected {FEW_SAMPLES} or more")
-    chosen = [name for name in ANALYSES if name in only or not only]
-    counted = _Counter(2 * len(found), progress)
+    rounds = _rounds(chosen)
+    counted = _Counter((1 + len(rounds)) * len(found), progress)
     about = subject(graph, found, at, counted.step)
     if not about.measured:
         raise OptionError("the network has no float output to measure an error at",
                           help="name values to measure at")  # fmt: skip
-    parts = {name: ANALYSES[name].start(about) for name in chosen}
     outputs = about.totals_at_outputs()
-    for pair in pairs(about, counted.step):
-        for name, totals in outputs.items():
-            totals.add(pair.real[name], pair.quantized[name])
-        for part in parts.values():
-            part.add(pair)
+    done: dict[str, Part] = {}
+    for names in rounds:
+        fresh = {name: _started(name, about, done) for name in names}
+        for pair in pairs(about, counted.step):
+            for part in fresh.values():
+                part.add(pair)
+            for name, totals in outputs.items():
+                if not done:
+                    totals.add(pair.real[name], pair.quantized[name])
+        done.update(fresh)
+    parts = {name: done[name] for name in ANALYSES if name in chosen}
     return Analysis(about, outputs, parts, tuple(remarks))
+
+
+def _chosen(only: Sequence[str]) -> set[str]:
+    for name in only:
+        if name not in ANALYSES:
+            raise UnknownNameError("analysis", name, ANALYSES)
+    return set(only or ANALYSES)
+
+
+def _rounds(chosen: set[str]) -> list[list[str]]:
+    """Return what sees the samples first, and what sees them once that is done."""
+    needed = {need for name in chosen for need in ANALYSES[name].needs}
+    second = [name for name in ANALYSES if name in chosen and ANALYSES[name].needs]
+    first = [name for name in ANALYSES if name in chosen | needed and name not in second]
+    return [first, second] if second else [first]
+
+
+def _started(name: str, about: Subject, done: Mapping[str, Part]) -> Part:
+    entry = ANALYSES[name]
+    return entry.start(about, *(done[need] for need in entry.needs))
 
 
 class _Counter:

@@ -21,19 +21,17 @@ class Totals:
     """Sums over samples of a reference and what stands for it.
 
     Attributes:
+        low, high: Extrema of the reference over all samples.
         sums: Inner products, in float64.
         before, after: Histograms over the reference's range, int64 [BINS]; what lies outside is
             counted in the outermost bins.
-
-    Args:
-        low, high: Extrema of the reference over all samples.
     """
 
     def __init__(self, low: float, high: float) -> None:
         self.sums = Measure()
         self.before: Counts = np.zeros(BINS, np.int64)
         self.after: Counts = np.zeros(BINS, np.int64)
-        self._low, self._width = low, high - low
+        self.low, self.high = low, high
 
     def add(self, before: Array, after: Array) -> None:
         """Add one sample's reference and what stands for it, of one shape."""
@@ -41,14 +39,16 @@ class Totals:
         self.before += self._counted(before)
         self.after += self._counted(after)
 
-    def _counted(self, values: Array) -> Counts:
+    def bins(self, values: Array) -> npt.NDArray[np.int64]:
+        """Return the bin of every element."""
         flat = np.asarray(values, np.float64).reshape(-1)
-        if not self._width:  # a constant: below, equal, above
-            bins = np.sign(flat - self._low).astype(np.int64) + 1
-        else:
-            place = (flat - self._low) * (BINS / self._width)
-            bins = np.clip(np.nan_to_num(place), 0, BINS - 1).astype(np.int64)
-        return np.bincount(bins, minlength=BINS)
+        if not self.high > self.low:  # a constant: below, equal, above
+            return np.sign(flat - self.low).astype(np.int64) + 1
+        place = (flat - self.low) * (BINS / (self.high - self.low))
+        return np.clip(place, 0, BINS - 1).astype(np.int64)
+
+    def _counted(self, values: Array) -> Counts:
+        return np.bincount(self.bins(values), minlength=BINS)
 
     def facts(self) -> dict[str, object]:
         """Return every measure by its key, and whether nothing differs, as JSON values."""
