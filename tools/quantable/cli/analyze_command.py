@@ -28,6 +28,7 @@ from quantable.cli.output import progress, say, show, table
 @click.option(
     "--at", multiple=True, help="Value at which the network's error is measured; default: outputs."
 )
+@click.option("--html", type=FILE, help="Write it as one HTML page with plots, too.")
 @quiet_option
 @json_option
 def command(
@@ -37,6 +38,7 @@ def command(
     samples: int | None,
     only: tuple[str, ...],
     at: tuple[str, ...],
+    html: Path | None,
     quiet: bool,
     as_json: bool,
     **how: Any,
@@ -47,7 +49,7 @@ def command(
 
     \b
     Example:
-      quantable analyze 04-opt.qir --data test.npz --scale 1/255
+      quantable analyze 04-opt.qir --data test.npz --scale 1/255 --html errors.html
       quantable analyze 04-opt.qir --data test.npz --only layerwise --samples 32 --json
       quantable analyze 04-opt.qir --profile images.qprof
     """
@@ -56,6 +58,10 @@ def command(
     facts = _facts(graph, data, profile, quiet=quiet, samples=samples, only=only, at=at, **how)
     for remark in facts.get("remarks", []):
         say(f"remark: {remark}")
+    if html is not None:
+        from quantable.report.analysis_page import analysis_page
+
+        html.write_text(analysis_page(facts), encoding="utf-8")
     if as_json:
         show(facts, as_json=True)
         return

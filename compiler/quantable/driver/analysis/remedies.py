@@ -17,10 +17,16 @@ from quantable.driver.analysis.forms import Form, rerun
 from quantable.driver.analysis.grids import Place, beyond, is_linear, refined
 from quantable.driver.analysis.groups import Group, is_executed
 from quantable.driver.analysis.measures import Totals, decibels, gain_db, noise
-from quantable.driver.analysis.rows import per_channel, with_row
-from quantable.driver.analysis.shifts import BIAS_SLOT, Means, Shifts
+from quantable.driver.analysis.rows import Change, per_channel, with_row
+from quantable.driver.analysis.shifts import BIAS_SLOT, OUTPUT_AXIS, Means, Shifts
 from quantable.driver.analysis.subject import Pair, Subject, named
-from quantable.ir import Graph, QuantableOperation, Relation, TensorQuantizationConfig
+from quantable.ir import (
+    Graph,
+    QuantableOperation,
+    QuantizationParameters,
+    Relation,
+    TensorQuantizationConfig,
+)
 from quantable.ir.numerics import scale_from_range
 from quantable.passes.calibrate.weights import grid_weights, minmax_weights
 
@@ -153,7 +159,7 @@ def _wider_range(subject: Subject, place: Place, means: Means) -> Cure | None:
     if not does_clip:
         return None
     scale, zero = scale_from_range(low, high, config)
-    return Cure(place, *with_row(graph, row.filled(scale, zero, "wider range"), lambda c: c))
+    return _on(graph, place, row.filled(scale, zero, "wider range"), lambda held: held)
 
 
 def _int16(subject: Subject, place: Place, means: Means) -> Cure | None:
@@ -168,7 +174,7 @@ def _int16(subject: Subject, place: Place, means: Means) -> Cure | None:
     def widen(held: TensorQuantizationConfig) -> TensorQuantizationConfig:
         return replace(refined(held, row, more)[0], row=row.id)
 
-    return Cure(place, *with_row(graph, replace(finer, id=row.id), widen))
+    return _on(graph, place, replace(finer, id=row.id), widen)
 
 
 def _per_channel(subject: Subject, place: Place, means: Means) -> Cure | None:
@@ -185,7 +191,22 @@ def _per_channel(subject: Subject, place: Place, means: Means) -> Cure | None:
     low, high = grid_weights(weights, per_channel(config, axis))
     scale, zero = scale_from_range(low, high, config)
     row = graph.rows[config.row].filled(scale, zero, "a scale a channel")
-    return Cure(place, *with_row(graph, row, lambda held: per_channel(held, axis)))
+    return _on(graph, place, row, lambda held: per_channel(held, axis))
+
+
+def _on(graph: Graph, place: Place, row: QuantizationParameters, change: Change) -> Cure:
+    """Return a network with another row. Where weights change, the bias is the original one.
+
+    What a pass put into the bias makes up for the error of the weights as they are.
+    """
+    changed, names = with_row(graph, row, change)
+    op = changed.operation_by_name[place.operation]
+    assert isinstance(op, QuantableOperation)
+    original = op.original(BIAS_SLOT) if _original(graph, place) is not None else None
+    if original is not None and op.kind in OUTPUT_AXIS:
+        parameters = {**changed.parameters, op.inputs[BIAS_SLOT]: original}
+        changed = replace(changed, parameters=parameters)
+    return Cure(place, changed, names)
 
 
 def _bias_correction(subject: Subject, place: Place, means: Means) -> Cure | None:
