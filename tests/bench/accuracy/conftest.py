@@ -43,7 +43,7 @@ def make_row() -> MakeRow:
             flags(agreeing, count),
             None if right is None else flags(right, count),
         )
-        result = Result({}, 1.25, 100.0, bits, found)
+        result = Result({}, 1.25, 2.5, 100.0, bits, found)
         return row(Case(suite, network, tool), result, Reference((scores,), labels))
 
     return make

@@ -32,7 +32,12 @@ class Fake:
         noise = 0.0001 if case.is_own else 0.001
         flags = np.array([True] * 3 + [False])
         found = Result(
-            bench.components(case), 1.0, 100.0, None, Outcome(np.full((1, 4), noise), flags, flags)
+            bench.components(case),
+            1.0,
+            2.0,
+            100.0,
+            None,
+            Outcome(np.full((1, 4), noise), flags, flags),
         )
         bench.results.store(case, found)
         return found

@@ -24,10 +24,10 @@ def test_rows_bars_and_tests_are_shown(make_row: MakeRow) -> None:
     peer, mine = (line for line in lines if line.startswith("| resnet8 | 1000"))
     assert peer == (
         "| resnet8 | 1000 | nncf | 75.00 | 73.50 | -1.50 | **<0.001** | 99.00 | 30.00 |  |  | "
-        "1.2 | 100 |  |"
+        "1.2 | 2.5 | 100 |  |"
     )
     assert "| 75.00 | +0.00 | 1.000 | 98.00 | 33.01 | nncf: **+3.01 [+3.01, +3.01]** dB; " in mine
-    assert mine.endswith("| 8 / 8 | 1.2 | 100 | misses agreement by 1.00 |")
+    assert mine.endswith("| 8 / 8 | 1.2 | 2.5 | 100 | misses agreement by 1.00 |")
     assert "published: esp-ppq with LSQ | 75.48 | 75.66 | +0.18 |  | 96.68 | 29.40 |" in text
     assert "Top-1 against float: 1 of 2 rows differ: w8a8 resnet8 nncf -1.50" in text
     assert "- SQNR of ours against the best peer: 1 of 1 outputs are better, 0 worse." in lines

@@ -18,7 +18,7 @@ CASE = Case("w8a8", "resnet8", "onnxruntime/best")
 
 def result(**parts: str) -> Result:
     flags = np.array([True, False])
-    return Result(parts, 1.5, 200.25, (8.0, 8.0), Outcome(np.ones((1, 2)), flags, flags))
+    return Result(parts, 1.5, 2.5, 200.25, (8.0, 8.0), Outcome(np.ones((1, 2)), flags, flags))
 
 
 def test_a_result_comes_back_as_it_was_stored(tmp_path: Path) -> None:
@@ -29,7 +29,12 @@ def test_a_result_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     found = store.load(CASE)
     assert found is not None
     assert found.components == kept.components
-    assert (found.seconds, found.peak_mb, found.bits) == (1.5, 200.2, (8.0, 8.0))
+    assert (found.seconds, found.processor_s, found.peak_mb, found.bits) == (
+        1.5,
+        2.5,
+        200.2,
+        (8.0, 8.0),
+    )
     assert found.outcome.to_json() == kept.outcome.to_json()
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [
         "onnxruntime.best.json"

@@ -1,7 +1,8 @@
 """One quantizer, once, in this process: what the benchmarks start.
 
 ``python -m quantable.bench.quantize_once TOOL MODEL IMAGES FOLDER`` prints one line of JSON:
-seconds of work after the imports, processor time and peak memory of the whole process. The tool is
+seconds of work after the imports and its processor time (of all cores), processor time and peak
+memory of the whole process. The tool is
 one of `TOOLS`, one of `quantable.bench.peers.PEERS`, or one of our targets as TARGET/EFFORT.
 """
 
@@ -13,7 +14,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -147,12 +148,13 @@ def is_own(tool: str) -> bool:
 def main(tool: str, model: str, images: str, folder: str) -> None:
     """Run one tool and print what it took."""
     work = work_of(tool)
-    start = perf_counter()
+    start, used = perf_counter(), process_time()
     work(Path(model), Path(images), Path(folder))
-    elapsed = perf_counter() - start
+    elapsed, spent = perf_counter() - start, process_time() - used
     usage = resource.getrusage(resource.RUSAGE_SELF)
     facts = {
         "work_s": elapsed,
+        "work_cpu_s": spent,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_mb": peak_memory_mb(),
     }

@@ -75,8 +75,9 @@ class Bench:
             graph = folder / "quantized.qir"
             bits = evaluate.average_bits(api.load(graph)) if case.is_own else None
         result = Result(
-            self.components(case), facts["work_s"], facts["peak_mb"], bits, outcome.rounded()
-        )
+            self.components(case), facts["work_s"], facts["work_cpu_s"], facts["peak_mb"], bits,
+            outcome.rounded(),
+        )  # fmt: skip
         self.results.store(case, result)
         return result
 

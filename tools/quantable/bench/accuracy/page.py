@@ -28,7 +28,8 @@ the same for every tool.
 - **Figures.** A Softmax at an output is cut off of the network that all tools are given: agreement
   (with the float network's answer) and SQNR are those of the logits. `change` is top-1 less that
   of float. `p` is that of McNemar's exact test on top-1, paired by sample, against float. Seconds
-  (without imports) and peak memory are those of quantizing, each in a fresh process.
+  (without imports; `processor` adds up all cores, and is what to compare where the machine had
+  other work) and peak memory are those of quantizing, each in a fresh process.
 - **Against the best peer**, the one run again with the highest SQNR: p of McNemar's test on top-1
   and on agreement, and the difference of SQNR with a 95 % interval of a paired bootstrap. Bold is
   significant at 5 %; of so many tests, one in twenty would be by chance.
@@ -41,7 +42,7 @@ the same for every tool.
 """
 _COLUMNS = (
     "network", "samples", "tool", "float", "top-1", "change", "p", "agreement", "SQNR dB",
-    "against the best peer", "bits", "seconds", "MB", "bar",
+    "against the best peer", "bits", "seconds", "processor", "MB", "bar",
 )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def _published(name: str, found: Published) -> str:
     cells = [
         name, "", f"published: {found.tools}", _number(found.float_top_1), _number(found.top_1),
         f"{found.top_1 - found.float_top_1:+.2f}", "", _number(found.agreement),
-        _number(found.sqnr), "", "", "", "", "",
+        _number(found.sqnr), "", "", "", "", "", "",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -113,7 +114,8 @@ def line(row: Row) -> str:
         _number(row.float_top_1), _number(row.top_1),
         "" if row.change is None else f"{row.change:+.2f}", _p(row.p_float),
         _number(row.agreement), " / ".join(f"{value:.2f}" for value in row.sqnr), _against(row),
-        bits, f"{row.result.seconds:.1f}", f"{row.result.peak_mb:.0f}", _bar(row.verdicts),
+        bits, f"{row.result.seconds:.1f}", f"{row.result.processor_s:.1f}",
+        f"{row.result.peak_mb:.0f}", _bar(row.verdicts),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -38,13 +38,16 @@ class Result:
 
     Attributes:
         components: What it depends on.
-        seconds, peak_mb: Quantizing, from the float file to a quantized one; imports left out.
+        seconds, processor_s: Quantizing, from the float file to a quantized one, imports left
+            out: on the clock, and of all cores together.
+        peak_mb: Most memory of the process that quantized.
         bits: Bits of weights and of activations, on average; None for peers.
         outcome: The network that came out, sample by sample.
     """
 
     components: Components
     seconds: float
+    processor_s: float
     peak_mb: float
     bits: tuple[float, float] | None
     outcome: Outcome
@@ -97,7 +100,7 @@ class Results:
             found = json.loads(self.path(case).read_text(encoding="utf-8"))
             bits = found["bits"]
             return Result(
-                found["components"], found["seconds"], found["peak_mb"],
+                found["components"], found["seconds"], found["processor_s"], found["peak_mb"],
                 None if bits is None else (bits[0], bits[1]), Outcome.of_json(found["outcome"]),
             )  # fmt: skip
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -108,6 +111,7 @@ class Results:
         facts: dict[str, Any] = {
             "components": dict(result.components),
             "seconds": round(result.seconds, 3),
+            "processor_s": round(result.processor_s, 3),
             "peak_mb": round(result.peak_mb, 1),
             "bits": result.bits,
             "outcome": result.outcome.to_json(),

@@ -10,6 +10,7 @@ from quantable.bench.datasets import NETWORKS
 from quantable.ir import UnknownNameError
 
 EFFORTS = ("fast", "balanced", "best")
+CHEAP = ("fast",)
 ALL = tuple(NETWORKS)
 RESNETS = ("resnet8", "resnet20", "resnet56")
 CLASSIFIERS = (*RESNETS, "cct_cifar", "dscnn_kws", "mobilenetv1_0.25_128", "mobilenetv2_keras")
@@ -24,22 +25,22 @@ class Suite:
         title: Heading in the page.
         networks: Names of shared networks.
         peers: Other quantizers, run again; see `quantable.bench.peers.PEERS`.
-        targets: Ours, each at every one of the efforts; TARGET@BITS asks for mixed precision of
-            so many bits on average.
-        efforts: Efforts that are measured.
+        targets: Ours, each with its efforts; TARGET@BITS asks for mixed precision of so many bits
+            on average.
     """
 
     name: str
     title: str
     networks: tuple[str, ...]
     peers: tuple[str, ...]
-    targets: tuple[str, ...]
-    efforts: tuple[str, ...] = EFFORTS
+    targets: dict[str, tuple[str, ...]]
 
     @property
     def tools(self) -> tuple[str, ...]:
         """Peers, then ours as TARGET/EFFORT."""
-        own = (f"{target}/{effort}" for target in self.targets for effort in self.efforts)
+        own = (
+            f"{target}/{effort}" for target, efforts in self.targets.items() for effort in efforts
+        )
         return (*self.peers, *own)
 
 
@@ -66,24 +67,24 @@ SUITES: dict[str, Suite] = {
         Suite(
             "w8a8", "8 bits, weights per channel", ALL,
             ("ort-minmax", "ort-percentile", "nncf", "nncf-accurate"),
-            ("onnxruntime", "x86-vnni"),
+            {"onnxruntime": EFFORTS, "x86-vnni": EFFORTS},
         ),
         Suite(
             "w8a8-per-tensor", "8 bits, one symmetric scale a weight",
             (*RESNETS, "mobilenetv1_0.25_128", "mobilenetv2_keras"),
-            ("ort-per-tensor",), ("onnxruntime-per-tensor",),
+            ("ort-per-tensor",), {"onnxruntime-per-tensor": EFFORTS, "c-per-tensor": CHEAP},
         ),
         Suite(
             "w4a8", "4-bit weights, 8-bit activations (first and last layer 8 bits)", CLASSIFIERS,
-            (), ("onnxruntime-w4a8",),
+            (), {"onnxruntime-w4a8": EFFORTS, "c-w4a8": CHEAP},
         ),
         Suite(
             "w4a4", "4-bit weights and activations (first and last layer 8 bits)",
-            (*RESNETS, "cct_cifar"), (), ("onnxruntime-w4a4",),
+            (*RESNETS, "cct_cifar"), (), {"onnxruntime-w4a4": EFFORTS, "c-w4a4": CHEAP},
         ),
         Suite(
             "mixed", "Mixed precision, 5 bits on average", ("mobilenetv2_keras",), (),
-            ("onnxruntime-w4a4@5",), ("best",),
+            {"onnxruntime-w4a4@5": ("best",)},
         ),
     )
 }  # fmt: skip
