@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,18 @@ def test_what_a_tool_says_when_it_fails_is_shown(bench: Bench) -> None:
 def test_bits_are_those_of_convolutions_and_products(bench: Bench) -> None:
     graph = api.canonicalize(api.import_model(DEMO / "digits.onnx"))
     assert evaluate.average_bits(graph) == (32.0, 32.0)
-    assert evaluate.average_bits(api.quantize(graph, "x86-vnni")) == (8.0, 8.0)
+    quantized = api.quantize(graph, "x86-vnni")
+    assert evaluate.average_bits(quantized) == (8.0, 8.0)
+    last = next(op for op in quantized.quantable_operations if op.kind == "quantable.Linear")
+    narrow = replace(last.config.inputs[1], bits=4, quant_min=-7, quant_max=7)
+    mixed = quantized.with_operation(last.with_slot("in", 1, narrow))
+    counts = {
+        op.name: quantized.array(op.inputs[1]).size
+        for op in quantized.quantable_operations
+        if op.kind in ("Conv", "quantable.Linear")
+    }
+    part = counts[last.name] / sum(counts.values())
+    assert evaluate.average_bits(mixed) == (pytest.approx(8 - 4 * part), 8.0)
 
 
 def test_calibration_inputs_have_a_batch_dimension_of_one(bench: Bench) -> None:

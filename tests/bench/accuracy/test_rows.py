@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from quantable.bench.accuracy.bars import Bar, least_top_1
+from quantable.bench.accuracy.outcome import Outcome
 from quantable.bench.accuracy.rows import Row, compared
 from tests.bench.accuracy.conftest import MakeRow
 
@@ -85,6 +89,19 @@ def test_mixed_precision_is_held_to_its_bits(make_row: MakeRow) -> None:
     (missed,) = compared([make_row("onnxruntime-w4a4@5/best", **how, bits=(5.2, 6))])
     assert verdicts(missed)["bits of weights"] == (False, -0.2)
     assert verdicts(missed)["bits of activations"] == (False, -1.0)
+
+
+def test_each_output_is_held_by_itself(make_row: MakeRow) -> None:
+    rows = []
+    for tool, noise in (("ort-minmax", (0.001, 0.001)), ("onnxruntime/fast", (0.002, 0.0001))):
+        found = make_row(tool, right=None, network="ultraface_slim")
+        both = Outcome(np.array([[part] * 1000 for part in noise]), found.result.outcome.agreeing)
+        sqnr = tuple(both.sqnr(np.ones((2, 1000))))
+        rows.append(replace(found, result=replace(found.result, outcome=both), sqnr=sqnr))
+    assert verdicts(compared(rows)[1]) == {
+        "SQNR of output 1": (False, -3.01), "SQNR of output 2": (True, 10.0),
+        "agreement": (True, 0.0),
+    }  # fmt: skip
 
 
 def test_networks_without_labels_have_no_top_1(make_row: MakeRow) -> None:

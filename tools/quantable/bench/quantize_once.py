@@ -82,11 +82,13 @@ def _own(tool: str) -> Work:
     """Return what quantizes for TARGET[@BITS]/EFFORT, and leaves ``quantized.qir``."""
     from quantable.bench.own import quantize_network
     from quantable.driver import api, runtime
+    from quantable.targets.description import load_target
 
-    runtime.executor()
-    _import_passes()
     name, _, effort = tool.partition("/")
     target, _, bits = name.partition("@")
+    load_target(target)  # fails before torch is imported
+    runtime.executor()
+    _import_passes()
     options = {"average_bits": float(bits)} if bits else {}
 
     def work(model: Path, images: Path, folder: Path) -> None:

@@ -22,7 +22,7 @@ from quantable.targets.description import load_target
 Run = Callable[[Array], list[Array]]
 """Returns the outputs of a batch."""
 FLOAT_BITS = 32
-_LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "quantable.Linear")
 
 
 def reference(model: Path, item: Network, shared: Path) -> Reference:
@@ -88,7 +88,7 @@ def average_bits(graph: Graph) -> tuple[float, float]:
     weights: list[tuple[int, int]] = []
     activations: list[tuple[int, int]] = []
     for op in graph.operations:
-        if op.kind not in _LINEAR:
+        if op.kind not in _PRODUCTS:
             continue
         for slot, name in enumerate(op.inputs[:2]):
             shape = graph.shape(name) or ()

@@ -43,9 +43,7 @@ class Bench:
 
     def components(self, case: Case) -> dict[str, str]:
         """Return what a case depends on now."""
-        if case.network not in self._data:
-            self._data[case.network] = data_components(network(case.network), self.shared)
-        return components(case, self._data[case.network])
+        return components(case, self._data_of(network(case.network)))
 
     def current(self, case: Case, allowed: frozenset[str] = frozenset()) -> Result | None:
         """Return the stored result of a case, None where it has to be measured.
@@ -83,12 +81,17 @@ class Bench:
 
     def reference(self, item: Network) -> Reference:
         """Return the float network's outputs on the evaluation set, computed once."""
-        data = data_components(item, self.shared)
+        data = self._data_of(item)
         found = self.results.reference(item, data)
         if found is None:
             found = evaluate.reference(self._model(item), item, self.shared)
             self.results.store_reference(item, data, found)
         return found
+
+    def _data_of(self, item: Network) -> dict[str, str]:
+        if item.name not in self._data:
+            self._data[item.name] = data_components(item, self.shared)
+        return self._data[item.name]
 
     def _model(self, item: Network) -> Path:
         """Return the float network without a last Softmax."""

@@ -158,7 +158,7 @@ def _ahead(row: Row, decibels: float, peers: Sequence[Row]) -> list[Verdict]:
         if published is not None:
             others.append(published.sqnr)
         if others:
-            found.append(at_least("SQNR", mine, max(others) + decibels))
+            found.append(at_least(_sqnr(row, index), mine, max(others) + decibels))
     agreements = [peer.agreement for peer in peers if peer.agreement is not None]
     if published is not None:
         agreements.append(published.agreement)
@@ -173,7 +173,7 @@ def _fast(row: Row, peers: Sequence[Row]) -> list[Verdict]:
         if peer.case.tool != FAST_PEER:
             continue
         pairs = zip(row.sqnr, peer.sqnr, strict=True)
-        found += [at_least("SQNR", mine, other) for mine, other in pairs]
+        found += [at_least(_sqnr(row, i), mine, other) for i, (mine, other) in enumerate(pairs)]
         if row.agreement is not None and peer.agreement is not None:
             found.append(at_least("agreement", row.agreement, peer.agreement))
     if row.change is not None:
@@ -188,6 +188,10 @@ def grouped(rows: Sequence[Row]) -> Mapping[tuple[str, str], list[Row]]:
     for item in rows:
         found.setdefault((item.case.suite, item.case.network), []).append(item)
     return found
+
+
+def _sqnr(row: Row, index: int) -> str:
+    return "SQNR" if len(row.sqnr) == 1 else f"SQNR of output {index + 1}"
 
 
 def _mean(values: Sequence[float]) -> float:
