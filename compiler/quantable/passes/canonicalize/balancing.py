@@ -32,7 +32,9 @@ class Balance:
         limit: Largest scale, and inverse of the smallest.
         keeps_bounds: Whether a channel that reaches a bound on the samples keeps its range, and
             none is moved to where it would.
-        headroom: How far below a bound other channels stay.
+        headroom: How often a channel's largest value has to fit below a bound.
+        depthwise: How much a depthwise layer is favoured over the other one, 0 to 1: nine weights
+            make one channel there, and nothing averages their errors.
     """
 
     iterations: int = 40
@@ -41,7 +43,8 @@ class Balance:
     threshold: float = 0.0
     limit: float = 1000.0
     keeps_bounds: bool = True
-    headroom: float = 1.1
+    headroom: float = 1.0
+    depthwise: float = 0.0
 
 
 def balanced_scales(
@@ -62,13 +65,13 @@ def balanced_scales(
     sizes = {name: LayerSizes.of(graph, op) for name, op in layers_of(groups).items()}
     limits = [_limits(graph, group, ranges, balance, sizes) for group in groups]
     activations = [_activations(group, ranges, balance) for group in groups]
+    leans = [_lean(group, balance) for group in groups]
     totals = [np.ones(len(low)) for low, _ in limits]
     for _ in range(balance.iterations):
         moved = 0.0
         for number, group in enumerate(groups):
             made, read = _sides(group, sizes, balance, activations[number] / totals[number])
-            is_alive = (made > 0) & (read > 0) & (np.maximum(made, read) >= balance.threshold)
-            step = np.sqrt(np.divide(made, read, out=np.ones_like(made), where=is_alive))
+            step = _step(made, read, leans[number], limits[number], balance.threshold)
             total = np.clip(totals[number] * step, *limits[number])
             step = total / totals[number]
             for op in group.firsts:
@@ -80,6 +83,34 @@ def balanced_scales(
         if moved < _SETTLED:
             break
     return [total.astype(np.float32).astype(np.float64) for total in totals]
+
+
+def _step(
+    made: Float64,
+    read: Float64,
+    lean: float,
+    limits: tuple[Float64, Float64],
+    threshold: float,
+) -> Float64:
+    """Return what balances the channels of one group at this moment.
+
+    Channels that may not move say what the others have to fit: their mean step is 1.
+    """
+    is_alive = (made > 0) & (read > 0) & (np.maximum(made, read) >= threshold)
+    step = np.ones_like(made)
+    step[is_alive] = made[is_alive] ** (1.0 - lean) / read[is_alive] ** lean
+    is_fixed = is_alive & (limits[0] == limits[1])
+    if is_fixed.any():
+        step[is_alive] /= np.exp(np.mean(np.log(step[is_fixed])))
+    return step
+
+
+def _lean(group: ChannelGroup, balance: Balance) -> float:
+    """Return 0.5 where both sides count the same, 1 where only those that read do."""
+    firsts, seconds = (
+        all(op.int_attribute("group", 1) > 1 for op in ops) for ops in (group.firsts, group.seconds)
+    )
+    return 0.5 + 0.5 * balance.depthwise * (seconds - firsts)
 
 
 def _sides(
@@ -121,7 +152,7 @@ def _limits(
     for op in group.bounds:
         bound, reached = upper_bound(editor, op), ranges[op.inputs[0]].high
         assert bound is not None
-        is_bounded = reached > bound
+        is_bounded = reached * balance.headroom > bound
         low = np.maximum(low, np.clip(reached * balance.headroom / bound, 0.0, 1.0))
         low, high = np.where(is_bounded, 1.0, low), np.where(is_bounded, 1.0, high)
     return low, high

@@ -83,6 +83,8 @@ class EqualizeLayers(Pass):
         value_threshold: Channels whose weights on both sides are smaller keep their range.
         scale_limit: Largest scale, and inverse of the smallest.
         level: 2 balances across Add and Sub, too.
+        depthwise: How much a depthwise layer is favoured over its neighbours, -1 to 1.
+        headroom: How often a channel's largest value has to fit below a bound.
         bounds: "keep" moves channels within bounds, "relax" removes upper bounds, "stay" leaves
             layers around a bound alone.
         search: With a judge, try with biases and activations counted and not.
@@ -100,6 +102,8 @@ class EqualizeLayers(Pass):
     value_threshold: float = 0.0
     scale_limit: float = 1000.0
     level: int = 1
+    depthwise: float = 0.0
+    headroom: float = 1.0
     bounds: Bounds = "keep"
     search: bool = True
     each: bool = False
@@ -111,7 +115,9 @@ class EqualizeLayers(Pass):
             raise OptionError(f"level: expected 1 or 2, found {self.level}")
         if not self.scale_limit > 1.0:
             raise OptionError(f"scale-limit: expected more than 1, found {self.scale_limit:g}")
-        for name in ("bias_multiplier", "activation_multiplier", "value_threshold"):
+        if not -1.0 <= self.depthwise <= 1.0:
+            raise OptionError(f"depthwise: expected -1 to 1, found {self.depthwise:g}")
+        for name in ("bias_multiplier", "activation_multiplier", "value_threshold", "headroom"):
             if not getattr(self, name) >= 0.0:
                 shown = name.replace("_", "-")
                 raise OptionError(f"{shown}: expected at least 0, found {getattr(self, name):g}")
@@ -159,7 +165,7 @@ class EqualizeLayers(Pass):
         return Balance(
             self.iterations, self.bias_multiplier if bias else 0.0,
             self.activation_multiplier if activations else 0.0, self.value_threshold,
-            self.scale_limit, keeps_bounds=self.bounds == "keep",
+            self.scale_limit, self.bounds == "keep", self.headroom, self.depthwise,
         )  # fmt: skip
 
     def _judged(
@@ -192,8 +198,8 @@ class EqualizeLayers(Pass):
         asked = (self.bias, self.activations)
         if not self.search:
             return (asked,)
-        every = [(bias, activation) for activation in (False, True) for bias in (False, True)]
-        return (asked, *(variant for variant in every if variant != asked))
+        others = [(False, False), (True, False), (False, True)]
+        return (asked, *(variant for variant in others if variant != asked))
 
     def _applied(
         self,
