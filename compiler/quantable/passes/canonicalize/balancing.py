@@ -63,7 +63,11 @@ def balanced_scales(
         balance: The options.
     """
     sizes = {name: LayerSizes.of(graph, op) for name, op in layers_of(groups).items()}
-    limits = [_limits(graph, group, ranges, balance, sizes) for group in groups]
+    counts = [sizes[group.firsts[0].name].made().size for group in groups]
+    limits = [
+        scale_limits(graph, group, ranges, balance, count)
+        for group, count in zip(groups, counts, strict=True)
+    ]
     activations = [_activations(group, ranges, balance) for group in groups]
     leans = [_lean(group, balance) for group in groups]
     totals = [np.ones(len(low)) for low, _ in limits]
@@ -136,15 +140,21 @@ def _activations(
     return balance.activation * np.max(found, axis=0) if found else np.zeros(1)
 
 
-def _limits(
+def scale_limits(
     graph: Graph,
     group: ChannelGroup,
     ranges: Mapping[str, ChannelRange],
     balance: Balance,
-    sizes: Mapping[str, LayerSizes],
+    count: int,
 ) -> tuple[Float64, Float64]:
-    """Return the smallest and the largest scale of every channel."""
-    count = sizes[group.firsts[0].name].made().size
+    """Return the smallest and the largest scale of each of `count` channels.
+
+    Args:
+        graph, group: Where they are.
+        ranges: Of what the bounds of the group are given.
+        balance: The options.
+        count: Number of channels.
+    """
     low, high = np.full(count, 1.0 / balance.limit), np.full(count, balance.limit)
     if not balance.keeps_bounds:
         return low, high

@@ -23,6 +23,7 @@ from quantable.passes.canonicalize.rewriting import (
 
 LINEAR = "quantable.Linear"
 LAYERS = frozenset({"Conv", LINEAR})
+NORM = "LayerNormalization"
 COMMUTING = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool"})
 JOINING = frozenset({"Add", "Sub"})
 """Scale along if both operands do."""
@@ -67,7 +68,11 @@ class _Members:
 
 
 def channel_groups(
-    graph: Graph, *, across_sums: bool = False, across_bounds: bool = False
+    graph: Graph,
+    *,
+    across_sums: bool = False,
+    across_bounds: bool = False,
+    with_norms: bool = False,
 ) -> list[ChannelGroup]:
     """Return the groups, in the order of their first layers.
 
@@ -76,6 +81,7 @@ def channel_groups(
         across_sums: Let channels that are added or subtracted be one group.
         across_bounds: Let Clip from zero to a number lie within a group; its bound limits how its
             channels may be scaled, which is the caller's business.
+        with_norms: Let LayerNormalization make channels: its scale and shift scale along.
     """
     editor = GraphEditor(graph)
     joined = _Union()
@@ -96,8 +102,12 @@ def channel_groups(
             group(op.outputs[0]).values.append(op.outputs[0])
             if op.kind == "Clip":
                 group(op.outputs[0]).bounds.append(op)
-        elif op.kind in LAYERS and _has_own_parameters(editor, op):
+        elif op.kind in LAYERS and has_own_parameters(editor, op):
             group(op.inputs[0]).seconds.append(op)
+            group(op.outputs[0]).firsts.append(op)
+            group(op.outputs[0]).values.append(op.outputs[0])
+        elif with_norms and _is_norm(editor, op):
+            group(op.inputs[0]).is_open = True
             group(op.outputs[0]).firsts.append(op)
             group(op.outputs[0]).values.append(op.outputs[0])
         else:
@@ -133,7 +143,7 @@ def _tensors(op: Operation) -> tuple[str, ...]:
 
 
 def _is_closed(item: _Members) -> bool:
-    kinds = {op.kind for op in (*item.firsts, *item.seconds)}
+    kinds = {LINEAR if op.kind == NORM else op.kind for op in (*item.firsts, *item.seconds)}
     return not item.is_open and bool(item.firsts and item.seconds) and len(kinds) == 1
 
 
@@ -143,7 +153,17 @@ def _finished(item: _Members) -> ChannelGroup:
     )
 
 
-def _has_own_parameters(editor: GraphEditor, op: Operation) -> bool:
+def _is_norm(editor: GraphEditor, op: Operation) -> bool:
+    """Whether an operation normalizes the last axis, with a scale and a shift of its own."""
+    if op.kind != NORM or not has_own_parameters(editor, op):
+        return False
+    shape, axis = editor.values[op.outputs[0]].shape, op.int_attribute("axis", -1)
+    is_last = axis == -1 or (shape is not None and axis == len(shape) - 1)
+    return is_last and len([name for name in op.outputs if name]) == 1
+
+
+def has_own_parameters(editor: GraphEditor, op: Operation) -> bool:
+    """Whether all that an operation reads besides its tensor are float parameters of its own."""
     held = [name for name in op.inputs[1:] if name]
     return bool(held) and all(
         is_float_parameter(editor, name) and sole_user(editor, name) is not None for name in held
@@ -186,7 +206,7 @@ class LayerSizes:
             taps = weight.reshape(*weight.shape[:2], -1).max(axis=2)
             grouped = taps.reshape(op.int_attribute("group", 1), -1, weight.shape[1])
         else:
-            grouped = weight.T[None]
+            grouped = weight.T[None] if weight.ndim == 2 else weight.reshape(1, -1, 1)
         bias = np.zeros(grouped.shape[0] * grouped.shape[1])
         if has_bias(op):
             bias = np.abs(graph.array(op.inputs[2]).astype(np.float64)).reshape(-1)
