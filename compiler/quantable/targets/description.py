@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS", "ArithmeticContract", "Rule", "Scheme", "Target", "load_target"]
 
+ACTIVATION = "activation"
 FLOAT, PASSIVE, OPERAND = "float", "passive", "operand"
 """Scheme names with a meaning of their own: not quantized; a parameter that takes the row of the
 tensor it acts on; 'activation' unless it is a parameter, which is not quantized."""
@@ -48,6 +49,10 @@ class Scheme:
         otherwise: The scheme of weights that are no matrix or have less than one block.
         scale, zero_point: The row of a fixed range.
         tail: The scheme that replaces this one on tail tensors ('float': not quantized there).
+        edge: The scheme that replaces this one in the inputs of the first and of the last compute
+            operations ('': none does).
+        alternatives: Names of schemes that a slot with this one may have instead: what a search
+            over bit widths tries.
     """
 
     name: str
@@ -63,6 +68,8 @@ class Scheme:
     scale: float = 0.0
     zero_point: int = 0
     tail: str = ""
+    edge: str = ""
+    alternatives: tuple[str, ...] = ()
 
     @property
     def is_fixed(self) -> bool:
@@ -172,6 +179,19 @@ class Target:
     def has_integer_level(self) -> bool:
         return self.integer_only
 
+    def candidates(self, scheme: str, chosen: str = "") -> tuple[str, ...]:
+        """Return the schemes that a slot may have.
+
+        Args:
+            scheme: That of the slot's rule.
+            chosen: The form of it that the slot has there ('' for itself); it comes first.
+        """
+        held = self.schemes[scheme]
+        names = [chosen, scheme, *held.alternatives, held.tail, held.edge]
+        allowed = [name for name in names if name and (name != FLOAT or not self.integer_only)]
+        floating = () if self.integer_only else (FLOAT,)
+        return tuple(dict.fromkeys([*allowed, *floating]))
+
     def rule(self, kind: str) -> Rule | None:
         """Return the rule for a kind; None where the target cannot quantize it."""
         return self.rules.get(kind)
@@ -246,6 +266,7 @@ def _scheme(name: str, row: Mapping[str, Any], where: str) -> Scheme:
     symmetry = Symmetry(fields.pop("symmetry"))
     arithmetic = Arithmetic(fields.pop("arithmetic", "linear"))
     fields["rounding"] = Rounding(fields.pop("rounding", "half-even"))
+    fields["alternatives"] = tuple(fields.pop("alternatives", ()))
     key = f"key 'schemes.{name}'"
     try:
         policy = QuantizationPolicy(
@@ -290,6 +311,10 @@ def _check_references(target: Target, where: str) -> None:
             _unknown(f"schemes.{scheme.name}.otherwise", scheme.otherwise, sorted(names), where)
         if scheme.tail and scheme.tail not in names:
             _unknown(f"schemes.{scheme.name}.tail", scheme.tail, sorted(names), where)
+        for key, others in (("edge", (scheme.edge,)), ("alternatives", scheme.alternatives)):
+            for other in others:
+                if other and other not in target.schemes:
+                    _unknown(f"schemes.{scheme.name}.{key}", other, sorted(target.schemes), where)
     for rule in target.rules.values():
         for side in ("inputs", "outputs"):
             allowed = {*names, PASSIVE, OPERAND} if side == "inputs" else names

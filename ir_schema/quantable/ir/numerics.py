@@ -18,7 +18,9 @@ from quantable.ir.quantization import QuantizationParameters, TensorQuantization
 
 Array = npt.NDArray[np.generic]
 Float = npt.NDArray[np.floating]
-Numbers = TypeVar("Numbers", npt.NDArray[np.float32], npt.NDArray[np.int64])
+Numbers = TypeVar(
+    "Numbers", npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]
+)
 _EXACT = 1 << 24  # up to here float32 holds every integer
 MIN_SCALE = float(np.float32(2.0**-100))
 """Smallest scale: keeps 1/scale and products of two scales normal float32 numbers."""
