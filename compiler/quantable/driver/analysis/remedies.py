@@ -185,7 +185,7 @@ def _per_channel(subject: Subject, place: Place, means: Means) -> Cure | None:
     if weights is None or place != Place(op.name, "in", 1) or not _is_free(config):
         return None
     is_grouped = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
-    if config.policy.is_per_channel or op.kind not in _WEIGHT_AXIS or is_grouped:
+    if config.policy.has_axis or op.kind not in _WEIGHT_AXIS or is_grouped:
         return None
     axis = _WEIGHT_AXIS[op.kind]
     low, high = grid_weights(weights, per_channel(config, axis))
