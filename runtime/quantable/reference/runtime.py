@@ -122,6 +122,15 @@ class ReferenceRuntime:
             held = {t.untyped_storage().data_ptr() for t in (*given.values(), *self._shared())}
             return {name: _own_array(found[name], held) for name in wanted}
 
+    def execute(self, inputs: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Return values by name, running no more steps than they need.
+
+        Inputs are not checked; the caller provides `one_thread`. A tensor may share its memory with
+        an input or a parameter: it must not be written to.
+        """
+        found = self._execute(inputs, wanted)
+        return {name: found[name] for name in wanted}
+
     def run_tensors(self, inputs: Mapping[str, Tensor], visit: Visitor) -> None:
         """Run the graph and show every value to `visit` as soon as it is made, freeing it after.
 

@@ -1,0 +1,149 @@
+"""The reference runtime on all calibration samples: what passes that need data are given."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.ir import DataError, Graph
+from quantable.training.batches import BatchRunner, Read
+from quantable.training.second_moments import SecondMoments, second_moments
+from quantable.training.storage import empty, release
+
+Array = npt.NDArray[np.generic]
+
+
+class ReferenceLaboratory:
+    """Runs graphs on samples (see `quantable.passes.laboratory.Laboratory`).
+
+    Args:
+        samples: One mapping from graph input to array a sample; read once.
+
+    Raises:
+        DataError: There are no samples, or two of them have different shapes.
+    """
+
+    def __init__(self, samples: Iterable[Mapping[str, Array]]) -> None:
+        self._inputs, self.count = _gathered(samples)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 over the samples as the network is given them."""
+        h = hashlib.sha256()
+        for name, array in sorted(self._inputs.items()):
+            h.update(f"{name}\0{array.dtype.str}{array.shape}\0".encode())
+            for sample in array:
+                h.update(np.ascontiguousarray(sample).tobytes())
+            release(array)
+        return h.hexdigest()
+
+    def values(
+        self,
+        graph: Graph,
+        names: Sequence[str],
+        samples: Sequence[int],
+        feeds: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """Return values [samples, *shape] of a graph; large ones lie on disk."""
+        found: dict[str, Array] = {}
+        runner = BatchRunner(graph, self._reader(graph, feeds), names)
+        for start, batch in runner.run(self._rows(samples, feeds)):
+            for name, tensor in batch.items():
+                if name not in found:
+                    shape = (len(samples), *tensor.shape[1:])
+                    found[name] = empty(shape, tensor.numpy().dtype)
+                found[name][start : start + len(tensor)] = tensor.numpy()
+                release(found[name])
+        return {name: found[name] for name in names}
+
+    def noise(
+        self,
+        graph: Graph,
+        targets: Mapping[str, Array],
+        samples: Sequence[int],
+        feeds: Mapping[str, Array] | None = None,
+    ) -> dict[str, float]:
+        """Return by name sum((value - target)**2) / sum(target**2)."""
+        errors = dict.fromkeys(targets, 0.0)
+        signals = dict.fromkeys(targets, 0.0)
+        runner = BatchRunner(graph, self._reader(graph, feeds), tuple(targets))
+        for start, batch in runner.run(self._rows(samples, feeds)):
+            for name, tensor in batch.items():
+                wanted = targets[name][start : start + len(tensor)].astype(np.float64)
+                # Sample by sample, so that no bit depends on how samples are cut into batches.
+                for found, target in zip(tensor.numpy(), wanted, strict=True):
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        errors[name] += float(np.square(found - target).sum())
+                    signals[name] += float(np.square(target).sum())
+        for array in targets.values():
+            release(array)
+        return {name: _ratio(errors[name], signals[name]) for name in targets}
+
+    def second_moments(
+        self,
+        graph: Graph,
+        operation: str,
+        quantized: Array,
+        original: Array,
+        samples: Sequence[int],
+    ) -> SecondMoments:
+        """Return the second moments of a layer's inputs, see `second_moments`."""
+        found = second_moments(graph, operation, quantized, original, samples)
+        for array in (quantized, original):
+            release(array)
+        return found
+
+    def _rows(self, samples: Sequence[int], feeds: Mapping[str, Array] | None) -> Sequence[int]:
+        # What is fed holds just the samples that were asked for.
+        return range(len(samples)) if feeds is not None else samples
+
+    def _reader(self, graph: Graph, feeds: Mapping[str, Array] | None) -> Read:
+        source = self._inputs if feeds is None else feeds
+        missing = [name for name in graph.inputs if name not in source]
+        if missing:
+            raise DataError(
+                f"the samples hold nothing for input '{missing[0]}' (found: "
+                f"{', '.join(sorted(source))})", where=f"graph '{graph.name}'",
+            )  # fmt: skip
+
+        def read(rows: Sequence[int]) -> dict[str, Array]:
+            return {name: _taken(source[name], rows) for name in graph.inputs}
+
+        return read
+
+
+def _taken(array: Array, rows: Sequence[int]) -> Array:
+    if rows and rows[-1] - rows[0] == len(rows) - 1:
+        return np.asarray(array[rows[0] : rows[-1] + 1])
+    return np.asarray(array[np.asarray(rows, np.int64)])
+
+
+def _ratio(error: float, signal: float) -> float:
+    if not math.isfinite(error):
+        return math.inf
+    return error / signal if signal > 0 else error
+
+
+def _gathered(samples: Iterable[Mapping[str, Array]]) -> tuple[dict[str, Array], int]:
+    """Return the samples by input name, [samples, *shape], and their number."""
+    held = [{name: np.asarray(array) for name, array in sample.items()} for sample in samples]
+    if not held:
+        raise DataError("there are no samples: expected at least 1, found 0")
+    inputs: dict[str, Array] = {}
+    for name, first in held[0].items():
+        inputs[name] = empty((len(held), *first.shape), first.dtype)
+        for index, sample in enumerate(held):
+            if sample[name].shape != first.shape:
+                raise DataError(
+                    f"input '{name}': expected the shape of the first sample, "
+                    f"{list(first.shape)}, found {list(sample[name].shape)}",
+                    where=f"sample {index}",
+                    help="bring all samples to one shape",
+                )
+            inputs[name][index] = sample[name]
+    return inputs, len(held)
