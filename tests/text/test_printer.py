@@ -15,6 +15,7 @@ from quantable.ir import (
     BakedParameter,
     ContentRef,
     ContentStore,
+    Decision,
     DType,
     Graph,
     Level,
@@ -99,6 +100,21 @@ def test_everything_is_printed_as_specified() -> None:
     graph = rich_graph()
     expected = EXPECTED.replace("WEIGHT", graph.parameters["w"].digest).replace("SCHEME", SCHEME)
     assert print_graph(graph, history=True) == expected
+
+
+def test_decisions_are_lines_under_their_stage() -> None:
+    decisions = (
+        Decision(("conv", "a b"), "steps", "noise", 0.1, 0.0, True),
+        Decision((), "again", "", float("nan"), float("inf"), False, "not better"),
+    )
+    record = StageRecord("adaround", 1, decisions=decisions)
+    text = print_graph(replace(Graph("g"), history=(record,)), history=True)
+    assert text.splitlines()[2:] == [
+        'stage "adaround" version 1',
+        '  decision [@conv, @"a b"] tried "steps" measure "noise" before 0.1d after 0.0 accepted',
+        '  decision [] tried "again" measure "" before nan after inf refused reason "not better"',
+    ]
+    assert parse_graph(text).history == (record,)
 
 
 def test_history_is_printed_on_demand() -> None:

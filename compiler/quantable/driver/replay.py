@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantable.driver import api
 from quantable.driver.pipelines import resolve
 from quantable.driver.runtime import LazyExecutor
-from quantable.ir import Graph, OptionError, Profile, StageRecord, UserError, graph_digest
+from quantable.ir import (
+    Decision,
+    Graph,
+    OptionError,
+    Profile,
+    StageRecord,
+    UserError,
+    graph_digest,
+)
 from quantable.passes.base import PassContext, run_pass
 from quantable.targets.description import Target, load_target
 
@@ -32,7 +41,7 @@ class Redone:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the stage read and made exactly what the record says."""
+        """Whether the stage read, decided and made exactly what the record says."""
         return self.expected == self.found and not self.fault
 
 
@@ -144,8 +153,20 @@ def _compared(record: StageRecord, found: StageRecord) -> Redone:
         )
         if old != new
     ]
+    faults += _decision_faults(expected.decisions, found.decisions)
     stage = f"{record.name}{record.options}"
     return Redone(stage, record.output_digest, found.output_digest, "; ".join(faults))
+
+
+def _decision_faults(expected: tuple[Decision, ...], found: tuple[Decision, ...]) -> Iterator[str]:
+    """Yield the first decision that differs, and by how many there are more or less."""
+    if len(expected) != len(found):
+        yield f"decisions: expected {len(expected)}, found {len(found)}"
+    pairs = enumerate(zip(expected, found, strict=False), start=1)
+    for place, (old, new) in pairs:
+        if old != new:
+            yield f"decision {place}: expected '{old.summary}', found '{new.summary}'"
+            return
 
 
 def _short(text: str) -> str:

@@ -15,8 +15,37 @@ from quantable.ir import DataError, Graph
 from quantable.passes.base import PassContext
 
 Array = npt.NDArray[np.generic]
+Reals = npt.NDArray[np.float64]
 HOLD_OUT = 4
 """Every so many-th sample is held out: it judges what was fitted on the others."""
+
+
+class SecondMoments(Protocol):
+    """Sums of products of what a layer multiplies its weights with, over rows of many samples.
+
+    A row holds what the weights of one output position meet, in the order of these weights: input
+    channels of the group, then taps; and a last 1. Matrices are [groups, k + 1, k + 1].
+    """
+
+    @property
+    def quantized(self) -> Reals:
+        """X^T X, X of the quantized network."""
+        ...
+
+    @property
+    def cross(self) -> Reals:
+        """X^T F, rows of the quantized network and columns of the float one."""
+        ...
+
+    @property
+    def original(self) -> Reals:
+        """F^T F, F of the float network."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        ...
 
 
 class Laboratory(Protocol):
@@ -70,6 +99,25 @@ class Laboratory(Protocol):
         Returns:
             sum((value - target)**2) / sum(target**2), float64; infinity where a value is not
             finite; the plain squared error where all targets are zero.
+        """
+        ...
+
+    def second_moments(
+        self,
+        graph: Graph,
+        operation: str,
+        quantized: Array,
+        original: Array,
+        samples: Sequence[int],
+    ) -> SecondMoments:
+        """Return the second moments of the inputs of a layer, over evenly spread positions.
+
+        Args:
+            graph: A quantable graph.
+            operation: A Conv, ConvTranspose or quantable.Linear of it.
+            quantized: Its input 0 in the quantized network, before its slot, [samples, ...].
+            original: The same in the float network.
+            samples: Which entries of both to sum over.
         """
         ...
 

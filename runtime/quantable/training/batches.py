@@ -18,6 +18,7 @@ from quantable.ir import Graph, QuantableError
 from quantable.reference.runtime import ReferenceRuntime
 from quantable.reference.tensors import to_tensor
 from quantable.reference.threads import one_thread
+from quantable.training.free_batch import with_free_batch
 
 Array = npt.NDArray[np.generic]
 Read = Callable[[Sequence[int]], Mapping[str, Array]]
@@ -39,7 +40,7 @@ class BatchRunner:
     """
 
     def __init__(self, graph: Graph, read: Read, wanted: Sequence[str]) -> None:
-        self._runtime = ReferenceRuntime(graph)
+        self._runtime = ReferenceRuntime(with_free_batch(graph))
         self._graph, self._read, self._wanted = graph, read, tuple(wanted)
         self._size: int | None = None
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from quantable.ir import DataError, Graph
 from quantable.training.batches import BatchRunner, Read
+from quantable.training.second_moments import SecondMoments, second_moments
 from quantable.training.storage import empty, release
 
 Array = npt.NDArray[np.generic]
@@ -82,6 +83,20 @@ class ReferenceLaboratory:
         for array in targets.values():
             release(array)
         return {name: _ratio(errors[name], signals[name]) for name in targets}
+
+    def second_moments(
+        self,
+        graph: Graph,
+        operation: str,
+        quantized: Array,
+        original: Array,
+        samples: Sequence[int],
+    ) -> SecondMoments:
+        """Return the second moments of a layer's inputs, see `second_moments`."""
+        found = second_moments(graph, operation, quantized, original, samples)
+        for array in (quantized, original):
+            release(array)
+        return found
 
     def _rows(self, samples: Sequence[int], feeds: Mapping[str, Array] | None) -> Sequence[int]:
         # What is fed holds just the samples that were asked for.

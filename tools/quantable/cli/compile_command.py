@@ -72,7 +72,7 @@ def command(
     from quantable.driver.compile import Calibration, compile_model
 
     pipelines = _pipelines(pipeline)
-    pipelines["quantize"] = dispatched(how, pipelines.get("quantize", "quantize"))
+    pipelines["quantize"] = dispatched(how, pipelines.get("quantize", "quantize"), target)
     selected = selection_of(how)
 
     def tell(text: str) -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "parse": "read a graph's text and write it as a file",
     "diff": "show what differs between two graphs",
     "compare": "run two stages and name the first operation whose numbers differ",
+    "analyze": "measure what quantization does to a network, and where",
     "replay": "redo a file's history and compare every digest",
     "why": "tell what touched an operation and where its scales come from",
     "bisect": "find the pass and the rewrite that make a graph bad",

@@ -1,0 +1,111 @@
+"""Round the weights of a layer together, so that their errors cancel in the outputs.
+
+Before (target c-portable):
+    c = Conv(x, v, b)
+    c.in1 activated own c.in1 = 0.25 0.125
+After (contents lie on the grid; they are not all the nearest points of it):
+    c.in1 activated own c.in1 = 0.25 0.125
+
+Let X be what the weights meet in the quantized network and F in the float one. The outputs
+``X q^T`` come closest to ``F w^T`` for q at ``H^-1 G w``, H = X^T X and G = X^T F, and whole steps
+away from there cost ``D H D^T``. The steps are found input by input, each rounding making up for
+those before (GPTQ, in the order of falling diagonal of H), by trying all corners where an output
+has few weights (depthwise), and are then changed one at a time until nothing helps. Scales are
+chosen by what is left then. H and G belong to one group of a convolution; the mean of the error is
+the bias's, where there is one.
+
+Preconditions:
+    1. The weight has its row, which no other slot shares, of a linear and static policy.
+    2. Calibration samples are there.
+    3. H is damped towards the float weights (see `metric`), which decide alone where an input is
+       dead, and more where samples are few.
+
+Numerics: lossy; accepted layer by layer where the output error falls on held-out samples. Contents
+become exactly the numbers that `bake` stores.
+See: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers, 2022; Chen et al., The Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane
+Algorithm, 2025; `rounding`; `tuning` for walk and decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from quantable.ir import Graph, Level, OptionError
+from quantable.passes.base import Pass, PassContext
+from quantable.passes.laboratory import SecondMoments
+from quantable.passes.tune.error import DAMPING, Metric, metric, with_best_bias
+from quantable.passes.tune.layer import Layer, Reals, reason_for_scales
+from quantable.passes.tune.rounding import Lattice, NearestPlane, closest
+from quantable.passes.tune.scales import with_best_scales
+from quantable.passes.tune.tuning import Proposal, tuned
+
+
+@dataclass(frozen=True)
+class Gptq(Pass):
+    """See the module's docstring.
+
+    Attributes:
+        damping: Least weight of the float weights, as a share of the mean diagonal of H.
+        scales: How many shares of the extrema of each scale's weights are tried as scales, from 1
+            down to `least`; 0 leaves the scales as they are.
+        least: The smallest share.
+        refine: Change steps one at a time afterwards, until nothing helps.
+    """
+
+    name: ClassVar[str] = "gptq"
+    summary: ClassVar[str] = "round the weights of a layer together"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.QUANTABLE})
+    damping: float = DAMPING
+    scales: int = 16
+    least: float = 0.4
+    refine: bool = True
+
+    def check(self) -> None:
+        if not 0.0 < self.damping <= 1e6:
+            raise OptionError(f"damping: expected more than 0, found {self.damping:g}")
+        if self.scales < 0:
+            raise OptionError(f"scales: expected at least 0, found {self.scales}")
+        if not 0.0 < self.least <= 1.0:
+            raise OptionError(f"least: expected more than 0, at most 1, found {self.least:g}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return context.laboratory.digest if context.laboratory else ""
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        return tuned(graph, context, self.name, [self.rounded], changes_scales=False)
+
+    def rounded(self, layer: Layer, moments: SecondMoments) -> Proposal | None:
+        """Return the layer with weights that are rounded together."""
+        space = metric(layer, moments, self.damping)
+        plane = NearestPlane(space.hessian)
+        rescaled = self._rescaled(layer, space, plane)
+        lattice = Lattice.of(rescaled)
+        steps = closest(lattice, space, plane, refine=self.refine)
+        before, scale = layer.steps, layer.row.scale_array
+        others = int((rescaled.row.scale_array != scale).sum())
+        count = int((steps != before).sum())
+        if not count and not others:
+            return None
+        found = with_best_bias(rescaled.with_steps(steps), moments)
+        text = f"{count} of {steps.size} weights rounded another way"
+        return Proposal(found, f"{text}, with {others} other scales" if others else text)
+
+    def _rescaled(self, layer: Layer, space: Metric, plane: NearestPlane) -> Layer:
+        """Return the layer with the scales that suit weights that are rounded together."""
+        if not self.scales or reason_for_scales(layer.op):
+            return layer
+
+        def errors(tried: Sequence[Layer]) -> Sequence[Reals]:
+            lattice = Lattice.joined([Lattice.of(other) for other in tried])
+            target = np.tile(space.target, (1, len(tried), 1))
+            rounded = plane.steps(lattice, target) * lattice.scale
+            return np.split(Metric(space.hessian, target).error(rounded), len(tried), axis=1)
+
+        shares = np.linspace(1.0, self.least, self.scales)
+        text = f"{self.name}: least output error of {self.scales} shares of the extrema"
+        return with_best_scales(layer, errors, shares, text)

@@ -1,0 +1,123 @@
+"""What all passes do that tune one layer after the other: walk, propose, judge, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from quantable.ir import Decision, Graph
+from quantable.passes.base import PassContext
+from quantable.passes.laboratory import (
+    SecondMoments,
+    fitting_samples,
+    held_out_samples,
+    needed_laboratory,
+)
+from quantable.passes.tune.error import noise, with_best_bias
+from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
+from quantable.passes.tune.layer_walk import LayerWalk
+
+MEASURE = "noise of the layer's outputs on held-out samples"
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Another form of a layer, and in words what was done."""
+
+    layer: Layer
+    tried: str
+
+
+Propose = Callable[[Layer, SecondMoments], Proposal | None]
+"""Returns what to try, fitted on second moments of the fitting samples; None for nothing."""
+
+
+def tuned(
+    graph: Graph,
+    context: PassContext,
+    name: str,
+    steps: Sequence[Propose],
+    *,
+    changes_scales: bool = True,
+) -> Graph:
+    """Return a graph with every layer tuned, in topological order, on the tuned network before it.
+
+    First of all the bias is corrected, so that everything else is judged on its own merits.
+    Each proposal is accepted if the error of the layer's outputs falls on held-out samples.
+
+    Args:
+        graph: A calibrated graph.
+        context: Its laboratory runs the network.
+        name: Name of the pass.
+        steps: What else to try with every layer, one after the other.
+        changes_scales: Whether a layer is left alone whose scales have to stay.
+    """
+    laboratory = needed_laboratory(context, name)
+    layers = _layers(graph, context, name, changes_scales)
+    fitting, held_out = fitting_samples(laboratory.count), held_out_samples(laboratory.count)
+    walk = LayerWalk(graph, laboratory)
+    # Sums of a product may come in another order with another number of threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for layer_name, *inputs in walk.inputs_of(layers):
+            quantized, original = inputs
+            fit, judge = (
+                laboratory.second_moments(walk.graph, layer_name, quantized, original, samples)
+                for samples in (fitting, held_out)
+            )
+            walk.graph = _tried(walk.graph, context, layer_name, steps, (fit, judge))
+    return walk.graph
+
+
+def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
+    """Return the layer with the bias that suits the means of its outputs."""
+    found = with_best_bias(layer, moments)
+    change = found.bias - layer.bias
+    if not change.any():
+        return None
+    return Proposal(found, f"bias changed by up to {float(np.abs(change).max()):.4g}")
+
+
+def _layers(graph: Graph, context: PassContext, name: str, changes_scales: bool) -> list[str]:
+    layers = []
+    for op in graph.quantable_operations:
+        if not is_quantized(graph, op):
+            continue
+        why = reason(graph, op) or (changes_scales and reason_for_scales(op)) or ""
+        if why:
+            context.remarks.append((name, op.where(), f"the weight stays: {why}"))
+        else:
+            layers.append(op.name)
+    return layers
+
+
+def _tried(
+    graph: Graph,
+    context: PassContext,
+    name: str,
+    steps: Sequence[Propose],
+    moments: tuple[SecondMoments, SecondMoments],
+) -> Graph:
+    """Return the graph with the proposals for one layer that were accepted."""
+    op = next(op for op in graph.quantable_operations if op.name == name)
+    fit, judge = moments
+    layer = Layer.of(graph, op)
+    before = noise(layer, judge)
+    for step in (corrected_bias, *steps):
+        proposal = step(layer, fit)
+        if proposal is None:
+            continue
+        after = noise(proposal.layer, judge)
+        is_better = after < before
+        if is_better and not context.rewrites.admit(name):
+            break
+        why = "" if is_better else "the error does not fall on held-out samples"
+        context.decisions.append(
+            Decision((name,), proposal.tried, MEASURE, before, after, is_better, why)
+        )
+        if is_better:
+            layer, before = proposal.layer, after
+            graph = layer.put_into(graph)
+    return graph

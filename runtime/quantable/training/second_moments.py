@@ -1,0 +1,187 @@
+"""Second moments of what a layer multiplies its weights with: all that a closed-form fit needs.
+
+Of a layer with weights W and a bias b, the outputs are ``[x, 1] [W b]^T``, where a row x of X holds
+what the weights of one output position meet. With rows x of the quantized network and f of the
+float one, the squared error of any W, b against the float weights follows from three matrices:
+``X^T X``, ``X^T F`` and ``F^T F``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from quantable.ir import DataError, Graph, Operation, QuantableOperation, UnsupportedError
+from quantable.reference.operations.table import FLOAT_OPERATIONS
+from quantable.reference.simulated import slot_quantizers
+from quantable.reference.site import Site
+from quantable.reference.tensors import Array, to_tensor
+from quantable.reference.threads import one_thread
+
+Reals = npt.NDArray[np.float64]
+LEAST_ROWS = 4096
+ROWS_PER_WEIGHT = 8
+"""How many rows are looked at, of all that the samples have: enough for matrices of full rank."""
+_ROWS = 512
+"""Samples of few positions are multiplied together, up to so many rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondMoments:
+    """Sums of products over all rows, [groups, k + 1, k + 1]; the last row and column are sums.
+
+    Attributes:
+        quantized: X^T X of the quantized network.
+        cross: X^T F, rows of the quantized network and columns of the float one.
+        original: F^T F of the float network.
+        count: Number of rows.
+    """
+
+    quantized: Reals
+    cross: Reals
+    original: Reals
+    count: int
+
+
+def second_moments(
+    graph: Graph,
+    operation: str,
+    quantized: Array,
+    original: Array,
+    samples: Sequence[int],
+    *,
+    rows: int | None = None,
+) -> SecondMoments:
+    """Return the second moments of a layer's inputs.
+
+    Args:
+        graph: A quantable graph.
+        operation: Name of a Conv, ConvTranspose or quantable.Linear with constant weights.
+        quantized: Its input 0 in the quantized network, [samples, ...]; what its slot does to it
+            is done here.
+        original: The same in the float network.
+        samples: Which ones to sum over, in this order.
+        rows: About how many output positions of all samples take part, evenly spread; by default
+            as many as the number of weights of one output needs.
+
+    Returns:
+        float64 sums; no bit depends on the number of threads. Rows are ordered as the weights of
+        one output are: input channels of the group, then taps.
+
+    Raises:
+        DataError: An input is not finite.
+        UnsupportedError: The operation is of another kind.
+    """
+    op = graph.operation_by_name[operation]
+    rows_of, weights = _row_maker(graph, op)
+    wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * weights) if rows is None else rows
+    positions = max(1, wanted // max(1, len(samples)))
+    deliver = slot_quantizers(graph, op)[0][0] if isinstance(op, QuantableOperation) else None
+    sums: list[Tensor] = []
+    count = 0
+    with one_thread(), torch.inference_mode():
+        for x, f in _batches(rows_of, deliver, (quantized, original), samples, positions):
+            found = [x.transpose(1, 2) @ x, x.transpose(1, 2) @ f, f.transpose(1, 2) @ f]
+            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+            count += x.shape[1]
+    if not sums:
+        raise DataError("second moments: there are no samples", where=op.where())
+    if not all(bool(torch.isfinite(part).all()) for part in sums):
+        raise DataError(
+            f"value '{op.inputs[0]}': expected finite numbers, found NaN or infinity",
+            where=op.where(),
+            help="look for samples outside the range that the network was trained on",
+        )
+    quantized_sums, cross, original_sums = (part.numpy() for part in sums)
+    return SecondMoments(quantized_sums, cross, original_sums, count)
+
+
+RowMaker = Callable[[Tensor], Tensor]
+"""Returns what the weights meet, [groups, k, positions], of one sample's input."""
+
+
+def _row_maker(graph: Graph, op: Operation) -> tuple[RowMaker, int]:
+    """Return what makes the rows of a layer, and how many weights one output has."""
+    if op.kind == "quantable.Linear":
+        inputs = graph.parameters[op.inputs[1]].shape[0]
+        return lambda x: x.reshape(1, -1, x.shape[-1]).transpose(1, 2), inputs
+    if op.kind not in ("Conv", "ConvTranspose"):
+        raise UnsupportedError("second moments of another kind than a layer", where=op.where())
+    shape = graph.parameters[op.inputs[1]].shape
+    taps, group = math.prod(shape[2:]), op.int_attribute("group", 1)
+    channels = shape[0] if op.kind == "ConvTranspose" else shape[1] * group
+    # A depthwise operation with one weight of 1 in each kernel shows its taps, one a channel, by
+    # the very geometry of the layer.
+    attributes = {**op.attributes, "group": channels}
+    one_hot = (
+        torch.eye(taps)
+        .reshape(1, taps, 1, *shape[2:])
+        .repeat(channels, 1, 1, 1, *[1] * (len(shape) - 3))
+    )
+    is_transposed = op.kind == "ConvTranspose"
+    weight = one_hot.reshape(
+        (channels, taps, *shape[2:]) if is_transposed else (channels * taps, 1, *shape[2:])
+    )
+    plain = Operation(op.name, op.kind, op.inputs[:2], op.outputs, attributes, op.sources)
+    kernel = FLOAT_OPERATIONS[op.kind](Site(plain, graph.opset))
+
+    def run(x: Tensor) -> Tensor:
+        shown = kernel(x, weight)
+        assert isinstance(shown, Tensor)
+        by_channel = shown.reshape(shown.shape[0], channels * taps, -1)
+        return by_channel.transpose(0, 1).reshape(group, channels // group * taps, -1)
+
+    return run, channels // group * taps
+
+
+def _batches(
+    rows_of: RowMaker,
+    deliver: Callable[[Tensor], Tensor] | None,
+    inputs: tuple[Array, Array],
+    samples: Sequence[int],
+    positions: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (x, f), each [groups, rows, k + 1] with a last column of ones."""
+    waiting: tuple[list[Tensor], list[Tensor]] = ([], [])
+    held = 0
+    for index in samples:
+        x, f = (to_tensor(array[index]).to(torch.float32) for array in inputs)
+        for part, tensor in zip(waiting, (x if deliver is None else deliver(x), f), strict=True):
+            part.append(_spread(rows_of(tensor), index, positions))
+        held += waiting[0][-1].shape[1]
+        if held >= _ROWS:
+            yield _stacked(waiting[0]), _stacked(waiting[1])
+            waiting, held = ([], []), 0
+    if held:
+        yield _stacked(waiting[0]), _stacked(waiting[1])
+
+
+def _spread(rows: Tensor, index: int, most: int) -> Tensor:
+    """Return [groups, at most `most`, k] of [groups, k, positions].
+
+    Every n-th position, n coprime to their number, so that they are spread over lines and columns;
+    each sample starts at another one.
+    """
+    count = rows.shape[2]
+    stride = max(1, -(-count // most))
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    return rows[:, :, index % stride :: stride].transpose(1, 2).contiguous()
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """Return float64 [groups, rows, k + 1] of float32 parts, with ones behind."""
+    groups, _, k = parts[0].shape
+    count = sum(part.shape[1] for part in parts)
+    found = torch.ones(groups, count, k + 1, dtype=torch.float64)
+    start = 0
+    for part in parts:
+        found[:, start : start + part.shape[1], :k] = part
+        start += part.shape[1]
+    return found

@@ -1,0 +1,144 @@
+"""Joint rounding: gains, grids, bad inputs, the same bytes, and when it is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from quantable.driver import api
+from quantable.ir import OptionError, graph_digest
+from quantable.ir.numerics import dequantize, quantize
+from quantable.passes.tune.error import noise
+from quantable.passes.tune.gptq import Gptq
+from quantable.passes.tune.layer import Layer
+
+KINDS = [
+    ("Conv", 1), ("Conv", 2), ("Conv", 4), ("ConvTranspose", 1), ("ConvTranspose", 2),
+    ("quantable.Linear", 1),
+]  # fmt: skip
+
+
+def test_the_outputs_of_a_real_network_come_closer(real_case):
+    case = real_case()
+    done = case.after("gptq")
+    decisions = done.history[-1].decisions
+    assert all(d.after < d.before for d in decisions if d.is_accepted)
+    assert sum(d.is_accepted for d in decisions) > len(decisions) / 2
+    assert case.noise(done) < 0.5 * case.noise(case.graph)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize(("kind", "group"), KINDS)
+def test_each_kind_of_layer_gains(layer_case, kind, group, granularity):
+    case = layer_case(kind, group, granularity)
+    for options in ("{scales=0}", "{refine=false}", ""):
+        done = case.after(f"gptq{options}")
+        (decision,) = done.history[-1].decisions
+        assert decision.is_accepted, options
+        assert case.noise(done) < case.noise(case.graph), options
+
+
+@pytest.mark.parametrize(("kind", "group"), KINDS)
+def test_the_integers_that_are_stored_are_exactly_the_contents(layer_case, kind, group):
+    case = layer_case(kind, group)
+    done = case.after("gptq")
+    contents = done.array("w")
+    config = done.operation_by_name["y"].config.inputs[1]
+    row = done.rows[config.row]
+    assert np.array_equal(dequantize(quantize(contents, config, row), config, row), contents)
+    baked = api.refine(done, target=case.target).operation_by_name["y"].baked_parameter(1)
+    stored = dequantize(done.store.get(baked.content), config, row)
+    assert np.array_equal(stored, contents)
+
+
+@pytest.mark.parametrize(("kind", "group"), KINDS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_noise_of_a_decision_is_the_measured_one(layer_case, kind, group, bias):
+    """All rows of few samples: moments tell what running the network does."""
+    case = layer_case(kind, group, bias=bias)
+    done = case.after("gptq")
+    laboratory = case.context.laboratory
+    held_out = [3, 7, 11, 15]
+    targets = laboratory.values(case.plain, ["y"], held_out)
+    (decision,) = done.history[-1].decisions
+    for graph, told in ((case.graph, decision.before), (done, decision.after)):
+        assert laboratory.noise(graph, targets, held_out)["y"] == pytest.approx(told, rel=1e-3)
+    values = laboratory.values(case.plain, ["x"], range(16))["x"]
+    moments = laboratory.second_moments(done, "y", values, values, held_out)
+    assert noise(Layer.of(done, done.operation_by_name["y"]), moments) == decision.after
+
+
+def test_the_bytes_do_not_depend_on_threads(real_case):
+    case, digests = real_case(), set()
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads):
+            done = case.after("gptq{scales=4}")
+        digests.add((graph_digest(done), done.history[-1].decisions))
+    torch.set_num_threads(before)
+    assert len(digests) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(["dead input", "constant", "few samples", "dead output", "zero", "outlier"]),
+    st.sampled_from([("Conv", 1), ("Conv", 4), ("quantable.Linear", 1)]),
+    st.integers(0, 1000),
+)
+def test_bad_inputs_give_finite_weights_that_are_none_worse(layer_case, what, layer, seed):
+    kind, group = layer
+    rng = np.random.Generator(np.random.Philox(seed))
+    size = (16, 1, 5, 4) if kind == "quantable.Linear" else (16, 1, 4, 6, 6)
+    x = rng.uniform(0, 1, size).astype(np.float32)
+    channel = -1 if kind == "quantable.Linear" else 2
+    shapes = {("Conv", 1): (8, 4, 3, 3), ("Conv", 4): (8, 1, 3, 3)}
+    weights = rng.standard_normal(shapes.get(layer, (4, 8))).astype(np.float32)
+    match what:
+        case "dead input":
+            np.moveaxis(x, channel, 0)[1] = 0.0
+        case "constant":
+            x[:] = 0.5
+        case "few samples":
+            x = x[:4, :, :1] if kind == "quantable.Linear" else x[:4]
+        case "dead output":
+            (weights if kind == "Conv" else weights.T)[3] = 0.0
+        case "zero":
+            weights[:] = 0.0
+        case "outlier":
+            weights.reshape(-1)[0] = 1e6
+    if kind == "quantable.Linear":
+        x = np.ascontiguousarray(np.broadcast_to(x, (len(x), 1, 5, 4)))
+    case_ = layer_case(kind, group, samples=[{"x": sample} for sample in x], weights=weights)
+    done = case_.after("search-scales", "gptq")
+    for name in ("w", "b"):
+        assert np.isfinite(done.array(name)).all()
+    for record in done.history[-2:]:
+        for decision in record.decisions:
+            assert np.isfinite([decision.before, decision.after]).all()
+            assert decision.is_accepted == (decision.after < decision.before)
+
+
+def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
+    rng = np.random.Generator(np.random.Philox(2))
+    samples = []
+    for index in range(16):
+        x = np.zeros((1, 4, 6, 6), np.float32)
+        used = slice(1, 4) if index % 4 == 3 else slice(0, 1)
+        x[:, used] = rng.uniform(0, 1, x[:, used].shape)
+        samples.append({"x": x})
+    case = layer_case(samples=samples)
+    done = case.after("gptq{damping=1e-9}")
+    (decision,) = done.history[-1].decisions
+    assert not decision.is_accepted
+    assert graph_digest(done) == graph_digest(case.graph)
+
+
+@pytest.mark.parametrize("options", [{"damping": 0.0}, {"scales": -1}, {"least": 2.0}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(OptionError, match="expected"):
+        Gptq(**options).check()
