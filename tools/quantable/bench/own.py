@@ -1,30 +1,33 @@
-"""Stands in for `quantable.driver.api.quantize_network` until that is there."""
+"""Our quantizer at an effort: what the benchmarks call in a fresh process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from quantable.driver import api
-from quantable.driver.data import Array
-from quantable.ir import Graph, OptionError
+import numpy as np
+
+from quantable.driver import api, runtime
+from quantable.ir import OptionError
+from quantable.targets.description import load_target
 
 
-def quantize_network(
-    model: str | Path | Graph,
-    samples: Sequence[Array],
-    target: str,
-    *,
-    effort: str = "fast",
-    average_bits: float | None = None,
-) -> Graph:
-    """Return the refined quantable graph of a network, as `fast` makes it.
+def work_of_target(tool: str) -> Callable[[Path, Path, Path], None]:
+    """Return what quantizes (model, images, folder), and leaves ``quantized.qir`` in the folder.
 
-    Raises:
-        OptionError: Another effort, or mixed precision, is asked for.
+    Args:
+        tool: TARGET/EFFORT, or TARGET@BITS/EFFORT for mixed precision of so many bits on average.
     """
-    if effort != "fast" or average_bits is not None:
-        raise OptionError(f"expected effort fast and no average bits, found {effort}")
-    graph = model if isinstance(model, Graph) else api.canonicalize(api.import_model(model))
-    profile = api.observe(graph, samples)
-    return api.refine(api.calibrate(api.quantize(graph, target), profile))
+    name, _, effort = tool.partition("/")
+    target, _, bits = name.partition("@")
+    load_target(target)  # fails before torch is imported
+    runtime.executor()
+
+    def work(model: Path, images: Path, folder: Path) -> None:
+        samples = list(np.load(images, mmap_mode="r"))
+        if bits:
+            raise OptionError(f"mixed precision of {bits} bits cannot be asked for yet")
+        quantized = api.quantize_network(model, samples, target, effort=effort)
+        api.save(quantized, folder / "quantized.qir")
+
+    return work
