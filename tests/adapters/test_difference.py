@@ -102,6 +102,16 @@ def test_a_step_away_from_a_tie_is_unexplained(graph: Graph) -> None:
     assert not report.is_explained
 
 
+def test_the_steps_of_more_bits_are_smaller_beside_the_same_rounding(graph: Graph) -> None:
+    near = TIE_DISTANCE * 100
+    ours, theirs = [_sample([0, 1.5 - near, 2, 3])], [_sample([0, 1.5 + near, 2, 3])]
+    assert _compare(graph, ours, theirs).causes == {Cause.OTHER: 1}
+    op = graph.quantable_operations[0]
+    wide = replace(op.config.outputs[0], bits=16, quant_max=65535)
+    finer = graph.with_operation(op.with_slot("out", 0, wide))
+    assert _compare(finer, ours, theirs).causes == {Cause.ROUNDING_AT_TIE: 1}
+
+
 def test_two_steps_are_unexplained_even_at_a_tie(graph: Graph) -> None:
     theirs = _sample([0, 3.5 + TIE_DISTANCE / 2, 2, 3])
     report = _compare(graph, [_sample([0, 2.5 - TIE_DISTANCE / 2, 2, 3])], [theirs])

@@ -152,3 +152,24 @@ def test_operations_are_assigned_by_option_and_by_recipe(
     assert compiled == (tmp_path / "one.qir").read_bytes()
     refused = run(*given, "--assign", "nowhere=float", "-o", tmp_path / "two.qir")
     assert (refused.code, "dispatch table" in refused.err) == (1, True)
+
+
+def test_schemes_are_assigned_by_option_and_by_recipe(
+    run: Run, build: Path, tmp_path: Path
+) -> None:
+    given = ("quantize", build / "01-opt.qir", "--target", "c-portable")
+    operation = next(op for op in load(build / "01-opt.qir").operations if op.kind == "Conv")
+    slot = f"{operation.name}.in1"
+    assert run(*given, "--assign", f"{slot}=weight-4", "-o", tmp_path / "one.qir").code == 0
+    made = load(tmp_path / "one.qir").operation_by_name[operation.name]
+    assert isinstance(made, QuantableOperation)
+    assert made.config.inputs[1].bits == 4
+    (tmp_path / "table.toml").write_text(f'[assign]\n"{slot}" = "weight-4"\n')
+    recipe = ("--profile", build / "calibration.qprof", "--recipe", tmp_path / "table.toml")
+    done = run("compile", DEMO / "digits.onnx", "--target", "c-portable", *recipe,
+               "-o", tmp_path / "build")  # fmt: skip
+    assert done.code == 0
+    compiled = (tmp_path / "build" / "02-quantize.qir").read_bytes()
+    assert compiled == (tmp_path / "one.qir").read_bytes()
+    refused = run(*given, "--assign", f"{slot}=wait-4", "-o", tmp_path / "three.qir")
+    assert (refused.code, "did you mean weight-4" in refused.err) == (1, True)

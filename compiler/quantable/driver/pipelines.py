@@ -9,8 +9,11 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from quantable.ir import OptionError, UnknownNameError
 from quantable.passes.base import Pass
+from quantable.passes.quantize.assign_configs import AssignConfigs
+from quantable.passes.quantize.assignments import SLOT
 from quantable.passes.quantize.dispatch import Dispatch
 from quantable.passes.registry import GROUPS, PASSES, pass_class
+from quantable.targets.description import FLOAT, Target
 from quantable.text.pipeline import PipelineItem, PipelineOption, parse_pipeline, pointed
 
 
@@ -29,31 +32,65 @@ def canonical(passes: Iterable[Pass]) -> str:
     return ",".join(f"{item.name}{item.options()}" for item in passes)
 
 
-def with_dispatch(text: str, *, method: str | None = None, table: Iterable[str] = ()) -> str:
-    """Return a pipeline whose dispatch has other options.
+def with_dispatch(
+    text: str,
+    *,
+    method: str | None = None,
+    table: Iterable[str] = (),
+    schemes: Iterable[str] = (),
+) -> str:
+    """Return a pipeline whose dispatch, and whose choice of configs, have other options.
 
     Args:
         text: The pipeline, for instance ``quantize``.
         method: Of dispatching; None for that of the pipeline.
         table: Entries ``operation=platform``, after those of the pipeline.
+        schemes: Entries ``operation.slot=scheme`` or ``operation=scheme``, after those of the
+            pipeline.
 
     Raises:
-        OptionError: Options are given, and the pipeline does not dispatch.
+        OptionError: Options are given, and no pass of the pipeline takes them.
     """
-    added = tuple(table)
-    if method is None and not added:
+    entries, chosen = tuple(table), tuple(schemes)
+    if method is None and not entries and not chosen:
         return text
-    passes = resolve(text)
-    if not any(isinstance(item, Dispatch) for item in passes):
+    passes = list(resolve(text))
+    if method is not None or entries:
+        _require(passes, Dispatch, "the method and the table of dispatching", text)
+    if chosen:
+        _require(passes, AssignConfigs, "schemes of slots", text)
+    for index, item in enumerate(passes):
+        if isinstance(item, Dispatch):
+            method = method or item.method
+            passes[index] = replace(item, method=method, table=(*item.table, *entries))
+        elif isinstance(item, AssignConfigs):
+            passes[index] = replace(item, table=(*item.table, *chosen))
+    return canonical(passes)
+
+
+def _require(passes: Iterable[Pass], kind: type[Pass], what: str, text: str) -> None:
+    if not any(isinstance(item, kind) for item in passes):
         raise OptionError(
-            "no pass takes the method and the table of dispatching", where=f"pipeline '{text}'",
-            help="put 'dispatch' into the pipeline",
+            f"no pass takes {what}", where=f"pipeline '{text}'",
+            help=f"put '{kind.name}' into the pipeline",
         )  # fmt: skip
-    return canonical(
-        replace(item, method=method or item.method, table=(*item.table, *added))
-        if isinstance(item, Dispatch) else item
-        for item in passes
-    )  # fmt: skip
+
+
+def split_assignments(
+    entries: Iterable[str], target: Target
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which of the entries of `--assign` are for dispatching, and which for configs.
+
+    An entry that gives a whole operation to the target or to 'float', or that is none, is for
+    dispatching; one that names a slot or a scheme is for configs.
+    """
+    table: list[str] = []
+    schemes: list[str] = []
+    for entry in entries:
+        name, equals, value = entry.rpartition("=")
+        is_platform = value in (FLOAT, target.name) and not SLOT.fullmatch(name)
+        (table if is_platform or not equals else schemes).append(entry)
+    return tuple(table), tuple(schemes)
 
 
 def _passes(item: PipelineItem, text: str) -> tuple[Pass, ...]:

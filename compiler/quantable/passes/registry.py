@@ -96,6 +96,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "choose the scales of weights by the error of the outputs", is_default=False),
     PassEntry("gptq", "tune", "Gptq",
               "round the weights of a layer together", is_default=False),
+    PassEntry("correct-bias-sequentially", "tune", "CorrectBiasSequentially",
+              "fit bias and scale of every output, layer after layer", is_default=False),
     PassEntry("align", "refine", "Align",
               "make operations that demand it share one row"),
     PassEntry("passive-parameters", "refine", "PassiveParameters",

@@ -13,16 +13,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def dispatch_options(function: Function) -> Function:
     """Add `--dispatch` and `--assign`."""
     function = click.option(
-        "--assign", multiple=True, metavar="OPERATION=PLATFORM",
-        help="Where an operation, or an ONNX node, runs: the target's name, or float.",
+        "--assign", multiple=True, metavar="OPERATION[.SLOT]=WHAT",
+        help="Where an operation, or an ONNX node, runs (the target's name, or float), or which "
+        "scheme of the target a slot or all slots have (conv1.in0=wide).",
     )(function)  # fmt: skip
     return click.option(
-        "--dispatch", metavar="METHOD", help="conservative (default), or all-in.",
+        "--dispatch", metavar="METHOD",
+        help="conservative (default), aggressive, pplnn, pointwise, perseus, or all-in.",
     )(function)  # fmt: skip
 
 
-def dispatched(values: dict[str, Any], passes: str) -> str:
+def dispatched(values: dict[str, Any], passes: str, target: str) -> str:
     """Take the options out of a command's values and return the pipeline with them."""
-    from quantable.driver.pipelines import with_dispatch
+    from quantable.driver.pipelines import split_assignments, with_dispatch
+    from quantable.targets.description import load_target
 
-    return with_dispatch(passes, method=values.pop("dispatch"), table=values.pop("assign"))
+    method, entries = values.pop("dispatch"), values.pop("assign")
+    if not entries:
+        return with_dispatch(passes, method=method)
+    table, schemes = split_assignments(entries, load_target(target))
+    return with_dispatch(passes, method=method, table=table, schemes=schemes)

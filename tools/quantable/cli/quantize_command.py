@@ -31,11 +31,12 @@ def command(
       quantable quantize 01-opt.qir --target x86-vnni -o 02-quantize.qir
       quantable quantize 01-opt.qir --target onnxruntime -o 02-quantize.qir --remarks
       quantable quantize 01-opt.qir --target onnxruntime --assign conv1=float -o 02-quantize.qir
+      quantable quantize 01-opt.qir --target c-portable --assign conv1.in0=wide -o 02-quantize.qir
     """
     from quantable.driver import api
     from quantable.driver.report import graph_facts
 
-    pipeline = dispatched(watch, passes)
+    pipeline = dispatched(watch, passes, target)
     selected = selection_of(watch)
     loaded = api.load(graph)
     remarks: api.Remarks = []

@@ -14,14 +14,17 @@ Preconditions:
     1. An operation on integer tensors, or one that only feeds shape inputs, is never dispatched.
     2. The target has a rule for the kind and the operation fulfils the rule's conditions. Where a
        target is integer-only, every operation must; all that do not are reported at once.
-    3. Method 'conservative': the operation is a compute operation, or follows one through
-       dispatched operations. Method 'all-in': every operation of a kind that the target knows.
+    3. The method (`dispatch_methods`) chooses the operation: 'conservative' takes compute
+       operations and what follows them through dispatched operations, 'aggressive' through others,
+       too, 'pplnn' what lies between two compute operations, 'pointwise' compute operations alone,
+       'perseus' goes by the flow of values and of shapes, 'all-in' takes every kind that the target
+       knows. An integer-only target takes everything.
     4. Where the target leaves tails float: a compute operation can be reached from the operation.
     5. Entries of the table ("operation=platform"; an operation's name or that of an ONNX node it
        came from; a platform is the target's name or 'float') override 3 and 4.
 
 Numerics: bit-exact (nothing is quantized yet).
-See: PPQ's ppl_dispatcher (conservative) and allin dispatcher.
+See: PPQ's dispatchers of the same names.
 """
 
 from __future__ import annotations
@@ -43,10 +46,10 @@ from quantable.ir import (
     graph_digest,
 )
 from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.dispatch_methods import METHODS
 from quantable.passes.quantize.legality import find_faults, index_operations
+from quantable.passes.quantize.names import operations_by_name
 from quantable.targets.description import FLOAT, Target
-
-METHODS = ("conservative", "all-in")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Dispatch(Pass):
     """See the module's docstring.
 
     Attributes:
-        method: 'conservative' or 'all-in'.
+        method: A name of `dispatch_methods.METHODS`.
         table: Entries "operation=platform".
     """
 
@@ -67,17 +70,20 @@ class Dispatch(Pass):
     def data_digest(self, context: PassContext) -> str:
         return context.target.digest if context.target else ""
 
-    def run(self, graph: Graph, context: PassContext) -> Graph:
-        target = chosen_target(context)
+    def check(self) -> None:
         if self.method not in METHODS:
             raise UnknownNameError("dispatch method", self.method, METHODS)
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
+        target = chosen_target(context)
+        self.check()
         index = index_operations(graph, target)
         faults = find_faults(graph, target, index)
         table = _read_table(graph, target, self.table, faults)
         if target.integer_only and faults:
             raise _all_faults(graph, target, faults)
         able = {op.name for op in graph.operations if op.name not in faults}
-        chosen = able if self.method == "all-in" else _downstream(graph, target, able)
+        chosen = METHODS[self.method].choose(graph, target, able)
         reached = chosen
         if target.integer_only:
             chosen = able
@@ -105,7 +111,7 @@ class Dispatch(Pass):
         if table.get(op.name) == FLOAT:
             return "the dispatch table says float"
         if op.name not in reached:
-            return f"dispatch method '{self.method}': there is no compute operation before it"
+            return f"dispatch method '{self.method}': {METHODS[self.method].reason}"
         return "the target leaves tails float: there is no compute operation after it"
 
 
@@ -132,17 +138,6 @@ def _readers(graph: Graph, op: Operation) -> Iterable[Operation]:
     return (reader for out in op.outputs for reader, _ in graph.uses(out))
 
 
-def _downstream(graph: Graph, target: Target, able: set[str]) -> set[str]:
-    chosen: set[str] = set()
-    for op in graph.operations:
-        if op.name in able:
-            sources = (graph.producers.get(name) for name in op.inputs)
-            follows = any(source is not None and source.name in chosen for source in sources)
-            if follows or target.rules[op.kind].role == "compute":
-                chosen.add(op.name)
-    return chosen
-
-
 def _without_tails(graph: Graph, target: Target, chosen: set[str]) -> set[str]:
     kept: set[str] = set()
     for op in reversed(graph.operations):
@@ -156,11 +151,7 @@ def _without_tails(graph: Graph, target: Target, chosen: set[str]) -> set[str]:
 def _read_table(
     graph: Graph, target: Target, table: tuple[str, ...], faults: dict[str, tuple[str, str]]
 ) -> dict[str, str]:
-    by_name = {op.name: [op] for op in graph.operations}
-    for op in graph.operations:
-        for source in op.sources:
-            if source not in by_name or op.name != source:
-                by_name.setdefault(source, []).append(op)
+    by_name = operations_by_name(graph)
     found: dict[str, str] = {}
     for entry in table:
         name, separator, platform = entry.rpartition("=")

@@ -23,16 +23,14 @@ See: PPQ's QuantizeFusionPass.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
-from quantable.ir import Graph, Level, QuantableOperation, State
+from quantable.ir import Graph, Level, State
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
+from quantable.passes.quantize.fusions import fused_followers
 from quantable.passes.slot_editor import Slot, SlotEditor
-from quantable.targets.description import Target
-from quantable.text.matcher import find_matches
 
 _FREE = (State.INITIAL, State.ACTIVATED, State.OVERLAPPED)
 
@@ -51,11 +49,11 @@ class FuseOverlaps(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
         editor = SlotEditor(graph)
-        fused = _fused(graph, target)
+        followers = fused_followers(graph, target)
         # Reversed, so that chains end in the last row.
         for first in context.rewrites.over(editor, reversed(graph.quantable_operations)):
-            then = _follower(graph, first)
-            if then is None or (first.name, then.name) not in fused:
+            then = followers.get(first.name)
+            if then is None:
                 continue
             inner = (Slot(first.name, "out", 0), Slot(then.name, "in", 0))
             row = editor.config(Slot(then.name, "out", 0)).row
@@ -65,25 +63,6 @@ class FuseOverlaps(Pass):
             for slot in inner:
                 editor.overlap(slot, row)
         return editor.finish()
-
-
-def _fused(graph: Graph, target: Target) -> set[tuple[str, str]]:
-    """Return the names of each two operations that follow each other in a fusion."""
-    return {
-        (first.name, then.name)
-        for pattern in target.fusions
-        for match in find_matches(graph, pattern)
-        for first, then in itertools.pairwise(match.operations)
-    }
-
-
-def _follower(graph: Graph, first: QuantableOperation) -> QuantableOperation | None:
-    value = first.outputs[0]
-    uses = graph.uses(value)
-    if len(uses) != 1 or value in graph.outputs:
-        return None
-    then, slot = uses[0]
-    return then if slot == 0 and isinstance(then, QuantableOperation) else None
 
 
 def _is_fixed(editor: SlotEditor, slot: Slot) -> bool:

@@ -17,7 +17,8 @@ After:
 Preconditions:
     1. A reader's slot has the scheme of the slot that quantizes the tensor: it is overlapped.
     2. Where no operation quantizes a tensor that it makes (graph inputs, float operations), the
-       first reader's slot owns the row; readers with the same scheme share it.
+       first reader's slot owns the row; readers with the same scheme share it. So do readers
+       whose scheme is another one than that of the slot that quantizes the tensor.
     3. A passive operation only moves elements: its outputs stay on the grid of input 0.
     4. Parameters and slots that are baked or suspended are left alone.
 
@@ -63,6 +64,7 @@ class SimplifyOverlaps(Pass):
                 if is_passive:
                     _follow(editor, slot, Slot(op.name, "in", 0))
                 _overlap_readers(graph, editor, value, slot)
+                _share_among_readers(graph, editor, value)
         return editor.finish()
 
 

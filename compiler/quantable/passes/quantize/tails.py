@@ -1,4 +1,4 @@
-"""Which scheme every activation has; tail tensors get the tail form of theirs."""
+"""Which tensors are tails: no compute operation can be reached from them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,3 @@ def tail_values(graph: Graph, target: Target) -> set[str]:
         if needs or any(out in leading for out in op.outputs):
             leading.update(op.inputs)
     return {name for name in graph.values if name not in leading}
-
-
-def value_schemes(graph: Graph, target: Target) -> dict[str, str]:
-    """Return the scheme name of every float activation ('float': not quantized)."""
-    tails = tail_values(graph, target)
-
-    def of(value: str, scheme: str) -> str:
-        tail = target.schemes[scheme].tail
-        return tail if value in tails and tail else scheme
-
-    found = {name: of(name, "activation") for name in graph.inputs}
-    for op in graph.operations:
-        rule = target.rules.get(op.kind) if isinstance(op, QuantableOperation) else None
-        for index, name in enumerate(op.outputs):
-            scheme = rule.output_scheme(index) if rule else "activation"
-            if rule is not None and rule.role == "passive" and op.inputs[0] in found:
-                found[name] = found[op.inputs[0]]
-            elif name:
-                found[name] = of(name, scheme) if scheme != FLOAT else FLOAT
-    return {name: s for name, s in found.items() if graph.values[name].dtype.is_float}
