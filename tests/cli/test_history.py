@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from quantable.driver import api
+from quantable.ir import Decision
+from quantable.ir.hashing import with_history
 from tests.cli.conftest import DEMO, Result, Run
 
 CONV = "/stem/stem.0/Conv"
@@ -41,6 +45,26 @@ def test_why(run: Run, build: Path) -> None:
     asked = run("why", build / "04-opt.qir", "--operation", CONV, "--slot", "in1", "--json")
     assert [one["slot"] for one in json.loads(asked.out)["origins"]] == ["in1"]
     assert run("why", build / "04-opt.qir", "--operation", "/stem/Cov").code == 1
+
+
+def test_why_and_print_tell_decisions(run: Run, build: Path, tmp_path: Path) -> None:
+    graph = api.load(build / "04-opt.qir")
+    decision = Decision((CONV, "b"), "rounding", "noise", float("nan"), 0.5, False, "not better")
+    last = replace(graph.history[-1], decisions=(decision,))
+    path = tmp_path / "04-opt.qir"
+    api.save(with_history(graph, (*graph.history[:-1], last)), path)
+    shown = run("why", path, "--operation", CONV).out
+    assert f"  {last.name}: rounding (of {CONV}, b)\n" in shown
+    assert "    noise: nan -> 0.5, refused: not better\n" in shown
+    facts = {
+        "subject": [CONV, "b"], "tried": "rounding", "measure": "noise", "before": "nan",
+        "after": 0.5, "accepted": False, "reason": "not better",
+    }  # fmt: skip
+    told = json.loads(run("why", path, "--operation", CONV, "--json").out)
+    assert told["decided"] == [{"stage": last.name, **facts}]
+    printed = json.loads(run("print", path, "--json").out)
+    assert printed["history"][-1]["decisions"] == [facts]
+    assert printed["history"][0]["decisions"] == []
 
 
 def _compile(run: Run, build: Path, output: Path, *extra: object) -> Result:

@@ -12,7 +12,7 @@ import pytest
 from quantable.driver import api
 from quantable.driver.compile import Compilation
 from quantable.driver.replay import replay_history
-from quantable.ir import Graph, OptionError, UserError
+from quantable.ir import Decision, Graph, OptionError, UserError
 from quantable.ir.hashing import with_history
 from quantable.passes.base import PassContext
 from quantable.passes.refine.align import Align
@@ -74,6 +74,43 @@ def test_a_forged_record_is_seen(
     done = replay_history(with_history(graph, tuple(records)), model=digits.model)
     assert (done[-1].stage, done[-1].is_equal) == ("assign-configs", False)
     assert done[-1].fault.startswith(fault)
+
+
+DECISION = Decision(("conv",), "rounding", "noise", float("nan"), 0.5, False, "not better")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "fault"),
+    [
+        ((DECISION,), ""),
+        ((), "decisions: expected 0, found 1"),
+        (
+            (replace(DECISION, after=0.25),),
+            "decision 1: expected 'conv: rounding: noise nan -> 0.25",
+        ),
+    ],
+)
+def test_decisions_are_compared(
+    digits: Digits, compiled: Compiled, monkeypatch: pytest.MonkeyPatch,
+    recorded: tuple[Decision, ...], fault: str,
+) -> None:  # fmt: skip
+    def deciding(self: Align, graph: Graph, context: PassContext) -> Graph:
+        context.decisions.append(DECISION)
+        return plain(self, graph, context)
+
+    plain = Align.run
+    monkeypatch.setattr(Align, "run", deciding)
+    graph = compiled("x86-vnni")[1].graphs[-1][1]
+    history = tuple(
+        replace(record, decisions=recorded) if record.name == "align" else record
+        for record in graph.history
+    )
+    made = with_history(graph, history)
+    done = replay_history(made, model=digits.model, profile=compiled("x86-vnni")[1].profile)
+    assert [one.stage for one in done if not one.is_equal] == ["align"] * bool(fault)
+    found = next(one for one in done if one.stage == "align").fault
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
 
 
 def test_another_model_and_an_edited_file_are_seen(

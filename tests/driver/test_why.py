@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from quantable.driver import api
 from quantable.driver.compile import Compilation
 from quantable.driver.why import explain
-from quantable.ir import UnknownNameError
+from quantable.ir import Decision, UnknownNameError
+from quantable.ir.hashing import with_history
 
 Compiled = Callable[[str], tuple[Path, Compilation]]
 CONV = "/stem/stem.0/Conv"
@@ -58,6 +60,24 @@ def test_one_slot_can_be_asked_for(folder: Path) -> None:
     assert found.scales_of == ""
     with pytest.raises(UnknownNameError, match="unknown slot 'in7'"):
         explain(folder / "04-opt.qir", CONV, slot="in7")
+
+
+def test_decisions_are_told_under_every_name_of_the_operation(folder: Path, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    shutil.copytree(folder, build)
+    clip = "/stem/stem.2/Clip"
+    decisions = (
+        Decision((CONV,), "rounding", "noise", 0.5, 0.25, True),
+        Decision(("other",), "rounding", "noise", 0.5, 0.25, True),
+        Decision(("other", clip), "channels", "noise", float("nan"), 0.5, False, "not better"),
+    )
+    graph = api.load(build / "06-plan.qir")
+    last = replace(graph.history[-1], decisions=decisions)
+    api.save(with_history(graph, (*graph.history[:-1], last)), build / "06-plan.qir")
+    found = explain(build / "06-plan.qir", CONV)
+    assert [one.decision for one in found.decided] == [decisions[0], decisions[2]]
+    assert {one.stage for one in found.decided} == {"plan-memory"}
+    assert explain(folder / "06-plan.qir", CONV).decided == ()
 
 
 @pytest.mark.parametrize("name", ["/stem/stem.1/BatchNormalization", "/stem/stem.2/Clip"])

@@ -19,6 +19,7 @@ from quantable.ir import (
     ChannelMeans,
     ContentRef,
     ContentStore,
+    Decision,
     DType,
     Graph,
     Level,
@@ -45,10 +46,18 @@ FOLDER = Path(__file__).parent
 INT4, INT8 = f"all.{DType.INT4.value}", f"all.{DType.INT8.value}"
 
 
-def contents(store: ContentStore) -> dict[str, ContentRef]:
+SINCE_1_2 = (DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1)
+
+
+def dtypes(version: Version) -> list[DType]:
+    """Return every element type that a version has."""
+    return [dtype for dtype in DType if version >= (1, 2) or dtype not in SINCE_1_2]
+
+
+def contents(store: ContentStore, version: Version) -> dict[str, ContentRef]:
     """Contents of every element type, of no element, of one, and large ones."""
     refs = {}
-    for dtype in DType:
+    for dtype in dtypes(version):
         if dtype is DType.STRING:
             continue
         count = 5
@@ -63,26 +72,31 @@ def contents(store: ContentStore) -> dict[str, ContentRef]:
     return refs
 
 
-def configs() -> list[TensorQuantizationConfig]:
-    """Every state, policy, rounding, relation, visibility and suspended state at least once."""
+def configs(version: Version) -> list[TensorQuantizationConfig]:
+    """Every state, policy, rounding, relation, visibility and suspended state at least once.
+
+    Blocks came with version 1.2.
+    """
+    policies = [p for p in LEGAL_POLICIES if version >= (1, 2) or not p.is_per_block]
     columns = zip(
-        range(len(LEGAL_POLICIES) * len(State)),
-        itertools.cycle(LEGAL_POLICIES), itertools.cycle(State), itertools.cycle(Rounding),
+        range(len(policies) * len(State)),
+        itertools.cycle(policies), itertools.cycle(State), itertools.cycle(Rounding),
         itertools.cycle(Relation), itertools.cycle(Visibility),
         itertools.cycle([None, *State]), itertools.cycle(range(2, 33)),
     )  # fmt: skip
     return [
         TensorQuantizationConfig(
             policy, bits, bits // 2 if policy.is_floating else 0, -(1 << (bits - 1)),
-            (1 << (bits - 1)) - 1, rounding, number % 4 if policy.is_per_channel else None,
+            (1 << (bits - 1)) - 1, rounding, number % 4 if policy.has_axis else None,
             ("", "minmax", "kl")[number % 3], visibility, state, relation,
             ("", "row.0", "row.1")[number % 3], suspended,
+            (2, 32, 1 << 31)[number % 3] if policy.is_per_block else 0,
         )
         for number, policy, state, rounding, relation, visibility, suspended, bits in columns
     ]  # fmt: skip
 
 
-def operations(refs: dict[str, ContentRef]) -> tuple[Operation, ...]:
+def operations(refs: dict[str, ContentRef], version: Version) -> tuple[Operation, ...]:
     """Every kind of attribute, absent operands, and every config."""
     attributes = {
         "int": -(2**63), "int.max": 2**63 - 1, "float": 0.1, "float.negative.zero": -0.0,
@@ -90,7 +104,7 @@ def operations(refs: dict[str, ContentRef]) -> tuple[Operation, ...]:
         "ints": (0, -1, 2**40), "floats": (0.5, float("-inf"), -0.0), "strings": ("", "a b", "%"),
         "tensor": refs["large"], "tensor.int4": refs[INT4],
     }  # fmt: skip
-    slots = configs()
+    slots = configs(version)
     first = QuantableOperation(
         "quantable", "com.microsoft.Gelu", ("x", "", "large"), ("y", ""), {"group": 1},
         ("/a/Gelu", "/b/Mul"),
@@ -104,30 +118,44 @@ def operations(refs: dict[str, ContentRef]) -> tuple[Operation, ...]:
     )
 
 
-def graph(level: Level) -> Graph:
+def records(version: Version) -> tuple[StageRecord, ...]:
+    """Return a history; from version 1.2 on it has decisions, of errors that are no numbers too."""
+    decisions = (
+        Decision(("plain", "größe"), "rounding, 30 steps", "noise", 0.1, 5e-324, True, "kept"),
+        Decision((), "", "", float("nan"), float("inf"), False),
+        Decision(("quantable",), "again", "noise", -0.0, float("-inf"), False, "not better"),
+    )
+    return (
+        StageRecord("import", 1, "", "", "aa" * 32, "bb" * 32, "0.1.0"),
+        StageRecord(
+            "quantize", 3, "{target=c-portable}", "aa" * 32, "cc" * 32, "", "0.1.0",
+            decisions if version >= (1, 2) else (),
+        ),
+    )  # fmt: skip
+
+
+def graph(level: Level, version: Version) -> Graph:
     """Return the compendium at a level; only the file's rules hold in it, not those of networks."""
     store = ContentStore()
-    refs = contents(store)
+    refs = contents(store, version)
     values = [
         Value("x", DType.FLOAT32, ("N", 3, "H", 224)), Value("y", DType.BFLOAT16),
         Value("z", DType.STRING, ()), Value("name with spaces", DType.INT64, (0, 2**40)),
     ]  # fmt: skip
-    values += [Value(f"v.{d.value}", d, (1,)) for d in DType]
+    values += [Value(f"v.{d.value}", d, (1,)) for d in dtypes(version)]
     values += [Value(name, ref.dtype, ref.shape) for name, ref in refs.items()]
     rows = [
         QuantizationParameters("row.0", (0.1, 2.0**-126, 3.4e38), (0, -(2**63), 2**63 - 1)),
         QuantizationParameters("row.1", (0.5,), (128,), ("row.0", "row.2"), "calibrate kl"),
         QuantizationParameters("row.2"),
     ]
-    records = (
-        StageRecord("import", 1, "", "", "aa" * 32, "bb" * 32, "0.1.0"),
-        StageRecord("quantize", 3, "{target=c-portable}", "aa" * 32, "cc" * 32, "", "0.1.0"),
-    )
     return Graph(
         f"compendium-{level.value}", level, 21, ("x", "name with spaces"), ("y", "z"),
-        {v.name: v for v in values}, operations(refs), refs, {r.id: r for r in rows}, "c-portable",
+        {v.name: v for v in values}, operations(refs, version), refs,
+        {r.id: r for r in rows}, "c-portable",
         MemoryPlan(2**33, 64, {"x": 0, "y": 64, "z": 2**32}) if level is Level.PLANNED else None,
-        {"key": "text", "ключ": "", "": "of no name"}, records, store,
+        {"key": "text", "ключ": "", "": "of no name"}, records(version),
+        store,
     )  # fmt: skip
 
 
@@ -155,7 +183,7 @@ def write(folder: Path, *, only_texts: bool) -> None:
     for level in Level:
         path = folder / f"{level.value}.qir"
         if not only_texts:
-            made = graph(level)
+            made = graph(level, current())
             inline = level in (Level.FLOAT, Level.PLANNED)
             save(made, path, **({"inline_limit": None} if inline else {}))
         path.with_suffix(".txt").write_text(print_graph(load(path)), "utf-8")

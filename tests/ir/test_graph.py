@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from quantable.ir import Graph, InvariantError, Operation, QuantableError, UnknownNameError
+from quantable.ir import (
+    Decision,
+    Graph,
+    InvariantError,
+    Operation,
+    QuantableError,
+    UnknownNameError,
+)
 from quantable.ir.errors import UserError, diagnostics
 
 
@@ -59,6 +69,20 @@ def test_messages_say_where_and_what_next() -> None:
         "file 'f': broken\n  help: mend it"
     )
     assert str(QuantableError("broken")) == "broken"
+
+
+def test_a_decision_equals_itself_and_holds_plain_numbers() -> None:
+    nan = np.float64("nan")
+    made = Decision(("conv",), "rounding", "noise", nan, np.float32(0.5), np.bool_(True))
+    again = Decision(("conv",), "rounding", "noise", float("nan"), 0.5, True)
+    assert made == again
+    assert hash(made) == hash(again)
+    assert (type(made.before), type(made.after), type(made.is_accepted)) == (float, float, bool)
+    assert made != replace(made, before=float("inf"))
+    assert replace(made, before=0.0) != replace(made, before=-0.0)
+    assert made.summary == "conv: rounding: noise nan -> 0.5, accepted"
+    refused = replace(made, is_accepted=False, reason="not better")
+    assert refused.summary.endswith(", refused: not better")
 
 
 def test_unknown_names_get_the_nearest() -> None:

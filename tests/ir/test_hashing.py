@@ -12,15 +12,20 @@ import pytest
 
 from quantable.ir import (
     ContentStore,
+    Granularity,
     Graph,
     InvariantError,
     Level,
     MemoryPlan,
     Operation,
     QuantizationParameters,
+    QuantizationPolicy,
     StageRecord,
     graph_digest,
 )
+
+KNOWN = "8d9cf6442d99d691a9263ffa4414bcae5b81d31bcdb8a8dbe0b7ab7b4c172ae9"
+"""Digest of the fixture's graph, from before there were blocks."""
 
 
 def _changed(graph: Graph) -> dict[str, Any]:
@@ -52,6 +57,19 @@ def test_the_order_of_a_dict_does_not_count(graph: Graph) -> None:
         for name in ("values", "parameters", "rows", "metadata")
     }
     assert graph_digest(replace(graph, **backwards)) == graph_digest(graph)
+
+
+def test_a_field_that_came_later_counts_where_it_is_set(graph: Graph) -> None:
+    """Digests in the histories of older files stay right."""
+    assert graph_digest(graph) == KNOWN
+    op = graph.quantable_operations[0]
+    blocks = QuantizationPolicy(Granularity.PER_BLOCK)
+    digests = {
+        graph_digest(graph.with_operation(op.with_slot("in", 1, replace(
+            op.config.inputs[1], policy=blocks, block_size=size))))
+        for size in (2, 32)
+    }  # fmt: skip
+    assert len(digests | {KNOWN}) == 3
 
 
 def test_suspension_counts(graph: Graph) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from quantable.ir import (
     INVARIANTS,
+    Arithmetic,
     ContentRef,
     DType,
+    Granularity,
     Graph,
     InvariantError,
     Level,
@@ -19,6 +21,7 @@ from quantable.ir import (
     Operation,
     QuantableOperation,
     QuantizationParameters,
+    QuantizationPolicy,
     Relation,
     State,
     Value,
@@ -26,6 +29,7 @@ from quantable.ir import (
 )
 from quantable.ir.invariants import violations
 
+PER_CHANNEL = QuantizationPolicy(Granularity.PER_CHANNEL)
 Break = Callable[[Graph], Graph]
 BROKEN: list[tuple[str, str, Break]] = []
 
@@ -154,6 +158,21 @@ breaks("rows-filled", "state initial but row 'conv.in0' has a scale")(
 breaks("rows-filled", "a zero point of row 'relu.out0' is outside the slot's range")(
     lambda g: with_row(g, g.rows["relu.out0"].filled(0.05, 256, "p"))
 )
+BLOCKS: dict[str, object] = {
+    "policy": QuantizationPolicy(Granularity.PER_BLOCK), "block_size": 2, "channel_axis": 1,
+}  # fmt: skip
+breaks("blocks-match", r"expected 2 scales, one a block, found 1")(
+    lambda g: with_row(
+        with_row(with_config(g, 1, **BLOCKS), g.rows["conv.in1"].filled([0.25], 0, "p")),
+        g.rows["conv.in2"].filled(np.float32(0.1) * np.float32(0.25), 0, "p"),
+    )
+)
+breaks("blocks-match", "blocks along axis 4 of 4")(
+    lambda g: with_config(g, 1, **{**BLOCKS, "channel_axis": 4})
+)
+breaks("blocks-match", "is quantized in blocks, expected a parameter")(
+    lambda g: with_config(g, 0, **BLOCKS)
+)
 breaks("one-owner", "owns row 'relu.out0', which")(lambda g: with_config(g, 0, row="relu.out0"))
 breaks("one-owner", "refers to row 'conv.in1', which no slot owns")(
     lambda g: with_config(g, 1, state=State.PASSIVE, relation=Relation.SHARED)
@@ -182,6 +201,12 @@ breaks("baked-match", "expected i4, found i8")(
         )
     )
 )
+breaks("baked-match", "power-of-two' of 4 bits cannot be stored")(
+    lambda g: with_config(
+        bake(g), 1, exponent_bits=1,
+        policy=replace(PER_CHANNEL, arithmetic=Arithmetic.FLOATING, power_of_two=True),
+    )
+)  # fmt: skip
 breaks("baked-unshared", "baked parameter 'b' is shared")(
     lambda g: replace(
         bake(g),

@@ -125,6 +125,22 @@ def test_channels_lie_along_the_axis() -> None:
     assert np.array_equal(dequantize(q, config, two), x)
 
 
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(2, 5), st.sampled_from([0, 1, -1]))
+def test_blocks_lie_along_the_axis(rows: int, columns: int, size: int, axis: int) -> None:
+    policy = QuantizationPolicy(Granularity.PER_BLOCK)
+    config = TensorQuantizationConfig(policy, channel_axis=axis, block_size=size)
+    shape = config.block_shape((rows, columns))
+    scales = 2.0 ** np.arange(np.prod(shape))
+    held = QuantizationParameters("r").filled(scales, 0, "test")
+    x = np.linspace(-300, 300, rows * columns, dtype=np.float32).reshape(rows, columns)
+    q = quantize(x, config, held)
+    for place, value in np.ndenumerate(x):
+        at = tuple(n // size if a == axis % 2 else n for a, n in enumerate(place))
+        alone = row(float(scales.reshape(shape)[at]))
+        assert q[place] == quantize(np.asarray([value]), INT8, alone)[0]
+    assert np.array_equal(dequantize(q, config, held), rounded(x, config, held))
+
+
 def test_32_bit_biases_are_exact() -> None:
     config = TensorQuantizationConfig(bits=32, quant_min=-(2**31), quant_max=2**31 - 1)
     x = np.asarray([16777217.0 * 2**-20], np.float64)

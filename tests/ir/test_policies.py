@@ -1,8 +1,9 @@
-"""The 18 legal policies, the rounding modes, and what a config refuses."""
+"""The legal policies, the rounding modes, and what a config refuses."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -15,17 +16,21 @@ from quantable.ir import (
     Rounding,
     Symmetry,
     TensorQuantizationConfig,
+    UnsupportedError,
     Visibility,
 )
 
 ALL = list(itertools.product(Granularity, Arithmetic, Symmetry, (False, True), (False, True)))
+BLOCK = QuantizationPolicy(Granularity.PER_BLOCK)
 FLOATING = QuantizationPolicy(arithmetic=Arithmetic.FLOATING, power_of_two=True)
 
 
-def test_there_are_18_legal_policies() -> None:
-    assert len(LEGAL_POLICIES) == len(set(LEGAL_POLICIES)) == 18
+def test_there_are_23_legal_policies() -> None:
+    assert len(LEGAL_POLICIES) == len(set(LEGAL_POLICIES)) == 23
+    assert len([p for p in LEGAL_POLICIES if not p.is_per_block]) == 18  # PPQ's
     linear = [p for p in LEGAL_POLICIES if not p.is_floating]
-    assert len(linear) == 16
+    assert len(linear) == 20
+    assert not any(p.dynamic for p in LEGAL_POLICIES if p.is_per_block)
     assert all(
         p.is_symmetric and p.power_of_two and not p.dynamic for p in LEGAL_POLICIES if p.is_floating
     )
@@ -44,7 +49,7 @@ def test_every_other_combination_is_refused(fields: tuple[object, ...]) -> None:
 
 
 def test_the_text_of_every_policy_is_different() -> None:
-    assert len({str(policy) for policy in LEGAL_POLICIES}) == 18
+    assert len({str(policy) for policy in LEGAL_POLICIES}) == 23
     assert str(LEGAL_POLICIES[0]) == "tensor-linear-symmetric"
 
 
@@ -78,6 +83,10 @@ def test_2_to_32_bits(bits: int) -> None:
         ({"exponent_bits": 4}, "4 exponent bits"),
         ({"policy": FLOATING}, "0 exponent bits"),
         ({"policy": FLOATING, "exponent_bits": 8}, "8 exponent bits"),
+        ({"policy": BLOCK, "block_size": 32}, "channel axis None"),
+        ({"policy": BLOCK, "channel_axis": 0}, "blocks of 0"),
+        ({"policy": BLOCK, "channel_axis": 0, "block_size": 1}, "blocks of 1"),
+        ({"block_size": 32}, "blocks of 32"),
     ],
 )
 def test_a_config_refuses_contradictions(fields: dict[str, object], text: str) -> None:
@@ -87,7 +96,18 @@ def test_a_config_refuses_contradictions(fields: dict[str, object], text: str) -
 
 def test_a_floating_config_states_its_real_range() -> None:
     config = TensorQuantizationConfig(FLOATING, exponent_bits=4, quant_min=-448, quant_max=448)
-    assert config.bits - config.exponent_bits - 1 == 3
+    assert config.mantissa_bits == 3
+    assert config.storage is DType.FLOAT8E4M3FN
+    odd = replace(config, bits=7)
+    assert not odd.has_storage
+    with pytest.raises(UnsupportedError, match="no element type holds floats of 7 bits with 4"):
+        _ = odd.storage
+
+
+def test_blocks_lie_along_their_axis_and_the_last_may_be_short() -> None:
+    config = TensorQuantizationConfig(BLOCK, channel_axis=-1, block_size=4)
+    assert config.block_shape((2, 9)) == (2, 3)
+    assert replace(config, channel_axis=0).block_shape((8, 9)) == (2, 9)
 
 
 @pytest.mark.parametrize(

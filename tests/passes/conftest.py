@@ -33,6 +33,7 @@ from quantable.ir import (
     verify,
 )
 from quantable.passes.base import Pass, PassContext, run_pass, run_passes
+from quantable.passes.laboratory import Laboratory
 from quantable.passes.registry import pass_class
 from quantable.targets import load_target
 
@@ -45,6 +46,7 @@ _PARAMETERS: dict[str, npt.NDArray[np.generic]] = {
     "b": np.array([1.5, -2.25], np.float32),
     "m": _KERNELS[:, :, 0, 0],
     "v": np.array([[[[31.75]], [[-2.1]]], [[[1.03]], [[-15.875]]]], np.float32),
+    "u": np.array([[[[31.7]], [[-2.3]]], [[[1.03]], [[-15.8]]]], np.float32),
     "k": np.array([0.5], np.float32),
     "lo": np.array(0.0, np.float32),
     "hi": np.array(6.0, np.float32),
@@ -173,11 +175,17 @@ def _assert_contents(graph: Graph, block: str) -> None:
         assert shown == numbers, name
 
 
-def check_example(module: ModuleType, item: Pass, before: Iterable[str | Pass]) -> None:
+def check_example(
+    module: ModuleType,
+    item: Pass,
+    before: Iterable[str | Pass],
+    laboratory: Laboratory | None = None,
+) -> None:
     """Assert that the example in a pass's docstring holds."""
     target, first, then = _blocks(module)
     graph = network(first)
     context = context_of(graph, target)
+    context.laboratory = laboratory
     ready = after(graph, before, context)
     _assert_slots(ready, _expected(first))
     _assert_contents(ready, first)

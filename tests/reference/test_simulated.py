@@ -19,8 +19,9 @@ from quantable.ir import (
     Symmetry,
     TensorQuantizationConfig,
 )
+from quantable.ir.floats import FLOAT_TYPES, largest_float
 from quantable.ir.numerics import dequantize, quantize, scale_from_range
-from quantable.reference.simulated import largest_float, slot_quantizer
+from quantable.reference.simulated import slot_quantizer
 
 _REALS = st.one_of(
     st.floats(-1e6, 1e6, width=32),
@@ -95,6 +96,36 @@ def test_dynamic_takes_the_range_at_run_time(
     row = QuantizationParameters("r").filled(scale, zero, "test")
     expected = dequantize(quantize(x, config, row), config, row)
     found = slot_quantizer(config, QuantizationParameters("r"))(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("floating", [False, True])
+@settings(deadline=None)
+@given(x=hnp.arrays(np.float32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=_REALS))
+def test_blocks_are_those_of_numpy(x: np.ndarray, axis: int, floating: bool) -> None:
+    arithmetic = Arithmetic.FLOATING if floating else Arithmetic.LINEAR
+    policy = QuantizationPolicy(Granularity.PER_BLOCK, arithmetic, power_of_two=True)
+    config = TensorQuantizationConfig(
+        policy, 4, 2 if floating else 0, -7, 7, channel_axis=axis, block_size=3
+    )
+    count = int(np.prod(config.block_shape(x.shape)))
+    row = QuantizationParameters("r").filled(2.0 ** (np.arange(count) % 5), 0, "test")
+    expected = dequantize(quantize(x, config, row), config, row)
+    found = slot_quantizer(config, row)(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize(("bits", "exponent_bits"), list(FLOAT_TYPES))
+@settings(deadline=None)
+@given(x=hnp.arrays(np.float32, st.integers(1, 20), elements=_REALS), exponent=st.integers(-20, 20))
+def test_small_floats_are_those_of_numpy(
+    x: np.ndarray, bits: int, exponent_bits: int, exponent: int
+) -> None:
+    config = _floating(bits, exponent_bits)
+    row = QuantizationParameters("r").filled([2.0**exponent], 0, "test")
+    expected = dequantize(quantize(x, config, row), config, row)
+    found = slot_quantizer(config, row)(torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 

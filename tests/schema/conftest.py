@@ -14,6 +14,7 @@ from quantable.ir import (
     BakedParameter,
     ContentRef,
     ContentStore,
+    Decision,
     DType,
     Granularity,
     Graph,
@@ -90,13 +91,14 @@ def configs(draw: st.DrawFn) -> TensorQuantizationConfig:
         low,
         low + draw(st.integers(1, (1 << bits) - 1)),
         draw(st.sampled_from(Rounding)),
-        draw(st.integers(0, 9)) if policy.is_per_channel else None,
+        draw(st.integers(0, 9)) if policy.has_axis else None,
         draw(NAMES),
         draw(st.sampled_from(Visibility)),
         draw(st.sampled_from(State)),
         draw(st.sampled_from(Relation)),
         draw(NAMES),
         draw(st.none() | st.sampled_from(State)),
+        draw(st.integers(2, 2**31)) if policy.is_per_block else 0,
     )
 
 
@@ -129,8 +131,13 @@ PLANS = st.builds(
     MemoryPlan, st.integers(0, 2**63), st.integers(0, 2**31),
     st.dictionaries(NAMES, st.integers(0, 2**63), max_size=3),
 )  # fmt: skip
+DECISIONS = st.builds(
+    Decision, st.lists(NAMES, max_size=3).map(tuple), NAMES, NAMES, st.floats(), st.floats(),
+    st.booleans(), NAMES,
+)  # fmt: skip
 RECORDS = st.builds(
-    StageRecord, NAMES, st.integers(0, 99), NAMES, NAMES, NAMES, NAMES, NAMES
+    StageRecord, NAMES, st.integers(0, 99), NAMES, NAMES, NAMES, NAMES, NAMES,
+    st.lists(DECISIONS, max_size=2).map(tuple),
 )  # fmt: skip
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantable.ir import FormatError, Graph, InternalError, OptionError, UnsupportedError
+from quantable.ir import Decision, FormatError, Graph, InternalError, OptionError, UnsupportedError
+from quantable.ir.hashing import with_history
 from quantable.schema import FormatUpgradeWarning, load, save, versions
 from quantable.schema.container import open_file
 from quantable.schema.encode import Encoder
@@ -27,6 +29,7 @@ from tests.schema.sealing import resealed
 RELEASED = {
     "v1.0": "0f73cb3c9a0a424c355d941e71920751209722f0a8077ea67adec4a3789094bc",
     "v1.1": "6bb941f64849ad03f3c63200db6c27c2c1ea384ecf39e847cd5ec81343698e38",
+    "v1.2": "21b0e22c519b4a4f0496073bdcf0ee003a5fc5a3eb60ef866407d602b0312810",
 }
 """sha256 over the .fbs files of every released version: they never change again."""
 
@@ -53,9 +56,9 @@ def edit(old: str, new: str) -> Callable[[str], str]:
 
 
 NEW_FIELD = edit("visibility:Visibility (id: 12);", "visibility:Visibility (id: 12);\n"
-                 "  block:uint (id: 13);")  # fmt: skip
+                 "  tile:uint (id: 14);")  # fmt: skip
 MINOR = {
-    "Scheme.block: the field was added": NEW_FIELD,
+    "Scheme.tile: the field was added": NEW_FIELD,
     "State.PAUSED: the enumerator was added as 9": edit("FP32 = 8\n", "FP32 = 8, PAUSED = 9\n"),
     "AttributeValue.Content: the union member was added": edit(
         "StringsAttribute, ContentAttribute\n}", "StringsAttribute, ContentAttribute, Content\n}"
@@ -143,10 +146,10 @@ def test_a_major_version_needs_other_identifiers_and_an_upgrade(
 
 @pytest.fixture
 def newer() -> dict[str, Any]:
-    """The layout of a version 1.2 with a new field, a new enumerator and a new attribute."""
+    """The layout of a version 1.3 with a new field, a new enumerator and a new attribute."""
     layout = schema(lambda text: NEW_FIELD(MINOR["State.PAUSED: the enumerator was added as 9"](
         MINOR["AttributeValue.Content: the union member was added"](text))))  # fmt: skip
-    return {**layout, "since": since({(1, 1): schema()}, layout, (1, 2))}
+    return {**layout, "since": since({(1, 2): schema()}, layout, (1, 3))}
 
 
 def in_layout(table: Any, classes: dict[str, Any]) -> Any:
@@ -172,23 +175,23 @@ def test_a_newer_writer_serves_older_readers_or_says_what_keeps_them_from_readin
 ) -> None:
     path = tmp_path / "a.qir"
     plain = tables(graph, path, newer)
-    used = plain._replace(schemes=tuple(s._replace(block=32) for s in plain.schemes))
-    monkeypatch.setattr(versions, "VERSION_MINOR", 2)
-    monkeypatch.setattr(versions, "WRITABLE", ((1, 1), (1, 2)))
+    used = plain._replace(schemes=tuple(s._replace(tile=32) for s in plain.schemes))
+    monkeypatch.setattr(versions, "VERSION_MINOR", 3)
+    monkeypatch.setattr(versions, "WRITABLE", ((1, 2), (1, 3)))
     made = stamped(plain, None, "f", newer)
-    assert (made.version_minor, made.min_reader_minor) == (2, 0)
-    assert stamped(plain, (1, 1), "f", newer).version_minor == 1
-    assert stamped(used, None, "f", newer).min_reader_minor == 2
+    assert (made.version_minor, made.min_reader_minor) == (3, 0)
+    assert stamped(plain, (1, 2), "f", newer).version_minor == 2
+    assert stamped(used, None, "f", newer).min_reader_minor == 3
     with pytest.raises(UnsupportedError) as caught:
-        stamped(used, (1, 1), "f", newer)
-    assert caught.value.message == "version 1.1 cannot express Scheme.block (2 times; since 1.2)"
-    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.1, 1\.2"):
+        stamped(used, (1, 2), "f", newer)
+    assert caught.value.message == "version 1.2 cannot express Scheme.tile (2 times; since 1.3)"
+    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.2, 1\.3"):
         stamped(plain, (1, 7), "f", newer)
     monkeypatch.undo()
     write(made, path, newer)
     assert load(path) == graph
-    write(stamped_as(used, 2), path, newer)
-    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.2"):
+    write(stamped_as(used, 3), path, newer)
+    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.3"):
         load(path)
 
 
@@ -199,7 +202,7 @@ def stamped_as(table: Any, minor: int) -> Any:
 def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     graph: Graph, tmp_path: Path, newer: dict[str, Any]
 ) -> None:
-    assert newer["since"] == {"Scheme.block": 2, "State.PAUSED": 2, "AttributeValue.Content": 2}
+    assert newer["since"] == {"Scheme.tile": 3, "State.PAUSED": 3, "AttributeValue.Content": 3}
     table = tables(graph, tmp_path / "a.qir", newer)
     first = table.operations[0]
     slots = first.quantization.inputs
@@ -209,7 +212,7 @@ def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     )
     changed = table._replace(operations=(paused, *table.operations[1:]))
     with pytest.raises(UnsupportedError) as caught:
-        stamped(changed, (1, 1), "f", newer)
+        stamped(changed, (1, 2), "f", newer)
     assert "AttributeValue.Content (1 times" in caught.value.message
     assert "State.PAUSED (1 times" in caught.value.message
 
@@ -245,7 +248,7 @@ def test_an_older_major_version_is_upgraded_and_the_reader_says_so(
     with pytest.raises(FormatError, match=r"expected 1\.x, found 0\.9"):
         load(path)
     monkeypatch.setitem(versions.UPGRADES, 0, Upgrade(layout, {"Graph": from_0_9}))
-    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.1; save"):
+    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.2; save"):
         loaded = load(path)
     assert loaded.plan is not None
     assert (loaded.plan.arena_bytes, loaded.plan.alignment) == (4096, 64)
@@ -254,12 +257,28 @@ def test_an_older_major_version_is_upgraded_and_the_reader_says_so(
     assert load(path) == loaded
 
 
+def test_only_a_file_with_decisions_needs_a_reader_of_1_2(graph: Graph, tmp_path: Path) -> None:
+    path, record = tmp_path / "a.qir", graph.history[0]
+    kept = (Decision(("conv",), "rounding", "noise", 2.0, 1.0, True),)
+    decided = with_history(graph, (replace(record, decisions=kept),))
+    for made, minor in ((graph, 0), (decided, 2)):
+        save(made, path)
+        table = read_tables(open_file(path, "QIR", KINDS), "Graph")
+        assert (table.version_minor, table.min_reader_minor) == (2, minor)
+    save(graph, path, version=(1, 1))
+    assert load(path) == graph
+    with pytest.raises(
+        UnsupportedError, match=r"express StageRecord\.decisions \(1 times; since 1"
+    ):
+        save(decided, path, version=(1, 1))
+
+
 def test_identifier_and_version_have_to_agree(graph: Graph, tmp_path: Path) -> None:
     save(graph, tmp_path / "a.qir")
     data = bytearray((tmp_path / "a.qir").read_bytes())
     data[11:12] = b"2"
     (tmp_path / "a.qir").write_bytes(data)
-    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.1"):
+    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.2"):
         load(tmp_path / "a.qir")
 
 
@@ -274,5 +293,7 @@ def test_only_versions_that_exist_can_be_written(graph: Graph, tmp_path: Path) -
 
 def test_the_layout_is_not_changed_by_reading_it() -> None:
     since_1_0 = {"Graph.head_checksum": 1, "Profile.head_checksum": 1, "Profile.means": 1,
-                 "Profile.channel_means": 1}  # fmt: skip
+                 "Profile.channel_means": 1, "StageRecord.decisions": 2, "Scheme.block_size": 2,
+                 "DType.FLOAT8E4M3FN": 2, "DType.FLOAT8E5M2": 2, "DType.FLOAT4E2M1": 2,
+                 "Granularity.PER_BLOCK": 2}  # fmt: skip
     assert copy.deepcopy(LAYOUT) == schema() | {"since": since_1_0}

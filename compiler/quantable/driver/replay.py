@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantable.driver import api
 from quantable.driver.pipelines import resolve
 from quantable.driver.runtime import LazyExecutor
-from quantable.ir import Graph, OptionError, Profile, StageRecord, UserError, graph_digest
+from quantable.driver.tuning_data import TuningData
+from quantable.ir import (
+    Decision,
+    Graph,
+    OptionError,
+    Profile,
+    StageRecord,
+    UserError,
+    graph_digest,
+)
 from quantable.passes.base import PassContext, run_pass
 from quantable.targets.description import Target, load_target
 
@@ -32,7 +42,7 @@ class Redone:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the stage read and made exactly what the record says."""
+        """Whether the stage read, decided and made exactly what the record says."""
         return self.expected == self.found and not self.fault
 
 
@@ -43,6 +53,7 @@ def replay_history(
     start: Graph | None = None,
     profile: Profile | None = None,
     target: str | Path | None = None,
+    tuning: TuningData | None = None,
 ) -> list[Redone]:
     """Redo the history of a graph, up to the first stage that differs.
 
@@ -52,6 +63,7 @@ def replay_history(
         start: An earlier stage to begin with, instead of the model.
         profile: Statistics, where a pass of the history read some.
         target: Description file, where the graph's target is none of the shipped ones.
+        tuning: Calibration samples, where a pass of the history fitted to them.
 
     Returns:
         What was redone, in order; all were equal but perhaps the last. The last one, 'this file',
@@ -71,6 +83,8 @@ def replay_history(
         current = _imported(graph.history[0], model, done)
         records = graph.history[1:]
     context = PassContext(LazyExecutor(), _target(graph, target), profile)
+    if tuning is not None:
+        tuning.equip(context, current)
     for record in records:
         if done and not done[-1].is_equal:
             return done
@@ -144,8 +158,20 @@ def _compared(record: StageRecord, found: StageRecord) -> Redone:
         )
         if old != new
     ]
+    faults += _decision_faults(expected.decisions, found.decisions)
     stage = f"{record.name}{record.options}"
     return Redone(stage, record.output_digest, found.output_digest, "; ".join(faults))
+
+
+def _decision_faults(expected: tuple[Decision, ...], found: tuple[Decision, ...]) -> Iterator[str]:
+    """Yield the first decision that differs, and by how many there are more or less."""
+    if len(expected) != len(found):
+        yield f"decisions: expected {len(expected)}, found {len(found)}"
+    pairs = enumerate(zip(expected, found, strict=False), start=1)
+    for place, (old, new) in pairs:
+        if old != new:
+            yield f"decision {place}: expected '{old.summary}', found '{new.summary}'"
+            return
 
 
 def _short(text: str) -> str:

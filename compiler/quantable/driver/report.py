@@ -5,11 +5,12 @@ No clock and no path is in them: the same input gives the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from quantable.ir import Graph, Profile, QuantableOperation, graph_digest
+from quantable.ir import Decision, Graph, Profile, QuantableOperation, graph_digest
 
 Facts = dict[str, Any]
 Remark = tuple[str, str, str]
@@ -39,10 +40,31 @@ def graph_facts(graph: Graph) -> Facts:
         "slot_states": dict(sorted(states.items())),
         "arena_bytes": graph.plan.arena_bytes if graph.plan else None,
         "history": [
-            {"stage": f"{record.name}{record.options}", "digest": record.output_digest}
+            {
+                "stage": f"{record.name}{record.options}",
+                "digest": record.output_digest,
+                "decisions": [decision_facts(decision) for decision in record.decisions],
+            }
             for record in graph.history
         ],
     }
+
+
+def decision_facts(decision: Decision) -> Facts:
+    """Return a decision as JSON values; an error that is not finite is its name, as text."""
+    return {
+        "subject": list(decision.subject),
+        "tried": decision.tried,
+        "measure": decision.measure,
+        "before": _number(decision.before),
+        "after": _number(decision.after),
+        "accepted": decision.is_accepted,
+        "reason": decision.reason,
+    }
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
 
 
 def _value(graph: Graph, name: str) -> Facts:

@@ -8,6 +8,7 @@ rows say which statistic filled them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from quantable.driver.runtime import LazyExecutor
 from quantable.driver.stages import STAGE
 from quantable.driver.touches import related, scales, touches
 from quantable.ir import (
+    Decision,
     FormatError,
     Graph,
     Operation,
@@ -76,6 +78,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about an operation.
+
+    Attributes:
+        stage: The pass with its options.
+        decision: What it tried, and what came of it.
+    """
+
+    stage: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """All there is to say about one operation.
 
@@ -83,6 +98,7 @@ class Explanation:
         operation, kind: Its name and kind.
         sources: The ONNX nodes that it came from.
         touched: By which passes, in order; as far as it is known.
+        decided: What passes tried on it, accepted or refused, in order; all of the history.
         origins: Of its slots, as the last quantable stage has them.
         scales_of: The file that `origins` is from; '' for the file itself.
         is_complete: Whether every pass of the history was looked at.
@@ -92,6 +108,7 @@ class Explanation:
     kind: str
     sources: tuple[str, ...]
     touched: tuple[Touch, ...]
+    decided: tuple[Decided, ...]
     origins: tuple[Origin, ...]
     scales_of: str
     is_complete: bool
@@ -138,9 +155,18 @@ def explain(
         if not origins:
             raise UnknownNameError("slot", slot, known, where=found.where())
     return Explanation(
-        found.name, found.kind, found.sources, tuple(touched), tuple(origins),
-        "" if held is graph else holder, len(first.history) == 1,
+        found.name, found.kind, found.sources, tuple(touched),
+        tuple(_decided(graph, names.union(*(related(g, names) for _, g in stages)))),
+        tuple(origins), "" if held is graph else holder, len(first.history) == 1,
     )  # fmt: skip
+
+
+def _decided(graph: Graph, names: frozenset[str]) -> Iterator[Decided]:
+    """Yield the decisions that name an operation, under any name that a stage gave it."""
+    for record in graph.history:
+        for decision in record.decisions:
+            if not names.isdisjoint(decision.subject):
+                yield Decided(f"{record.name}{record.options}", decision)
 
 
 def _find(graph: Graph, name: str) -> Operation:

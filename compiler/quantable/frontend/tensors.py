@@ -16,6 +16,9 @@ DTYPES: dict[int, DType] = {
     TensorProto.FLOAT16: DType.FLOAT16,
     TensorProto.BFLOAT16: DType.BFLOAT16,
     TensorProto.DOUBLE: DType.FLOAT64,
+    TensorProto.FLOAT8E4M3FN: DType.FLOAT8E4M3FN,
+    TensorProto.FLOAT8E5M2: DType.FLOAT8E5M2,
+    TensorProto.FLOAT4E2M1: DType.FLOAT4E2M1,
     TensorProto.INT4: DType.INT4,
     TensorProto.UINT4: DType.UINT4,
     TensorProto.INT8: DType.INT8,
@@ -32,7 +35,8 @@ DTYPES: dict[int, DType] = {
 
 _INT32_DATA = (
     DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.BOOL,
-    DType.FLOAT16, DType.BFLOAT16, DType.INT4, DType.UINT4,
+    DType.FLOAT16, DType.BFLOAT16, DType.INT4, DType.UINT4, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2,
+    DType.FLOAT4E2M1,
 )  # fmt: skip
 
 

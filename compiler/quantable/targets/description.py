@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from quantable.ir import (
+    Arithmetic,
     FormatError,
     Granularity,
     OptionError,
@@ -22,6 +23,7 @@ from quantable.ir import (
 )
 from quantable.targets.conditions import CONDITIONS
 from quantable.targets.reader import TARGETS, read_description
+from quantable.targets.scheme_rules import check_numbers, faults_of
 
 if TYPE_CHECKING:
     from quantable.text.match import Pattern
@@ -42,6 +44,9 @@ class Scheme:
         name: Its key in the description.
         bits, quant_min, quant_max, policy, rounding: As in `TensorQuantizationConfig`.
         observer: Calibration method; 'fixed' for a range that is known.
+        exponent_bits: Of floating numbers; 0 for integers.
+        block_size: Input channels that share a scale, where the granularity is 'block'.
+        otherwise: The scheme of weights that are no matrix or have less than one block.
         scale, zero_point: The row of a fixed range.
         tail: The scheme that replaces this one on tail tensors ('float': not quantized there).
         edge: The scheme that replaces this one in the inputs of the first and of the last compute
@@ -57,6 +62,9 @@ class Scheme:
     policy: QuantizationPolicy
     rounding: Rounding = Rounding.HALF_EVEN
     observer: str = ""
+    exponent_bits: int = 0
+    block_size: int = 0
+    otherwise: str = ""
     scale: float = 0.0
     zero_point: int = 0
     tail: str = ""
@@ -68,16 +76,21 @@ class Scheme:
         return self.observer == "fixed"
 
     def config(self, channel_axis: int | None = None) -> TensorQuantizationConfig:
-        """Return the config of a slot, not quantized yet; per tensor where no axis is given."""
-        per_channel = self.policy.is_per_channel and channel_axis is not None
+        """Return the config of a slot, not quantized yet; per tensor where no axis is given.
+
+        Args:
+            channel_axis: Axis of the channels, or that along which the blocks lie.
+        """
+        axis = channel_axis if self.policy.has_axis else None
         policy = QuantizationPolicy(
-            Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR,
+            Granularity.PER_TENSOR if axis is None else self.policy.granularity,
             self.policy.arithmetic, self.policy.symmetry, self.policy.power_of_two,
         )  # fmt: skip
         return TensorQuantizationConfig(
-            policy=policy, bits=self.bits, quant_min=self.quant_min, quant_max=self.quant_max,
-            rounding=self.rounding, channel_axis=channel_axis if per_channel else None,
-            observer=self.observer,
+            policy=policy, bits=self.bits, exponent_bits=self.exponent_bits,
+            quant_min=self.quant_min, quant_max=self.quant_max, rounding=self.rounding,
+            channel_axis=axis, observer=self.observer,
+            block_size=self.block_size if policy.is_per_block else 0,
         )  # fmt: skip
 
 
@@ -91,6 +104,7 @@ class Rule:
             (elements only move: the output has the row of the input).
         inputs, outputs: Scheme name of each slot; the last one stands for all further slots.
         weight_axis: Channel axis of the slot with the scheme 'weight'.
+        input_axis: Its axis of input channels, along which blocks lie; None: never in blocks.
         align: Which inputs must have one row: 'none', 'output' (that of the output), 'large' (that
             of the input with the largest range).
         needs: Names of conditions (see `conditions`) that an operation must fulfil.
@@ -101,6 +115,7 @@ class Rule:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weight_axis: int = 0
+    input_axis: int | None = None
     align: str = "none"
     needs: tuple[str, ...] = ()
 
@@ -249,17 +264,18 @@ def _fusions(table: Mapping[str, Any], where: str) -> tuple[Pattern, ...]:
 def _scheme(name: str, row: Mapping[str, Any], where: str) -> Scheme:
     fields = dict(row)
     symmetry = Symmetry(fields.pop("symmetry"))
-    policy = QuantizationPolicy(
-        Granularity(fields.pop("granularity", "tensor")),
-        symmetry=symmetry,
-        power_of_two=fields.pop("power_of_two", False),
-    )
+    arithmetic = Arithmetic(fields.pop("arithmetic", "linear"))
     fields["rounding"] = Rounding(fields.pop("rounding", "half-even"))
     fields["alternatives"] = tuple(fields.pop("alternatives", ()))
-    scheme = Scheme(name, policy=policy, **fields)
     key = f"key 'schemes.{name}'"
     try:
-        scheme.config(0 if policy.is_per_channel else None)
+        policy = QuantizationPolicy(
+            Granularity(fields.pop("granularity", "tensor")), arithmetic, symmetry,
+            fields.pop("power_of_two", arithmetic is Arithmetic.FLOATING),
+        )  # fmt: skip
+        scheme = Scheme(name, policy=policy, **fields)
+        scheme.config(0 if policy.has_axis else None)
+        check_numbers(scheme)
     except ValueError as error:
         raise OptionError(f"{key}: {error}", where=where) from error
     if scheme.is_fixed != (scheme.scale > 0):
@@ -289,6 +305,10 @@ def _functions(table: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
 def _check_references(target: Target, where: str) -> None:
     names = {*target.schemes, FLOAT}
     for scheme in target.schemes.values():
+        for what in faults_of(target, scheme):
+            raise OptionError(f"key 'schemes.{scheme.name}': {what}", where=where)
+        if scheme.otherwise and scheme.otherwise not in names:
+            _unknown(f"schemes.{scheme.name}.otherwise", scheme.otherwise, sorted(names), where)
         if scheme.tail and scheme.tail not in names:
             _unknown(f"schemes.{scheme.name}.tail", scheme.tail, sorted(names), where)
         for key, others in (("edge", (scheme.edge,)), ("alternatives", scheme.alternatives)):

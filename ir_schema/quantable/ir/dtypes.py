@@ -19,6 +19,9 @@ class DType(enum.Enum):
     BFLOAT16 = "bf16"
     FLOAT32 = "f32"
     FLOAT64 = "f64"
+    FLOAT8E4M3FN = "f8e4m3fn"
+    FLOAT8E5M2 = "f8e5m2"
+    FLOAT4E2M1 = "f4e2m1"
     INT4 = "i4"
     UINT4 = "u4"
     INT8 = "i8"
@@ -61,7 +64,11 @@ class DType(enum.Enum):
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy type of unpacked elements (4-bit types unpack to 8-bit ones)."""
+        """The NumPy type of unpacked elements.
+
+        4-bit types unpack to 8-bit ones; those that NumPy lacks (bfloat16, small floats) are bit
+        patterns.
+        """
         return np.dtype(_NUMPY[self])
 
     @staticmethod
@@ -78,15 +85,20 @@ class DType(enum.Enum):
         raise ValueError(f"no integer type holds [{quant_min}, {quant_max}]")
 
 
-_FLOATS = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64})
+_PATTERNS = frozenset(
+    {DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1}
+)  # fmt: skip
+_FLOATS = _PATTERNS | {DType.FLOAT16, DType.FLOAT32, DType.FLOAT64}
 _BITS = {
     DType.FLOAT16: 16, DType.BFLOAT16: 16, DType.FLOAT32: 32, DType.FLOAT64: 64,
+    DType.FLOAT8E4M3FN: 8, DType.FLOAT8E5M2: 8, DType.FLOAT4E2M1: 4,
     DType.INT4: 4, DType.UINT4: 4, DType.INT8: 8, DType.UINT8: 8, DType.INT16: 16,
     DType.UINT16: 16, DType.INT32: 32, DType.UINT32: 32, DType.INT64: 64, DType.UINT64: 64,
     DType.BOOL: 8, DType.STRING: 0,
 }  # fmt: skip
 _NUMPY = {
     DType.FLOAT16: "<f2", DType.BFLOAT16: "<u2", DType.FLOAT32: "<f4", DType.FLOAT64: "<f8",
+    DType.FLOAT8E4M3FN: "|u1", DType.FLOAT8E5M2: "|u1", DType.FLOAT4E2M1: "|u1",
     DType.INT4: "<i1", DType.UINT4: "<u1", DType.INT8: "<i1", DType.UINT8: "<u1",
     DType.INT16: "<i2", DType.UINT16: "<u2", DType.INT32: "<i4", DType.UINT32: "<u4",
     DType.INT64: "<i8", DType.UINT64: "<u8", DType.BOOL: "|b1", DType.STRING: "O",
@@ -94,7 +106,7 @@ _NUMPY = {
 _FROM_NUMPY = {
     np.dtype(text).str: dtype
     for dtype, text in _NUMPY.items()
-    if dtype not in (DType.BFLOAT16, DType.INT4, DType.UINT4, DType.STRING)
+    if dtype not in (*_PATTERNS, DType.INT4, DType.UINT4, DType.STRING)
 }
 _INTEGERS_BY_WIDTH = (
     DType.INT4, DType.UINT4, DType.INT8, DType.UINT8, DType.INT16, DType.UINT16,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,9 +41,11 @@ class Value:
     shape: Shape | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """Something that a pass tried on held-out samples, and whether it was kept.
+
+    Two are equal if all is, the errors bit for bit: one that is NaN equals itself.
 
     Attributes:
         subject: Names of the operations that it would change.
@@ -61,6 +64,28 @@ class Decision:
     after: float
     is_accepted: bool
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        # Passes measure with NumPy, whose numbers print and encode in another way.
+        for name, kind in (("before", float), ("after", float), ("is_accepted", bool)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Decision) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    @property
+    def summary(self) -> str:
+        """The decision in one line, for messages."""
+        verdict = "accepted" if self.is_accepted else f"refused: {self.reason or 'no reason given'}"
+        errors = f"{self.measure} {self.before!r} -> {self.after!r}"
+        return f"{', '.join(self.subject)}: {self.tried}: {errors}, {verdict}"
+
+    def _key(self) -> tuple[object, ...]:
+        errors = struct.pack("<dd", self.before, self.after)
+        return self.subject, self.tried, self.measure, errors, self.is_accepted, self.reason
 
 
 @dataclass(frozen=True, slots=True)

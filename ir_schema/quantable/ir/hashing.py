@@ -83,13 +83,17 @@ def _mapping(value: Mapping[Any, object]) -> bytes:
 
 def _dataclass(kind: type) -> Encode:
     """Return what encodes the instances of a dataclass, which keep it where they have room."""
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind) if not field.metadata.get("added_later")]
+    later = [field for field in fields(kind) if field.metadata.get("added_later")]
     held: Callable[[object], tuple[object, ...]] = operator.attrgetter(*names)
     head = kind.__name__.encode() + b":"
 
     def encode(value: object) -> bytes:
         values = held(value) if len(names) > 1 else (held(value),)
         body = b"".join([_ENCODERS[type(item)](item) for item in values])
+        for field in later:  # digests in files are from before there was one
+            if getattr(value, field.name) != field.default:
+                body += _string(field.name) + _encode(getattr(value, field.name))
         return _tagged(b"d", head + body)
 
     def remembered(value: object) -> bytes:

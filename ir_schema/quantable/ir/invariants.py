@@ -206,8 +206,30 @@ def _baked_match(graph: Graph) -> Iterator[tuple[str, str]]:
             row = graph.rows.get(config.row)
             if row is not None and row.digest != entry.row_digest:
                 yield where, f"row '{row.id}' changed while it is baked in"
-            if entry.content.dtype is not config.storage:
+            if not config.has_storage:
+                yield where, f"policy '{config.policy}' of {config.bits} bits cannot be stored"
+            elif entry.content.dtype is not config.storage:
                 yield where, f"expected {config.storage.value}, found {entry.content.dtype.value}"
+
+
+def _blocks_match(graph: Graph) -> Iterator[tuple[str, str]]:
+    for slot, config in _configs(graph):
+        if not config.policy.is_per_block or not config.row:
+            continue
+        op, index = slot.operation, slot.index
+        name = op.inputs[index] if slot.side == "in" else ""
+        ref = op.original(index) or graph.parameters.get(name)
+        if not name or ref is None:
+            yield str(slot), "is quantized in blocks, expected a parameter"
+            continue
+        rank, axis = len(ref.shape), config.channel_axis
+        if axis is None or not -rank <= axis < rank:
+            yield str(slot), f"blocks along axis {axis} of {rank}"
+            continue
+        scales = len(graph.rows[config.row].scale)
+        expected = math.prod(config.block_shape(ref.shape))
+        if scales not in (0, expected):
+            yield str(slot), f"expected {expected} scales, one a block, found {scales}"
 
 
 def _baked_unshared(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -278,6 +300,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("slots-match", _CONFIGURED, _slots_match),
     Invariant("relations-match", _CONFIGURED, _relations_match),
     Invariant("rows-filled", _CONFIGURED, _rows_filled),
+    Invariant("blocks-match", _CONFIGURED, _blocks_match),
     Invariant("one-owner", _CONFIGURED, _one_owner),
     Invariant("baked-match", _CONFIGURED, _baked_match),
     Invariant("baked-unshared", _CONFIGURED, _baked_unshared),

@@ -11,13 +11,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from quantable.ir import floats
 from quantable.ir.dtypes import DType
 from quantable.ir.policies import Rounding
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 
 Array = npt.NDArray[np.generic]
 Float = npt.NDArray[np.floating]
-Numbers = TypeVar("Numbers", npt.NDArray[np.float32], npt.NDArray[np.int64])
+Numbers = TypeVar(
+    "Numbers", npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]
+)
 _EXACT = 1 << 24  # up to here float32 holds every integer
 MIN_SCALE = float(np.float32(2.0**-100))
 """Smallest scale: keeps 1/scale and products of two scales normal float32 numbers."""
@@ -66,15 +69,27 @@ def broadcast_channels(row: Numbers, rank: int, axis: int | None) -> Numbers:
     return row.reshape(shape)
 
 
+def along(row: Numbers, shape: tuple[int, ...], config: TensorQuantizationConfig) -> Numbers:
+    """Bring the numbers of a row to a shape that broadcasts along a tensor of `shape`."""
+    if not config.policy.is_per_block or config.channel_axis is None:
+        return broadcast_channels(row, len(shape), config.channel_axis)
+    axis = config.channel_axis % len(shape)
+    spread = np.repeat(row.reshape(config.block_shape(shape)), config.block_size, axis)
+    return spread[(slice(None),) * axis + (slice(shape[axis]),)]
+
+
 def quantize(
     x: Float, config: TensorQuantizationConfig, row: QuantizationParameters
 ) -> npt.NDArray[np.int64]:
     """Quantize: ``clamp(round(x / scale) + zero_point, quant_min, quant_max)``.
 
     The quotient is computed in float32 (float64 for ranges of more than 24 bits, where float32
-    cannot hold every integer).
+    cannot hold every integer). A floating policy gives the bit patterns of the nearest numbers of
+    its format, saturated.
     """
-    zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
+    if config.policy.is_floating:
+        return floats.encode(_small_floats(x, config, row), config.storage).astype(np.int64)
+    zero = along(row.zero_point_array, x.shape, config)
     return _steps(x, config, row).astype(np.int64) + zero
 
 
@@ -82,19 +97,31 @@ def rounded(
     x: Float, config: TensorQuantizationConfig, row: QuantizationParameters
 ) -> npt.NDArray[np.float32]:
     """Return ``dequantize(quantize(x))``, without the integers in between."""
+    scale: Float = along(row.scale_array, x.shape, config)
+    if config.policy.is_floating:
+        return np.asarray(_small_floats(x, config, row) * scale, np.float32)
     work = np.float64 if config.bits > 24 else np.float32
-    scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
     steps: Float = _steps(x, config, row).astype(work, copy=False)
     # Adding zero makes the zero of a negative number positive, as an integer has it.
     real: Float = np.add(steps, 0, dtype=work) * scale.astype(work)
     return real.astype(np.float32, copy=False)
 
 
+def _small_floats(
+    x: Float, config: TensorQuantizationConfig, row: QuantizationParameters
+) -> npt.NDArray[np.float32]:
+    """Return the numbers of a small floating format that are nearest to x / scale."""
+    with np.errstate(over="ignore"):
+        quotient = x.astype(np.float32, copy=False) / along(row.scale_array, x.shape, config)
+    rounding = ROUNDING[config.rounding]
+    return floats.nearest(quotient, config.exponent_bits, config.mantissa_bits, rounding)
+
+
 def _steps(x: Float, config: TensorQuantizationConfig, row: QuantizationParameters) -> Float:
     """Return how many steps each element is from the zero point, clamped: integers as floats."""
-    scale: Float = broadcast_channels(row.scale_array, x.ndim, config.channel_axis)
+    scale: Float = along(row.scale_array, x.shape, config)
     work = np.float64 if config.bits > 24 else np.float32
-    zero = broadcast_channels(row.zero_point_array, x.ndim, config.channel_axis)
+    zero = along(row.zero_point_array, x.shape, config)
     # An infinite quotient is clamped like any other (it has no fraction: infinity - infinity).
     with np.errstate(over="ignore", invalid="ignore"):
         quotient: Float = x.astype(work, copy=False) / scale.astype(work)
@@ -109,10 +136,15 @@ def _steps(x: Float, config: TensorQuantizationConfig, row: QuantizationParamete
 def dequantize(
     q: Array, config: TensorQuantizationConfig, row: QuantizationParameters
 ) -> npt.NDArray[np.float32]:
-    """Dequantize: ``(q - zero_point) * scale`` as float32 (product in float64 above 24 bits)."""
+    """Dequantize: ``(q - zero_point) * scale`` as float32 (product in float64 above 24 bits).
+
+    Of a floating policy q are bit patterns, and the numbers that they stand for are multiplied.
+    """
+    scale: Float = along(row.scale_array, q.shape, config)
+    if config.policy.is_floating:
+        return np.asarray(floats.decode(q, config.storage) * scale, np.float32)
     work = np.float64 if config.bits > 24 else np.float32
-    scale: Float = broadcast_channels(row.scale_array, q.ndim, config.channel_axis)
-    zero = broadcast_channels(row.zero_point_array, q.ndim, config.channel_axis)
+    zero = along(row.zero_point_array, q.shape, config)
     steps: Float = (q.astype(np.int64) - zero).astype(work)
     real: npt.NDArray[np.float32] = (steps * scale.astype(work)).astype(np.float32)
     return real
@@ -124,13 +156,17 @@ def scale_from_range(
     """Return scale and zero point that cover the real range [low, high].
 
     Symmetric: ``scale = absmax / min(-quant_min, quant_max)`` (``absmax / quant_max`` for an
-    unsigned range), zero point 0. Asymmetric: the range is widened to contain 0, which is then
-    exactly representable. A power-of-two policy rounds the scale up, before the zero point is
-    computed.
+    unsigned range, absmax over the largest number of a floating format), zero point 0. Asymmetric:
+    the range is widened to contain 0, which is then exactly representable. A power-of-two policy
+    rounds the scale up, before the zero point is computed.
     """
     lo = np.minimum(np.asarray(low, np.float64).reshape(-1), 0.0)
     hi = np.maximum(np.asarray(high, np.float64).reshape(-1), 0.0)
-    if config.policy.is_symmetric:
+    if config.policy.is_floating:
+        scale = np.maximum(-lo, hi) / floats.largest_float(
+            config.exponent_bits, config.mantissa_bits
+        )
+    elif config.policy.is_symmetric:
         levels = (
             config.quant_max if config.quant_min >= 0 else min(-config.quant_min, config.quant_max)
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from quantable.ir import numerics
 from quantable.ir.contents import ContentRef, ContentStore
@@ -113,7 +114,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class BakedParameter:
-    """A parameter stored as integers.
+    """A parameter stored as integers (bit patterns, where the policy is floating).
 
     Attributes:
         slot: Input slot of the operation.
@@ -244,7 +245,8 @@ class QuantableOperation(Operation):
 
         Raises:
             StateError: The operation is dequantized.
-            UnsupportedError: A policy has no integers: floating ones, dynamic ones.
+            UnsupportedError: Nothing can be stored: the policy is dynamic, no type holds floats of
+                its width, or the contents are no numbers.
         """
         if self.is_dequantized:
             raise StateError("cannot bake a dequantized operation", where=self.where(),
@@ -254,21 +256,33 @@ class QuantableOperation(Operation):
             held = self.config.inputs[slot]
             if not held.state.is_in_force:
                 continue
-            if held.policy.is_floating or held.policy.dynamic:
-                raise UnsupportedError(
-                    f"cannot bake a parameter: expected a linear, static policy, found "
-                    f"'{held.policy}'",
-                    where=f"{self.where()} in{slot}",
-                    help="it quantizes on the fly in the reference runtime; leave out 'bake', or "
-                    "give the slot a linear policy",
-                )
-            row = rows[held.row]
             values = store.get(parameters[self.inputs[slot]])
+            self._check_storable(slot, held, values)
+            row = rows[held.row]
             integers = numerics.quantize(values, held, row)  # type: ignore[arg-type] # float by dispatch
             baked.append(BakedParameter(slot, store.put(integers, held.storage), row.digest))
             state = State.BAKED if held.state is State.ACTIVATED else State.PASSIVE_BAKED
             config = config.with_slot("in", slot, held.moved(state, f"{self.where()} in{slot}"))
         return replace(self, config=config, baked=tuple(baked))
+
+    def _check_storable(
+        self, slot: int, held: TensorQuantizationConfig, values: npt.NDArray[np.generic]
+    ) -> None:
+        where = f"{self.where()} in{slot}"
+        if held.policy.dynamic or not held.has_storage:
+            floating = f" of {held.bits} bits with {held.exponent_bits} exponent bits"
+            raise UnsupportedError(
+                "cannot bake a parameter: expected a static policy, and integers or floats that "
+                f"have a type, found '{held.policy}'{floating * held.policy.is_floating}",
+                where=where,
+                help="it quantizes on the fly in the reference runtime; leave out 'bake', or "
+                "give the slot another policy",
+            )
+        if held.policy.is_floating and np.isnan(values).any():
+            raise UnsupportedError(
+                f"cannot bake parameter '{self.inputs[slot]}': expected numbers, found NaN",
+                where=where, help="mend the weights of the model",
+            )  # fmt: skip
 
     def unbake_parameters(self) -> QuantableOperation:
         """Give up the stored integers; the slots quantize on the fly again.

@@ -33,6 +33,7 @@ class Visibility(enum.Enum):
 class Granularity(enum.Enum):
     PER_TENSOR = "tensor"
     PER_CHANNEL = "channel"
+    PER_BLOCK = "block"  # runs of elements along one axis
 
 
 class Arithmetic(enum.Enum):
@@ -63,12 +64,21 @@ class QuantizationPolicy:
         if not _is_legal(self):
             raise ValueError(
                 f"illegal quantization policy '{self}': a floating policy is symmetric, "
-                "power of two and static"
+                "power of two and static, one for each block is static"
             )
 
     @property
     def is_per_channel(self) -> bool:
         return self.granularity is Granularity.PER_CHANNEL
+
+    @property
+    def is_per_block(self) -> bool:
+        return self.granularity is Granularity.PER_BLOCK
+
+    @property
+    def has_axis(self) -> bool:
+        """Whether there are more scales than one, along an axis."""
+        return self.granularity is not Granularity.PER_TENSOR
 
     @property
     def is_floating(self) -> bool:
@@ -85,6 +95,8 @@ class QuantizationPolicy:
 
 
 def _is_legal(policy: QuantizationPolicy) -> bool:
+    if policy.is_per_block and policy.dynamic:
+        return False
     if policy.arithmetic is Arithmetic.LINEAR:
         return True
     return policy.is_symmetric and policy.power_of_two and not policy.dynamic
@@ -101,4 +113,4 @@ def _legal_policies() -> tuple[QuantizationPolicy, ...]:
 
 
 LEGAL_POLICIES: tuple[QuantizationPolicy, ...] = _legal_policies()
-"""All 18 legal policies, in a fixed order."""
+"""All 23 legal policies, in a fixed order."""

@@ -7,16 +7,22 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from quantable.ir.dtypes import DType
-from quantable.ir.errors import StateError
+from quantable.ir.errors import StateError, UnsupportedError
+from quantable.ir.floats import FLOAT_TYPES
 from quantable.ir.policies import QuantizationPolicy, Rounding, Visibility
 from quantable.ir.states import State, check_transition
 
 MIN_BITS, MAX_BITS = 2, 32
+MIN_BLOCK, MAX_BLOCK = 2, 1 << 31
+ADDED_LATER = MappingProxyType({"added_later": True})
+"""Metadata of a field that came after digests of graphs were in files: it has no part in the digest
+while it holds its default."""
 
 
 class Relation(enum.Enum):
@@ -35,7 +41,8 @@ class QuantizationParameters:
 
     Attributes:
         id: Name of the row, unique in the graph.
-        scale: float32 values (others are rounded), one, or one a channel; empty before calibration.
+        scale: float32 values (others are rounded), one, one a channel, or one a block, in C order
+            of the tensor with its blocks in the place of their elements; empty before calibration.
         zero_point: As many integers as there are scales.
         derived_from: Ids of the rows whose scales multiply to this one; empty for other rows.
         provenance: Which pass made it and from which statistic.
@@ -101,14 +108,16 @@ class TensorQuantizationConfig:
         bits: 2 to 32.
         exponent_bits: 0 for a linear policy; a floating one has ``bits - exponent_bits - 1``
             mantissa bits.
-        quant_min, quant_max: The closed integer range.
+        quant_min, quant_max: The closed integer range; the largest numbers of a floating policy.
         rounding: How a real number becomes an integer.
-        channel_axis: The axis of a per-channel policy, else None.
+        channel_axis: The axis of a per-channel policy, or that along which the blocks of a
+            per-block one lie; else None.
         observer: Name of the calibration method; empty where the row is not observed.
         visibility: Whether a backend writes this quantization out.
         state: What the quantization does now; change it with `moved`.
         relation, row: How the slot holds its row, and the row's id ('' for none).
         suspended: The state to restore, while the operation is dequantized; else None.
+        block_size: Elements of a block (the last one may have fewer); 0 unless per block.
     """
 
     policy: QuantizationPolicy = QuantizationPolicy()
@@ -124,6 +133,7 @@ class TensorQuantizationConfig:
     relation: Relation = Relation.NONE
     row: str = ""
     suspended: State | None = None
+    block_size: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_BITS:
@@ -134,8 +144,12 @@ class TensorQuantizationConfig:
             raise ValueError(
                 f"range [{self.quant_min}, {self.quant_max}] does not fit {self.bits} bits"
             )
-        if self.policy.is_per_channel != (self.channel_axis is not None):
+        if self.policy.has_axis != (self.channel_axis is not None):
             raise ValueError(f"policy '{self.policy}' with channel axis {self.channel_axis}")
+        if self.policy.is_per_block != (MIN_BLOCK <= self.block_size <= MAX_BLOCK):
+            raise ValueError(f"policy '{self.policy}' with blocks of {self.block_size}")
+        if not self.policy.is_per_block and self.block_size:
+            raise ValueError(f"policy '{self.policy}' with blocks of {self.block_size}")
         if self.policy.is_floating != (0 < self.exponent_bits < self.bits):
             raise ValueError(f"policy '{self.policy}' with {self.exponent_bits} exponent bits")
         if not self.policy.is_floating and self.exponent_bits:
@@ -143,8 +157,36 @@ class TensorQuantizationConfig:
 
     @property
     def storage(self) -> DType:
-        """The integer type that quantized values are stored in."""
+        """The type that quantized values are stored in.
+
+        Raises:
+            UnsupportedError: There is none for a floating policy of this width.
+        """
+        if self.policy.is_floating:
+            if not self.has_storage:
+                known = ", ".join(f"{b} with {e}" for b, e in FLOAT_TYPES)
+                raise UnsupportedError(
+                    f"no element type holds floats of {self.bits} bits with {self.exponent_bits} "
+                    f"exponent bits: expected one of {known}"
+                )
+            return FLOAT_TYPES[self.bits, self.exponent_bits]
         return DType.holding(self.quant_min, self.quant_max)
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether there is a type that quantized values can be stored in."""
+        return not self.policy.is_floating or (self.bits, self.exponent_bits) in FLOAT_TYPES
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Of a floating policy."""
+        return self.bits - self.exponent_bits - 1
+
+    def block_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a tensor of this shape with blocks in the place of elements."""
+        assert self.channel_axis is not None
+        axis = self.channel_axis % len(shape)
+        return (*shape[:axis], -(-shape[axis] // self.block_size), *shape[axis + 1 :])
 
     @property
     def is_quantized(self) -> bool:
@@ -202,7 +244,7 @@ class TensorQuantizationConfig:
 def _scheme(config: TensorQuantizationConfig) -> tuple[object, ...]:
     return (
         config.policy, config.bits, config.exponent_bits, config.quant_min, config.quant_max,
-        config.rounding, config.channel_axis,
+        config.rounding, config.channel_axis, config.block_size,
     )  # fmt: skip
 
 

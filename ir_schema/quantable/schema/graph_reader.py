@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import FormatError
-from quantable.ir.graph import Graph, Level, MemoryPlan, Shape, StageRecord, Value
+from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, Shape, StageRecord, Value
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.policies import (
     Arithmetic,
@@ -186,9 +186,10 @@ class GraphReader:
             "quant_min": t.quant_min,
             "quant_max": t.quant_max,
             "rounding": self._member(Rounding, t.rounding),
-            "channel_axis": t.channel_axis if policy.is_per_channel else None,
+            "channel_axis": t.channel_axis if policy.has_axis else None,
             "observer": self._string(t.observer),
             "visibility": self._member(Visibility, t.visibility),
+            "block_size": t.block_size,
         }
 
     def _value(self, t: Any) -> tuple[str, Value]:
@@ -273,4 +274,11 @@ class GraphReader:
         return StageRecord(
             string(t.name), t.version, string(t.options), string(t.input_digest),
             string(t.output_digest), string(t.data_digest), string(t.tool_version),
+            tuple(map(self._decision, t.decisions)),
+        )  # fmt: skip
+
+    def _decision(self, t: Any) -> Decision:
+        return Decision(
+            self._names(t.subject), self._string(t.tried), self._string(t.measure), t.before,
+            t.after, t.accepted, self._string(t.reason),
         )  # fmt: skip

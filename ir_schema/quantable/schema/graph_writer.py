@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from quantable.ir.contents import ContentRef
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import InternalError
-from quantable.ir.graph import Graph, MemoryPlan, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, MemoryPlan, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.schema.enums import CODES
@@ -102,7 +102,7 @@ class GraphWriter:
         return T.TensorType(CODES[dtype], True, dims, symbols if any(symbols) else ())
 
     def _scheme(self, scheme: tuple[Any, ...]) -> Any:
-        policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility = scheme
+        policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility, block = scheme
         return T.Scheme(
             granularity=CODES[policy.granularity],
             arithmetic=CODES[policy.arithmetic],
@@ -117,6 +117,7 @@ class GraphWriter:
             channel_axis=0 if axis is None else axis,
             observer=observer,
             visibility=CODES[visibility],
+            block_size=block,
         )
 
     def _row(self, row: QuantizationParameters) -> Any:
@@ -132,7 +133,7 @@ class GraphWriter:
         scheme = (
             config.policy, config.bits, config.exponent_bits, config.quant_min, config.quant_max,
             config.rounding, config.channel_axis, self._strings.of(config.observer),
-            config.visibility,
+            config.visibility, config.block_size,
         )  # fmt: skip
         return T.TensorQuantizationConfig(
             self._schemes.of(scheme),
@@ -204,8 +205,19 @@ class GraphWriter:
         return T.StageRecord(
             string(record.name), record.version, string(record.options),
             string(record.input_digest), string(record.output_digest), string(record.data_digest),
-            string(record.tool_version),
+            string(record.tool_version), tuple(map(self._decision, record.decisions)),
         )  # fmt: skip
+
+    def _decision(self, decision: Decision) -> Any:
+        return T.Decision(
+            self._names(decision.subject),
+            self._strings.of(decision.tried),
+            self._strings.of(decision.measure),
+            decision.before,
+            decision.after,
+            decision.is_accepted,
+            self._strings.of(decision.reason),
+        )
 
 
 def _check_names(graph: Graph) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from lark import Token
 
 from quantable.ir.contents import ContentRef, ContentStore
-from quantable.ir.graph import Graph, Level, MemoryPlan, StageRecord
+from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
 from quantable.ir.policies import LEGAL_POLICIES, Rounding, Visibility
 from quantable.ir.quantization import (
     MAX_BITS,
@@ -25,7 +25,7 @@ from quantable.ir.quantization import (
     TensorQuantizationConfig,
 )
 from quantable.text.operations import OperationReader
-from quantable.text.pieces import list_of, member, row_of
+from quantable.text.pieces import list_of, member, operation_of, row_of
 from quantable.text.records import Record, read_records
 from quantable.text.spelling import BadPiece, integer_of, nearest, number_of
 from quantable.text.values import Values
@@ -33,6 +33,7 @@ from quantable.text.workbench import UINT32, UINT64, Workbench, start_of
 
 VERSION = 1
 INT64 = (-(1 << 63), (1 << 63) - 1)
+_ZERO: int | float = 0
 _LEVELS = {level.value: level for level in Level}
 _POLICIES = {str(policy): policy for policy in LEGAL_POLICIES}
 _ROUNDINGS = {rounding.value: rounding for rounding in Rounding}
@@ -173,6 +174,8 @@ class _Assembly:
                 fields["exponent_bits"] = bench.integer(blocks["exponent"], 0, 255)
             if "axis" in blocks:
                 fields["channel_axis"] = bench.integer(blocks["axis"], -(1 << 31), (1 << 31) - 1)
+            if "block" in blocks:
+                fields["block_size"] = bench.integer(blocks["block"], 0, UINT32)
             if "rounding" in blocks:
                 fields["rounding"] = self._member(_ROUNDINGS, blocks["rounding"], "rounding")
             if "observer" in blocks:
@@ -243,11 +246,28 @@ class _Assembly:
 
     def _stage(self, parts: list[Any]) -> StageRecord:
         name, version, *rest = parts
-        held = {record.rule: self._bench.word(record.parts[0]) for record in rest}
+        decisions = [record.parts for record in rest if record.rule == "decision"]
+        held = {
+            record.rule: self._bench.word(record.parts[0])
+            for record in rest
+            if record.rule != "decision"
+        }
         return StageRecord(
             self._bench.word(name), self._bench.integer(version, 0, UINT32),
             held.get("options", ""), held.get("read", ""), held.get("written", ""),
-            held.get("data", ""), held.get("tool", ""),
+            held.get("data", ""), held.get("tool", ""), tuple(map(self._decision, decisions)),
+        )  # fmt: skip
+
+    def _decision(self, parts: list[Any]) -> Decision:
+        subject, tried, measure, before, after, verdict, *reason = parts
+        errors = [
+            self._bench.attempt(start_of(token), partial(number_of, str(token)), _ZERO)
+            for token in (before, after)
+        ]
+        return Decision(
+            tuple(self._bench.items(subject, operation_of, "")), self._bench.word(tried),
+            self._bench.word(measure), errors[0], errors[1], verdict.rule == "accepted",
+            self._bench.word(reason[0].parts[0]) if reason else "",
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantable.ir import floats
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.graph import Shape
@@ -41,6 +42,7 @@ _SLOT = re.compile(
 _ITEM = re.compile(rf"(?:^|(?<=,))(?:[^,\"]|{_STRING})*")
 _ONE_STRING = re.compile(_STRING).fullmatch
 _ONE_ROW = re.compile(rf"#{_NAME}").fullmatch
+_ONE_OPERATION = re.compile(rf"@{_NAME}").fullmatch
 _WORDS = re.compile(r"\S+")
 _DTYPES = {dtype.value: dtype for dtype in DType}
 _STATES = {state.value: state for state in State}
@@ -187,6 +189,15 @@ def row_of(text: str, offset: int = 0) -> str:
     return name_of(text, offset)
 
 
+def operation_of(text: str, offset: int = 0) -> str:
+    """Return the name of an operation."""
+    if not _ONE_OPERATION(text):
+        raise BadPiece(
+            f"expected an operation such as @conv, found '{text[:40]}'", offset, max(1, len(text))
+        )
+    return name_of(text, offset)
+
+
 def contents_of(type_text: str, payload: str, store: ContentStore) -> ContentRef:
     """Return the contents that `dense TYPE PAYLOAD` is; elements go to the store.
 
@@ -227,6 +238,27 @@ def _truth(table: Mapping[str, int], item: str, offset: int) -> int:
     return table[item]
 
 
+def _small_floats(
+    items: Sequence[tuple[str, int]], values: list[float], dtype: DType, base: int
+) -> npt.NDArray[Any]:
+    """Return the bit patterns of elements rounded to a small float type."""
+    table = floats.numbers(dtype)
+    largest = float(table[np.isfinite(table)].max())
+    special = {"nan": np.isnan(table), "inf": table == np.inf, "-inf": table == -np.inf}
+    codes = np.zeros(len(values), np.uint8)
+    for place, ((item, at), value) in enumerate(zip(items, values, strict=True)):
+        if math.isfinite(value):
+            codes[place] = floats.encode(np.asarray([value]), dtype)[0]
+            if abs(value) > largest:
+                raise BadPiece(f"{item[:40]} is beyond {dtype.value}", base + at, len(item))
+            continue
+        found = np.flatnonzero(special[str(value)])
+        if not found.size:
+            raise BadPiece(f"{dtype.value} has no {item[:40]}", base + at, len(item))
+        codes[place] = found[1 if dtype is DType.FLOAT8E5M2 and math.isnan(value) else 0]
+    return codes
+
+
 def _reals(items: Sequence[tuple[str, int]], dtype: DType, base: int) -> npt.NDArray[Any]:
     """Return elements rounded to a floating type; bfloat16 as its 16 bits."""
     values = []
@@ -234,6 +266,8 @@ def _reals(items: Sequence[tuple[str, int]], dtype: DType, base: int) -> npt.NDA
         if item.startswith("nan:"):
             raise BadPiece("a NaN of other bits is named by digest", base + at, len(item))
         values.append(real_of(item, base + at))
+    if floats.is_small_float(dtype):
+        return _small_floats(items, values, dtype, base)
     wide = np.asarray(values, np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32 if dtype is DType.BFLOAT16 else dtype.numpy)

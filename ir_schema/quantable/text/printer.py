@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from quantable.ir import numerics
+from quantable.ir import floats, numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
-from quantable.ir.graph import Graph, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, Shape, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.text.spelling import BARE_KIND, BARE_NAME, BARE_WORD, bare, float_text, quoted
@@ -25,7 +25,8 @@ from quantable.text.spelling import BARE_KIND, BARE_NAME, BARE_WORD, bare, float
 HEADER = "quantable-text 1"
 _CANONICAL_NAN = {
     DType.FLOAT16: 0x7E00, DType.BFLOAT16: 0x7FC0, DType.FLOAT32: 0x7FC00000,
-    DType.FLOAT64: 0x7FF8000000000000,
+    DType.FLOAT64: 0x7FF8000000000000, DType.FLOAT8E4M3FN: 0x7F, DType.FLOAT8E5M2: 0x7E,
+    DType.FLOAT4E2M1: None,
 }  # fmt: skip
 _DEFAULT = TensorQuantizationConfig()
 
@@ -56,7 +57,10 @@ def contents_text(ref: ContentRef, store: ContentStore, elide: int) -> str:
     if ref.element_count <= elide and ref.digest in store and ref.dtype is not DType.STRING:
         array = store.get(ref).reshape(-1)
         if ref.dtype.is_float:
-            if not _has_odd_nan(array, ref.dtype):
+            is_whole = ref.dtype.bits != 4 or numerics.pack(array, ref.dtype) == store.raw(
+                ref.digest
+            )
+            if is_whole and not _has_odd_nan(array, ref.dtype):
                 return head + _listed(_float_texts(array, ref.dtype))
         elif numerics.pack(_plain(array), ref.dtype) == store.raw(ref.digest):
             if ref.dtype is DType.BOOL:
@@ -83,12 +87,12 @@ def _float_texts(array: Any, dtype: DType) -> list[str]:
 def _widened(array: Any, dtype: DType) -> Any:
     if dtype is DType.BFLOAT16:
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+    return floats.decode(array, dtype) if floats.is_small_float(dtype) else array
 
 
 def _has_odd_nan(array: Any, dtype: DType) -> bool:
     """Whether an element is a NaN whose bits `nan` would not give back."""
-    bits = array.view(f"<u{dtype.bits // 8}")
+    bits = array.view(f"<u{array.itemsize}")
     return bool((np.isnan(_widened(array, dtype)) & (bits != _CANONICAL_NAN[dtype])).any())
 
 
@@ -234,7 +238,7 @@ class _Printer:
         key = (
             id(config.policy), config.bits, config.exponent_bits, config.quant_min,
             config.quant_max, id(config.rounding), config.channel_axis, config.observer,
-            id(config.visibility),
+            id(config.visibility), config.block_size,
         )  # fmt: skip
         scheme = self._schemes.get(key)
         if scheme is None:
@@ -254,6 +258,8 @@ def _scheme(config: TensorQuantizationConfig) -> str:
         text += f" exponent {config.exponent_bits}"
     if config.channel_axis is not None:
         text += f" axis {config.channel_axis}"
+    if config.block_size:
+        text += f" block {config.block_size}"
     if config.rounding is not _DEFAULT.rounding:
         text += f" rounding {config.rounding.value}"
     if config.observer:
@@ -298,4 +304,13 @@ def _stage(record: StageRecord) -> str:
     ):  # fmt: skip
         if held:
             text += f" {word} {quoted(held)}"
-    return text
+    return "\n  ".join([text, *map(decision_text, record.decisions)])
+
+
+def decision_text(decision: Decision) -> str:
+    """Return the text of a decision."""
+    subject = _listed(f"@{bare(name, BARE_NAME)}" for name in decision.subject)
+    text = f"decision {subject} tried {quoted(decision.tried)} measure {quoted(decision.measure)}"
+    text += f" before {float_text(decision.before)} after {float_text(decision.after)}"
+    text += " accepted" if decision.is_accepted else " refused"
+    return f"{text} reason {quoted(decision.reason)}" if decision.reason else text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +17,8 @@ from quantable.ir import (
     QuantizationParameters,
     Rounding,
     TensorQuantizationConfig,
-    UnsupportedError,
 )
+from quantable.ir.floats import largest_float
 from quantable.ir.numerics import dequantize, scale_from_range
 from quantable.reference.tensors import to_tensor
 
@@ -65,13 +64,11 @@ def taken_parameters(graph: Graph, op: QuantableOperation) -> dict[int, Tensor]:
     for slot, name in enumerate(op.inputs):
         if name not in graph.parameters:
             continue
-        config, where = op.config.inputs[slot], f"{op.where()} in{slot}"
+        config = op.config.inputs[slot]
         original, baked = op.original(slot), op.baked_parameter(slot)
         if config.suspended is not None and original is not None:
             taken[slot] = to_tensor(graph.store.get(original), original.dtype)
         elif config.state.is_baked and baked is not None:
-            if config.policy.is_floating:
-                raise UnsupportedError("a baked parameter of a floating policy", where=where)
             steps = graph.store.get(baked.content)
             taken[slot] = to_tensor(dequantize(steps, config, graph.rows[config.row]))
         elif config.state.is_in_force:
@@ -107,13 +104,17 @@ def slot_quantizer(config: TensorQuantizationConfig, row: QuantizationParameters
     scale = torch.from_numpy(row.scale_array.copy())
     zero = torch.from_numpy(row.zero_point_array.copy())
     if config.policy.is_floating:
-        return lambda x: _quantize_floating(x, config, _along(scale, x, config.channel_axis))
+        return lambda x: _quantize_floating(x, config, _along(scale, x, config))
     return _linear_quantizer(config, scale, zero)
 
 
-def _along(row: Tensor, x: Tensor, axis: int | None) -> Tensor:
+def _along(row: Tensor, x: Tensor, config: TensorQuantizationConfig) -> Tensor:
+    axis = config.channel_axis
     if axis is None:
         return row.reshape(()) if row.numel() == 1 else row
+    if config.policy.is_per_block:
+        blocks = row.reshape(config.block_shape(tuple(x.shape)))
+        return blocks.repeat_interleave(config.block_size, axis).narrow(axis, 0, x.shape[axis])
     shape = [1] * x.dim()
     shape[axis] = -1
     return row.reshape(shape)
@@ -129,8 +130,7 @@ def _linear_quantizer(
     quotient = torch.float64 if config.bits > 24 else torch.float32
     steps = torch.float64 if config.bits > 24 or reach > _EXACT else torch.float32
     rounded = ROUNDING[config.rounding]
-    axis = config.channel_axis
-    if axis is None and scale.numel() == 1:
+    if config.channel_axis is None and scale.numel() == 1:
         divisor, bounds = float(scale), (float(low), float(high))
         divisor_tensor = scale.to(quotient).reshape(())
 
@@ -142,9 +142,9 @@ def _linear_quantizer(
         return run_tensor
 
     def run_channels(x: Tensor) -> Tensor:
-        s = _along(scale.to(quotient), x, axis)
+        s = _along(scale.to(quotient), x, config)
         q = rounded(x.to(quotient) / s).to(steps)
-        q = torch.clamp(q, _along(low.to(steps), x, axis), _along(high.to(steps), x, axis))
+        q = torch.clamp(q, _along(low.to(steps), x, config), _along(high.to(steps), x, config))
         return q.add_(0.0).to(quotient).mul_(s).to(torch.float32)
 
     return run_channels
@@ -162,25 +162,9 @@ def _quantize_dynamic(x: Tensor, config: TensorQuantizationConfig) -> Tensor:
     return _linear_quantizer(config, torch.from_numpy(scale), torch.from_numpy(zero))(x)
 
 
-def largest_float(exponent_bits: int, mantissa_bits: int) -> float:
-    """Return the largest finite number of a small float format.
-
-    The rules of the OCP formats: E5M2 keeps IEEE 754's infinities, E4M3 gives up one pattern for
-    NaN, and all smaller ones have finite numbers only (OCP 8-bit Floating Point Specification 1.0;
-    Microscaling Formats Specification 1.0).
-    """
-    bias = (1 << (exponent_bits - 1)) - 1
-    top, mantissa = (1 << exponent_bits) - 1 - bias, (1 << mantissa_bits) - 1
-    if (exponent_bits, mantissa_bits) == (5, 2):
-        top -= 1
-    elif (exponent_bits, mantissa_bits) == (4, 3):
-        mantissa -= 1
-    return float(np.ldexp(1.0 + mantissa / (1 << mantissa_bits), top))
-
-
 def _quantize_floating(x: Tensor, config: TensorQuantizationConfig, scale: Tensor) -> Tensor:
     """Round x / scale to the nearest representable float, ties to even, saturating."""
-    mantissa_bits = config.bits - config.exponent_bits - 1
+    mantissa_bits = config.mantissa_bits
     bias = (1 << (config.exponent_bits - 1)) - 1
     limit = largest_float(config.exponent_bits, mantissa_bits)
     real = (x / scale).clamp(-limit, limit)

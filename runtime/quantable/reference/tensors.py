@@ -19,16 +19,22 @@ TORCH_TYPES: dict[DType, torch.dtype] = {
     DType.INT8: torch.int8, DType.UINT8: torch.uint8, DType.INT16: torch.int16,
     DType.UINT16: torch.uint16, DType.INT32: torch.int32, DType.UINT32: torch.uint32,
     DType.INT64: torch.int64, DType.UINT64: torch.uint64, DType.BOOL: torch.bool,
+    DType.FLOAT8E4M3FN: torch.float8_e4m3fn, DType.FLOAT8E5M2: torch.float8_e5m2,
 }  # fmt: skip
-"""The torch type that holds the unpacked elements of each type; strings have none."""
+"""The torch type that holds the unpacked elements of each type; strings, 4-bit floats have none."""
 
 ONNX_TYPES: dict[int, DType] = {
     1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
     6: DType.INT32, 7: DType.INT64, 9: DType.BOOL, 10: DType.FLOAT16, 11: DType.FLOAT64,
-    12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 21: DType.UINT4, 22: DType.INT4,
+    12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 17: DType.FLOAT8E4M3FN,
+    19: DType.FLOAT8E5M2, 21: DType.UINT4, 22: DType.INT4,
 }  # fmt: skip
 """Element types by their number in ONNX (TensorProto.DataType), as attributes hold them."""
 
+_PATTERNS: dict[DType | None, torch.dtype] = {
+    dtype: TORCH_TYPES[dtype]
+    for dtype in (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2)
+}  # fmt: skip
 _SIGNED_TWIN = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
@@ -68,7 +74,7 @@ def to_tensor(array: Array, dtype: DType | None = None) -> Tensor:
     """Return a tensor over the memory of an array where possible; it must not be written to.
 
     Args:
-        array: The elements, 4-bit types unpacked, bfloat16 as its bit pattern.
+        array: The elements, 4-bit types unpacked, bfloat16 and small floats as bit patterns.
         dtype: The element type, where NumPy's does not tell.
     """
     native = np.asarray(array, array.dtype.newbyteorder("="))
@@ -77,13 +83,13 @@ def to_tensor(array: Array, dtype: DType | None = None) -> Tensor:
     if not native.flags.writeable:
         native = np.asarray(_Writable(native)) if native.size else native.copy()
     tensor = torch.from_numpy(native)
-    return tensor.view(torch.bfloat16) if dtype is DType.BFLOAT16 else tensor
+    return tensor.view(_PATTERNS[dtype]) if dtype in _PATTERNS else tensor
 
 
 def to_array(tensor: Tensor) -> Array:
-    """Return the elements as an array (bfloat16 as its bit pattern)."""
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.view(torch.uint16)
+    """Return the elements as an array (bfloat16 and small floats as bit patterns)."""
+    if tensor.dtype in _PATTERNS.values():
+        tensor = tensor.view(torch.uint16 if tensor.itemsize == 2 else torch.uint8)
     array: Array = tensor.contiguous().numpy()
     return array
 

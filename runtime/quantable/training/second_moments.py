@@ -86,13 +86,18 @@ def second_moments(
     sums: list[Tensor] = []
     count = 0
     with one_thread(), torch.inference_mode():
-        for batch in _batches(rows_of, deliver, (quantized, original), samples, positions):
-            x, f = (_checked(op, part) for part in batch)
+        for x, f in _batches(rows_of, deliver, (quantized, original), samples, positions):
             found = [x.transpose(1, 2) @ x, x.transpose(1, 2) @ f, f.transpose(1, 2) @ f]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
             count += x.shape[1]
     if not sums:
         raise DataError("second moments: there are no samples", where=op.where())
+    if not all(bool(torch.isfinite(part).all()) for part in sums):
+        raise DataError(
+            f"value '{op.inputs[0]}': expected finite numbers, found NaN or infinity",
+            where=op.where(),
+            help="look for samples outside the range that the network was trained on",
+        )
     quantized_sums, cross, original_sums = (part.numpy() for part in sums)
     return SecondMoments(quantized_sums, cross, original_sums, count)
 
@@ -151,14 +156,14 @@ def _batches(
             part.append(_spread(rows_of(tensor), index, positions))
         held += waiting[0][-1].shape[1]
         if held >= _ROWS:
-            yield torch.cat(waiting[0], dim=1), torch.cat(waiting[1], dim=1)
+            yield _stacked(waiting[0]), _stacked(waiting[1])
             waiting, held = ([], []), 0
     if held:
-        yield torch.cat(waiting[0], dim=1), torch.cat(waiting[1], dim=1)
+        yield _stacked(waiting[0]), _stacked(waiting[1])
 
 
 def _spread(rows: Tensor, index: int, most: int) -> Tensor:
-    """Return [groups, at most `most`, k + 1] of [groups, k, positions], with ones behind.
+    """Return [groups, at most `most`, k] of [groups, k, positions].
 
     Every n-th position, n coprime to their number, so that they are spread over lines and columns;
     each sample starts at another one.
@@ -167,15 +172,16 @@ def _spread(rows: Tensor, index: int, most: int) -> Tensor:
     stride = max(1, -(-count // most))
     while math.gcd(stride, count) != 1:
         stride += 1
-    chosen = rows[:, :, index % stride :: stride].transpose(1, 2).to(torch.float64)
-    return torch.cat([chosen, torch.ones_like(chosen[:, :, :1])], dim=2)
+    return rows[:, :, index % stride :: stride].transpose(1, 2).contiguous()
 
 
-def _checked(op: Operation, rows: Tensor) -> Tensor:
-    if not bool(torch.isfinite(rows).all()):
-        raise DataError(
-            f"value '{op.inputs[0]}': expected finite numbers, found NaN or infinity",
-            where=op.where(),
-            help="look for samples outside the range that the network was trained on",
-        )
-    return rows
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """Return float64 [groups, rows, k + 1] of float32 parts, with ones behind."""
+    groups, _, k = parts[0].shape
+    count = sum(part.shape[1] for part in parts)
+    found = torch.ones(groups, count, k + 1, dtype=torch.float64)
+    start = 0
+    for part in parts:
+        found[:, start : start + part.shape[1], :k] = part
+        start += part.shape[1]
+    return found

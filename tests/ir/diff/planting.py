@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantable.ir import (
+    Decision,
     Graph,
     Operation,
     QuantableOperation,
@@ -247,11 +248,23 @@ def _baked(graph: Graph, chooser: Chooser, label: str) -> Planted | None:
     return Planted(label, result, "parameters", op.inputs[entry.slot])
 
 
+def _decision(graph: Graph, chooser: Chooser, label: str) -> Planted | None:
+    at = int(chooser.integers(len(graph.history)))
+    record = graph.history[at]
+    changed = replace(
+        record, decisions=(*record.decisions, Decision(("a",), "b", "c", 2.0, 1.0, True))
+    )
+    result = replace(graph, history=(*graph.history[:at], changed, *graph.history[at + 1 :]))
+    place = f"decision {len(changed.decisions)} of stage {at + 1} '{record.name}'"
+    return Planted(label, result, "metadata", place)
+
+
 PLANTERS: dict[str, Callable[[Graph, Chooser, str], Planted | None]] = {
     "scale": _row, "zero point": _row, "bits": _config, "range": _config, "rounding": _config,
     "observer": _config, "suspended": _config, "state": _state, "lost alignment": _state,
     "platform": _platform, "weight": _weight, "attribute": _attribute, "rewired": _rewired,
     "removed": _removed, "added": _added, "kind": _kind, "target": _target, "baked": _baked,
+    "decision": _decision,
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from quantable.passes.base import PassContext, run_pass
 from quantable.passes.canonicalize.shapes.inference import infer
 from quantable.passes.registry import pass_class
 from quantable.reference import FloatExecutor, ReferenceRuntime
+from quantable.training import ReferenceLaboratory
 
 _DECLARATION = re.compile(r"(\S+): (\w+)\[(.*?)\](?: = (.+))?$")
 _OPERATION = re.compile(r"(\S.*?) = ([\w.]+)\((.*?)\)(?: \{(.*)\})?$")
@@ -99,9 +100,47 @@ class Outcome:
     context: PassContext
 
 
+JUDGED = frozenset({
+    "equalize-by-trial", "equalize-activations", "split-channels", "split-layers",
+    "factorize-matrices",
+})  # fmt: skip
+"""Passes that cannot do without a judge."""
+
+
+def spread(graph: Graph) -> float:
+    """Judge by how far the sizes of the elements of each parameter lie apart.
+
+    It is what one scale for a whole tensor suffers from; operations are not free either.
+    """
+    total = 0.2 * len(graph.operations)
+    for name in graph.parameters:
+        sizes = np.abs(graph.array(name))
+        if graph.values[name].dtype.is_float and sizes.any():
+            total += float(np.log(sizes.max() / sizes[sizes > 0].min()) ** 2)
+    return total
+
+
+def random_laboratory(graph: Graph, count: int = 8) -> ReferenceLaboratory:
+    """Return random samples for a graph; symbols are bound to 1."""
+    rng = np.random.default_rng(7)
+    samples = []
+    for _ in range(count):
+        dims = {
+            name: [d if isinstance(d, int) else 1 for d in graph.values[name].shape or ()]
+            for name in graph.inputs
+        }
+        samples.append({
+            name: (rng.standard_normal(shape) * 3).astype(np.float32)
+            for name, shape in dims.items()
+        })  # fmt: skip
+    return ReferenceLaboratory(samples)
+
+
 def apply(name: str, graph: Graph) -> Outcome:
-    """Run a pass by name, with the reference runtime as executor."""
+    """Run a pass by name, with the reference runtime as executor, and what else it needs."""
     context = PassContext(executor=FloatExecutor(_OPSET))
+    if name in JUDGED:
+        context.laboratory, context.judge = random_laboratory(graph), spread
     return Outcome(graph, run_pass(graph, pass_class(name)(), context), context)
 
 

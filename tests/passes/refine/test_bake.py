@@ -45,11 +45,11 @@ def test_every_parameter_in_force_is_stored_as_integers(examples):
     assert np.array_equal(real, on_the_fly)
 
 
-def test_a_policy_without_integers_is_refused(examples):
+def test_a_policy_that_no_type_stores_is_refused(examples):
     graph, context = ready(examples)
     op = graph.operation_by_name["c"]
     policy = replace(op.config.inputs[1].policy, arithmetic=Arithmetic.FLOATING, power_of_two=True)
-    weight = replace(op.config.inputs[1], policy=policy, exponent_bits=4)
+    weight = replace(op.config.inputs[1], policy=policy, exponent_bits=3)
     changed = graph.with_operations([op.with_slot("in", 1, weight)])
     with pytest.raises(UnsupportedError, match="cannot bake a parameter") as caught:
         run_pass(changed, Bake(), context)

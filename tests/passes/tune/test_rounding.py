@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from quantable.passes.tune.error import Metric
 from quantable.passes.tune.rounding import (
     Lattice,
+    NearestPlane,
     best_corner,
     closest,
     descended,
-    nearest_plane,
 )
 
 Reals = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ def test_no_way_is_worse_than_rounding_to_the_nearest_once_chosen(given_problem)
     lattice, space = problem(*given_problem)
     nearest = space.error(lattice.nearest(space.target) * lattice.scale)
     for refine in (False, True):
-        steps = closest(lattice, space, refine=refine)
+        steps = closest(lattice, space, NearestPlane(space.hessian), refine=refine)
         assert is_on_grid(lattice, steps)
         assert (space.error(steps * lattice.scale) <= nearest * (1 + 1e-9)).all()
 
@@ -81,14 +81,14 @@ def test_inputs_that_have_nothing_to_do_with_each_other_are_rounded_to_the_neare
     diagonal = np.eye(5) * np.arange(1.0, 6.0)[None, :, None]
     hessian = np.broadcast_to(diagonal, (2, 5, 5))
     nearest = lattice.nearest(space.target)
-    assert np.array_equal(nearest_plane(lattice, hessian, space.target), nearest)
+    assert np.array_equal(NearestPlane(hessian).steps(lattice, space.target), nearest)
     assert np.array_equal(descended(lattice, hessian, space.target, nearest), nearest)
 
 
 def test_many_inputs_go_block_by_block_with_the_same_result():
     """The rounding of 300 inputs, three blocks, against the definition, one input at a time."""
     lattice, space = problem(5, 1, 3, 300)
-    found = nearest_plane(lattice, space.hessian, space.target)
+    found = NearestPlane(space.hessian).steps(lattice, space.target)
     order = np.argsort(np.diagonal(space.hessian[0]), kind="stable")
     lower = np.linalg.cholesky(space.hessian[0][np.ix_(order, order)])
     added = np.zeros((3, 300))

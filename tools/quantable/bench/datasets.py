@@ -7,6 +7,7 @@ MobileNetV2 would take 240 MB as one array.
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class Network:
         batch: Samples a run; 1 where the network's output fixes the batch dimension.
         samples: Returns the samples of a set ('calibration' or 'evaluation').
         note: Preprocessing, in words, for the table.
+        data: File or folder in ``data/``, `{split}` standing for the set; '' for made up inputs.
         is_classifier: Whether the largest output is the answer.
     """
 
@@ -62,7 +64,20 @@ class Network:
     batch: int
     samples: Callable[[Path, str], Samples]
     note: str
+    data: str
     is_classifier: bool = True
+
+    def data_digest(self, shared: Path, split: str) -> str:
+        """Return sha256 over the files of a set, labels included; '' for made up inputs."""
+        if not self.data:
+            return ""
+        place = shared / "data" / self.data.format(split=split)
+        files = sorted(file for file in place.iterdir()) if place.is_dir() else [place]
+        h = hashlib.sha256()
+        for file in files:
+            content = file.read_bytes()
+            h.update(f"{file.name}\0{len(content)}\0".encode() + content)
+        return h.hexdigest()
 
     def model(self, shared: Path) -> Path:
         """Return the path of the ONNX file."""
@@ -170,20 +185,23 @@ def _signed(pixels: Float) -> Float:
     return pixels / np.float32(127.5) - np.float32(1)
 
 
-_CIFAR_NOTE = "CIFAR-10, normalized"
+_CIFAR, _PHOTOS = "cifar10_{split}.npz", "imagenet_{split}"
+_NORMALIZED = _cifar(_cifar_normalized), "CIFAR-10, normalized", _CIFAR
+_RESIZED = "ImageNet photos, resized"
+_VECTORS, _BOXES = "smooth random vectors, no labels", "6 photos and mirrored ones each, no labels"
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
-        Network("resnet8", 50, _cifar(_cifar_raw), "CIFAR-10, raw pixels"),
-        Network("resnet20", 50, _cifar(_cifar_normalized), _CIFAR_NOTE),
-        Network("resnet56", 50, _cifar(_cifar_normalized), _CIFAR_NOTE),
-        Network("cct_cifar", 50, _cifar(_cifar_normalized), _CIFAR_NOTE),
-        Network("dscnn_kws", 50, _keywords, "Speech Commands features"),
-        Network("mobilenetv1_0.25_128", 1, _imagenet(128, _signed), "ImageNet photos, resized"),
-        Network("mobilenetv2_keras", 1, _imagenet(224, _signed), "ImageNet photos, resized"),
-        Network("mobilenetv1_vww", 50, _wake_words, "ImageNet photos at 96, no labels"),
-        Network("fc_autoencoder", 50, _smooth_vectors, "smooth random vectors, no labels", False),
-        Network("ultraface_slim", 1, _faces, "6 photos and mirrored ones each, no labels", False),
+        Network("resnet8", 50, _cifar(_cifar_raw), "CIFAR-10, raw pixels", _CIFAR),
+        Network("resnet20", 50, *_NORMALIZED),
+        Network("resnet56", 50, *_NORMALIZED),
+        Network("cct_cifar", 50, *_NORMALIZED),
+        Network("dscnn_kws", 50, _keywords, "Speech Commands features", "kws_{split}.npz"),
+        Network("mobilenetv1_0.25_128", 1, _imagenet(128, _signed), _RESIZED, _PHOTOS),
+        Network("mobilenetv2_keras", 1, _imagenet(224, _signed), _RESIZED, _PHOTOS),
+        Network("mobilenetv1_vww", 50, _wake_words, "ImageNet photos at 96, no labels", _PHOTOS),
+        Network("fc_autoencoder", 50, _smooth_vectors, _VECTORS, "", False),
+        Network("ultraface_slim", 1, _faces, _BOXES, "faces", False),
     )
 }  # fmt: skip
 """The ten shared networks, in the order of the tables."""

@@ -27,3 +27,15 @@ def _processor() -> str:
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the installed versions of packages, Python's first."""
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has held, in MiB.
+
+    Not what `getrusage` says: there, a process begins with the peak of the one that started it.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key == "VmHWM":
+            return int(value.split()[0]) / 1024
+    raise RuntimeError("/proc/self/status has no VmHWM")

@@ -1,10 +1,11 @@
-"""Other quantizers, run with their defaults, for comparison on the same inputs."""
+"""Other quantizers, run for comparison on the same networks and inputs."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,29 +74,90 @@ def batch_reader(name: str, batches: Iterable[Float]) -> Any:
     return Reader()
 
 
-def quantize_with_onnxruntime(
-    model: Path, out: Path, batches: Iterable[Float], *, per_channel: bool = True
+def free_batch(model: Path, count: int, most: int = 50) -> int:
+    """Return how many samples a run may take, so that `count` is a whole number of runs.
+
+    ONNX Runtime's histogram calibration fails where the last run is shorter.
+    """
+    graph = onnx.load(model, load_external_data=False).graph
+    weights = {item.name for item in graph.initializer}
+    values = [item for item in graph.input if item.name not in weights] + list(graph.output)
+    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in values):
+        return 1
+    return max(size for size in range(1, min(count, most) + 1) if count % size == 0)
+
+
+def onnxruntime_static(
+    model: Path, images: Float, folder: Path, *, method: str = "MinMax", per_channel: bool = True
 ) -> None:
-    """Quantize with ONNX Runtime's own tool: QDQ, MinMax, uint8 activations, int8 weights.
+    """Quantize with ONNX Runtime's own tool: QDQ, uint8 activations, symmetric int8 weights.
 
     Args:
         model: The float network.
-        out: Where the quantized one is written.
-        batches: Calibration inputs [n, ...], float32.
+        images: Calibration inputs, [samples, 1, ...].
+        folder: Where ``quantized.onnx`` is written.
+        method: MinMax or Percentile (at its default, 99.999).
         per_channel: Whether weights get a scale a channel.
     """
-    from onnxruntime.quantization import QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     logging.getLogger().setLevel(logging.ERROR)  # the tool warns through the root logger
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    size = free_batch(model, len(images))
+    batches = images.reshape(-1, size, *images.shape[2:])
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(model), str(prepared))
         quantize_static(
             str(prepared),
-            str(out),
+            str(folder / "quantized.onnx"),
             batch_reader(input_name(model), batches),
             per_channel=per_channel,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod[method],
         )
+
+
+def nncf_quantize(model: Path, images: Float, folder: Path, *, accurate: bool = False) -> None:
+    """Quantize with NNCF: defaults but for the kind of bias correction, on all samples.
+
+    Args:
+        model: The float network; one with attention is said to be a transformer, as NNCF advises.
+        images: Calibration inputs, [samples, 1, ...].
+        folder: Where ``quantized.xml`` is written.
+        accurate: Whether biases are corrected layer by layer (``fast_bias_correction=False``).
+    """
+    import nncf
+    import openvino
+
+    network = openvino.convert_model(model)  # Core.read_model would hide biases from NNCF
+    # A Softmax at the output was cut off: what is left is attention.
+    has_attention = any(op.get_type_name() == "Softmax" for op in network.get_ops())
+    quantized = nncf.quantize(
+        network,
+        nncf.Dataset(list(images)),
+        subset_size=len(images),
+        fast_bias_correction=not accurate,
+        model_type=nncf.ModelType.TRANSFORMER if has_attention else None,
+    )
+    openvino.save_model(quantized, folder / "quantized.xml", compress_to_fp16=False)
+
+
+PEERS: dict[str, tuple[str, Callable[[Path, Float, Path], None]]] = {
+    "ort-minmax": ("ONNX Runtime, per channel, MinMax", onnxruntime_static),
+    "ort-percentile": (
+        "ONNX Runtime, per channel, Percentile",
+        functools.partial(onnxruntime_static, method="Percentile"),
+    ),
+    "ort-per-tensor": (
+        "ONNX Runtime, per tensor, MinMax",
+        functools.partial(onnxruntime_static, per_channel=False),
+    ),
+    "nncf": ("NNCF, default (fast bias correction)", nncf_quantize),
+    "nncf-accurate": (
+        "NNCF, accurate bias correction", functools.partial(nncf_quantize, accurate=True)
+    ),
+}  # fmt: skip
+"""Other quantizers by name: what they are in words, and what runs them on (model, images, folder);
+they leave ``quantized.onnx`` or ``quantized.xml`` in the folder."""

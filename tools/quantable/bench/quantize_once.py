@@ -1,7 +1,9 @@
-"""One quantizer, once, in this process: what `quantable.bench.quantizers` starts.
+"""One quantizer, once, in this process: what the benchmarks start.
 
 ``python -m quantable.bench.quantize_once TOOL MODEL IMAGES FOLDER`` prints one line of JSON:
-seconds of work after the imports, processor time and peak memory of the whole process.
+seconds of work after the imports and its processor time (of all cores), processor time and peak
+memory of the whole process. The tool is
+one of `TOOLS`, one of `quantable.bench.peers.PEERS`, or one of our targets as TARGET/EFFORT.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
+
+from quantable.bench.machine import peak_memory_mb
 
 Work = Callable[[Path, Path, Path], None]
 """Quantizes (model, images, folder) once the packages are imported."""
@@ -74,18 +78,13 @@ def _second_target() -> Work:
     return work
 
 
-def _nncf() -> Work:
-    import nncf
-    import openvino
+def _peer(tool: str) -> Work:
+    from quantable.bench.peers import PEERS
 
-    def work(model: Path, images: Path, folder: Path) -> None:
-        # Core.read_model would hide the biases from its bias correction.
-        network = openvino.convert_model(model)
-        data = nncf.Dataset(list(np.load(images, mmap_mode="r")))
-        quantized = nncf.quantize(network, data, subset_size=len(np.load(images, mmap_mode="r")))
-        openvino.save_model(quantized, folder / "nncf.xml")
-
-    return work
+    _, quantize = PEERS[tool]
+    for name in _PEER_PACKAGES[tool.partition("-")[0]]:
+        importlib.import_module(name)
+    return lambda model, images, folder: quantize(model, np.load(images, mmap_mode="r"), folder)
 
 
 def _onnxruntime() -> Work:
@@ -103,29 +102,51 @@ def _onnxruntime() -> Work:
 TOOLS: dict[str, Callable[[], Work]] = {
     "quantable": _quantable,
     "second-target": _second_target,
-    "nncf": _nncf,
     "onnxruntime": _onnxruntime,
 }
 
 
-OWN = frozenset({"quantable", "second-target"})
-"""Tools that end as the command line ends."""
+"""Tools with stages of their own."""
+_PEER_PACKAGES = {
+    "nncf": ("nncf", "openvino"),
+    "ort": ("onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
+}
+"""What is imported before the clock starts, by the first word of a peer's name."""
+
+
+def work_of(tool: str) -> Work:
+    """Return what runs a tool; everything that it needs is imported."""
+    if tool in TOOLS:
+        return TOOLS[tool]()
+    if "/" in tool:
+        from quantable.bench.own import work_of_target
+
+        work = work_of_target(tool)
+        _import_passes()
+        return work
+    return _peer(tool)
+
+
+def is_own(tool: str) -> bool:
+    """Whether a tool is ours, and ends as the command line ends."""
+    return "/" in tool or tool in ("quantable", "second-target")
 
 
 def main(tool: str, model: str, images: str, folder: str) -> None:
     """Run one tool and print what it took."""
-    work = TOOLS[tool]()
-    start = perf_counter()
+    work = work_of(tool)
+    start, used = perf_counter(), process_time()
     work(Path(model), Path(images), Path(folder))
-    elapsed = perf_counter() - start
+    elapsed, spent = perf_counter() - start, process_time() - used
     usage = resource.getrusage(resource.RUSAGE_SELF)
     facts = {
         "work_s": elapsed,
+        "work_cpu_s": spent,
         "cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_mb": usage.ru_maxrss / 1024,
+        "peak_mb": peak_memory_mb(),
     }
     sys.stdout.write(json.dumps(facts) + "\n")
-    if tool in OWN:
+    if is_own(tool):
         from quantable.cli.main import leave
 
         leave(0)

@@ -1,4 +1,4 @@
-"""`quantable why`: what happened to an operation, and where its scales come from."""
+"""`quantable why`: what happened to an operation, what was decided, and whence its scales."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantable.cli.output import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quantable.driver.why import Explanation, Origin
+    from quantable.driver.why import Decided, Explanation, Origin
 
 
 @click.command("why")
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @target_option
 @json_option
 def command(graph: Path, operation: str, slot: str, target: str | None, as_json: bool) -> None:
-    """Tell which passes touched an operation, and where each of its scales comes from.
+    """Tell which passes touched an operation, what they tried, and where its scales come from.
 
     In a folder that `quantable compile` made, the stage files beside the file are used.
 
@@ -39,7 +39,7 @@ def command(graph: Path, operation: str, slot: str, target: str | None, as_json:
 
     found = explain(graph, operation, slot=slot, target=target)
     if as_json:
-        show(asdict(found), as_json=True)
+        show({**asdict(found), "decided": [_facts(one) for one in found.decided]}, as_json=True)
         return
     for line in _lines(found):
         click.echo(line)
@@ -54,10 +54,28 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield from (f"    {text}" for text in touch.what)
     if not found.is_complete:
         yield "  passes before the first stage file that is at hand are not known"
+    if found.decided:
+        yield "decided"
+    for one in found.decided:
+        yield from _decided(one)
     if found.origins:
         yield f"scales{f' (as in {found.scales_of})' if found.scales_of else ''}"
     for origin in found.origins:
         yield from _origin(origin)
+
+
+def _facts(one: Decided) -> dict[str, object]:
+    from quantable.driver.report import decision_facts
+
+    return {"stage": one.stage, **decision_facts(one.decision)}
+
+
+def _decided(one: Decided) -> Iterator[str]:
+    held = one.decision
+    others = f" (of {', '.join(held.subject)})" if len(held.subject) > 1 else ""
+    yield f"  {one.stage}: {held.tried}{others}"
+    verdict = "accepted" if held.is_accepted else f"refused: {held.reason or 'no reason given'}"
+    yield f"    {held.measure}: {held.before:.6g} -> {held.after:.6g}, {verdict}"
 
 
 def _origin(origin: Origin) -> Iterator[str]:

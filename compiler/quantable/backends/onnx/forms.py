@@ -32,7 +32,18 @@ def as_written(graph: Graph, operation: Operation, opset: int) -> Operation:
     row = _FORMS.get(operation.kind)
     if row is not None and opset < row[0]:
         operation = row[1](graph, operation)
+    if operation.kind == "AveragePool":
+        operation = _without_dilations(operation)
     return _without_new_defaults(operation, opset, graph.opset)
+
+
+def _without_dilations(operation: Operation) -> Operation:
+    """Leave out dilations of one: ONNX Runtime's quantized AveragePool refuses the attribute."""
+    dilations = operation.attributes.get("dilations")
+    if not isinstance(dilations, tuple) or any(item != 1 for item in dilations):
+        return operation
+    kept = {name: value for name, value in operation.attributes.items() if name != "dilations"}
+    return replace(operation, attributes=kept)
 
 
 def _without_new_defaults(operation: Operation, opset: int, canonical: int) -> Operation:

@@ -40,6 +40,12 @@ wording changed since. Softmax before 13 flattens; negative axes came with 11.""
 DECOMPOSED_GELU = 9
 """Gelu as Div, Erf, Add, Mul, Mul: Erf's first opset."""
 
+_STORED_SINCE = {
+    DType.INT8: 10, DType.UINT8: 10, DType.INT32: 10, DType.FLOAT8E4M3FN: 19,
+    DType.FLOAT8E5M2: 19, DType.FLOAT4E2M1: 23,
+}  # fmt: skip
+"""First opset whose DequantizeLinear reads a type; others came with 21."""
+
 NATIVE_GELU = 20
 _OWN_DOMAINS = ("int", "quantable")
 
@@ -58,10 +64,11 @@ def quantizer_opset(config: TensorQuantizationConfig, *, is_parameter: bool) -> 
         is_parameter: Whether it is written as integers, without QuantizeLinear.
     """
     needs = [10]
-    if config.storage not in (DType.INT8, DType.UINT8, DType.INT32):
-        needs.append(21)
+    needs.append(_STORED_SINCE.get(config.storage, 21))
     if config.policy.is_per_channel:
         needs.append(13)
+    if config.policy.is_per_block:
+        needs.append(21)
     if is_narrow(config) and not is_parameter:
         needs.append(_SAME_MEANING_SINCE["Clip"])
     return max(needs)

@@ -3,8 +3,8 @@
 A slot in force becomes one pair on its tensor, once a tensor and row; an overlapped slot needs
 nothing. The value's name stays with what consumers of the quantized network see: the output of the
 pair behind a producer's slot; a pair before a consumer's slot gets a name of its own. A parameter
-is an integer initializer behind DequantizeLinear, baked or not: ONNX Runtime quantizes float
-weights again, in its own way.
+is an initializer of integers or small floats behind DequantizeLinear, baked or not: ONNX Runtime
+quantizes float weights again, in its own way. Blocks are those of DequantizeLinear.
 """
 
 from __future__ import annotations
@@ -59,9 +59,15 @@ def _inexpressible(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _reasons(config: TensorQuantizationConfig, *, is_parameter: bool) -> Iterator[str]:
-    if config.policy.is_floating or config.policy.dynamic:
+    if config.policy.dynamic or not config.has_storage:
         yield f"policy '{config.policy}'"
+        return
+    if config.policy.is_floating and not is_parameter:
+        yield f"policy '{config.policy}' of an activation"
+        return
     if is_parameter:
+        if config.policy.is_floating:
+            return
         if config.storage not in (*_QUANTIZABLE, DType.INT32):
             yield f"storage {config.storage.value}"
         return
@@ -174,8 +180,10 @@ class QdqWriter:
         integers = self._writer.parameter(
             self._writer.fresh(f"{name}_quantized"), self._integers(operation, slot, config, row)
         )
-        constants = self._row(config, row)
+        constants = self._row(config, row, self._graph.parameters[name].shape)
         axis = {} if config.channel_axis is None else {"axis": config.channel_axis}
+        if config.policy.is_per_block:
+            axis["block_size"] = config.block_size
         self._writer.node("DequantizeLinear", (integers, *constants), (target,), axis)
         return target
 
@@ -193,16 +201,25 @@ class QdqWriter:
         return self._graph.store.put(numerics.quantize(values, config, row), config.storage)
 
     def _row(
-        self, config: TensorQuantizationConfig, row: QuantizationParameters
+        self,
+        config: TensorQuantizationConfig,
+        row: QuantizationParameters,
+        shape: tuple[int, ...] = (),
     ) -> tuple[str, ...]:
-        """Return the names of a row's scale and zero point (int32 takes none), written once."""
+        """Return the names of a row's scale and zero point, written once.
+
+        int32 takes no zero point, and floats need none. `shape` is that of a tensor in blocks.
+        """
         storage = config.storage
         if (row.id, storage) not in self._rows:
             scales, zeros = row.scale_array, row.zero_point_array
             if config.channel_axis is None:
                 scales, zeros = scales.reshape(()), zeros.reshape(())
+            elif config.policy.is_per_block:
+                blocks = config.block_shape(shape)
+                scales, zeros = scales.reshape(blocks), zeros.reshape(blocks)
             names = [self._writer.constant(f"{row.id}.scale", scales)]
-            if storage is not DType.INT32:
+            if storage is not DType.INT32 and not storage.is_float:
                 names.append(self._writer.constant(f"{row.id}.zero_point", zeros, storage))
             self._rows[row.id, storage] = tuple(names)
         return self._rows[row.id, storage]

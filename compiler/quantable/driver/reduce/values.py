@@ -47,7 +47,9 @@ def _few(array: Array) -> Array:
 
 def _is_arithmetic(graph: Graph, name: str) -> bool:
     """Whether a parameter is no shape, index or axis."""
-    return graph.values[name].dtype not in (DType.INT64, DType.STRING, DType.BFLOAT16)
+    dtype = graph.values[name].dtype
+    is_pattern = dtype.is_float and not np.issubdtype(dtype.numpy, np.floating)
+    return not is_pattern and dtype not in (DType.INT64, DType.STRING)
 
 
 def _parameters(change: Change) -> Callable[[Case, Sequence[str]], Case]:

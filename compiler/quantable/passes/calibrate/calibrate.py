@@ -51,6 +51,7 @@ from quantable.passes.base import Pass, PassContext
 from quantable.passes.calibrate.methods import METHODS, PINNED
 from quantable.passes.calibrate.weights import WEIGHT_METHODS, raised_for_bias
 from quantable.passes.slot_editor import Slot, SlotEditor
+from quantable.targets.scheme_rules import FLOATING_OBSERVERS
 
 Method = TypeVar("Method")
 _DIGEST = "_digest"
@@ -62,6 +63,7 @@ class Calibrate(Pass):
 
     Attributes:
         method: Method for activations ('' for that of each slot's config, which the target gave).
+            Floating slots keep theirs, unless it is one of 'floating', 'constant' and 'minmax'.
         weights: Method for parameters ('' as above).
         percentile: For the method 'percentile', in percent.
         again: Calibrate rows that are filled already, too.
@@ -197,13 +199,11 @@ class _Filler:
         """Fill the row of one slot that owns it."""
         name = _value(self.editor, slot)
         if self.graph.is_parameter(name):
-            method = self.item.weights or config.observer or "grid"
+            method = self._method(config, self.item.weights, "grid")
             weights = self.graph.array(name).astype(np.float32, copy=False)
             low, high = _known(WEIGHT_METHODS, method)(weights, config)
         else:
-            method = config.observer or "mse"
-            if self.item.method and method not in PINNED:
-                method = self.item.method
+            method = self._method(config, self.item.method, "mse")
             assert self.profile is not None
             held = self.profile.statistics[name]
             # A tensor without elements has no range; a range of zero gives a valid row.
@@ -215,6 +215,13 @@ class _Filler:
         self.editor.rows[config.row] = self.editor.rows[config.row].filled(scale, zero, text)
         moved = replace(config, observer=method).moved(State.ACTIVATED, self.editor.where(slot))
         self.editor.put(slot, moved)
+
+    @staticmethod
+    def _method(config: TensorQuantizationConfig, asked: str, usual: str) -> str:
+        is_floating = config.policy.is_floating
+        held = config.observer or ("floating" if is_floating else usual)
+        suits = asked in FLOATING_OBSERVERS or not is_floating
+        return asked if asked and suits and held not in PINNED else held
 
     def raise_for_bias(self, slot: Slot, config: TensorQuantizationConfig) -> None:
         """Raise the weight scales of channels whose bias would not fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quantable.ir import TensorQuantizationConfig, ValueStatistics
+from quantable.passes.calibrate.floating import constant_range, floating_range
 from quantable.passes.calibrate.kl import kl_range
 from quantable.passes.calibrate.minmax import headroom_range, minmax_range
 from quantable.passes.calibrate.mse import mse_range
@@ -18,6 +19,8 @@ METHODS: dict[str, RangeMethod] = {
     "mse": mse_range,
     "kl": kl_range,
     "headroom": headroom_range,
+    "floating": floating_range,
+    "constant": constant_range,
 }
 """By name; a method returns the real range [low, high] that the row must cover."""
 

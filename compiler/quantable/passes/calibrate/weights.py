@@ -1,19 +1,22 @@
-"""Ranges of parameters, one a channel, and scales that let a bias fit."""
+"""Ranges of parameters, one a channel or block, and scales that let a bias fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import TensorQuantizationConfig
-from quantable.ir.numerics import scale_from_range
+from quantable.ir import Granularity, OptionError, QuantizationParameters, TensorQuantizationConfig
+from quantable.ir.floats import largest_float
+from quantable.ir.numerics import rounded, scale_from_range
 
 Reals = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
 WeightMethod = Callable[[Weights, TensorQuantizationConfig], tuple[Reals, Reals]]
 _GRID_LEVELS, _SAMPLE, _ON_GRID = 1024, 4096, 1e-3
+_HALVINGS = 4
 _SHARES = np.linspace(1.0, 0.4, 31)
 _EXPONENT, _EXPONENT_NARROW, _NARROW = 2.0, 2.4, 8  # of the error; below so many bits
 
@@ -66,6 +69,64 @@ def grid_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Re
     return np.where(fits, -step * top, low), np.where(fits, step * top, high)
 
 
+def floating_weights(
+    weights: Weights, config: TensorQuantizationConfig, mass: Reals | float = 1.0
+) -> tuple[Reals, Reals]:
+    """Return the ranges of the power-of-two scales with the least squared error.
+
+    From the smallest scale that clips nothing downwards: a larger one only loses small numbers.
+
+    Args:
+        weights: Any numbers.
+        config: Floating.
+        mass: How often each number of a row counts.
+
+    Raises:
+        OptionError: The policy is not floating.
+    """
+    if not config.policy.is_floating:
+        raise OptionError(
+            f"the calibration method 'floating' is for floating policies, found '{config.policy}'",
+            help="choose another method; where numbers are floating, the target names it",
+        )
+    rows = _by_channel(weights, config)
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    top, _ = scale_from_range(-largest, largest, config)
+    errors = [
+        (_squared_errors(rows, top * np.float32(2.0**-k), config) * mass).sum(axis=1)
+        for k in range(_HALVINGS)
+    ]
+    scale = top.astype(np.float64) * 2.0 ** -np.argmin(errors, axis=0)  # of equal ones the widest
+    return ends_of(scale, config)
+
+
+def constant_weights(weights: Weights, config: TensorQuantizationConfig) -> tuple[Reals, Reals]:
+    """Return the ranges of scale 1."""
+    return ends_of(np.ones(len(_by_channel(weights, config))), config)
+
+
+def ends_of(scale: Reals, config: TensorQuantizationConfig) -> tuple[Reals, Reals]:
+    """Return the ranges that scales cover."""
+    if config.policy.is_floating:
+        high = scale * largest_float(config.exponent_bits, config.mantissa_bits)
+        return -high, high
+    if config.policy.is_symmetric:
+        top = min(-config.quant_min, config.quant_max) if config.quant_min < 0 else config.quant_max
+        return -scale * top, scale * top
+    return scale * min(config.quant_min, 0), scale * max(config.quant_max, 0)
+
+
+def _squared_errors(rows: Weights, scale: Weights, config: TensorQuantizationConfig) -> Reals:
+    """Return the squared error of every number of each row, with a scale a row."""
+    by_row = replace(
+        config, channel_axis=0, block_size=0,
+        policy=replace(config.policy, granularity=Granularity.PER_CHANNEL),
+    )  # fmt: skip
+    with np.errstate(over="ignore"):  # the largest numbers may be rounded to infinity
+        real = rounded(rows, by_row, QuantizationParameters("").filled(scale, 0, ""))
+    return np.asarray(np.square(real.astype(np.float64) - rows), np.float64)
+
+
 def _grid_step(weights: Weights) -> float:
     """Return the step that all weights are multiples of, 0 if there is none of at most 10 bits."""
     flat = weights.reshape(-1)
@@ -87,6 +148,8 @@ WEIGHT_METHODS: dict[str, WeightMethod] = {
     "minmax": minmax_weights,
     "grid": grid_weights,
     "mse": mse_weights,
+    "floating": floating_weights,
+    "constant": constant_weights,
 }
 """Calibration methods of parameters, by name."""
 
@@ -94,8 +157,23 @@ WEIGHT_METHODS: dict[str, WeightMethod] = {
 def _by_channel(weights: Weights, config: TensorQuantizationConfig) -> Weights:
     if config.channel_axis is None:
         return weights.reshape(1, -1)
+    if config.policy.is_per_block:
+        return _by_block(weights, config.channel_axis % weights.ndim, config.block_size)
     moved: Weights = np.moveaxis(weights, config.channel_axis, 0)
     return moved.reshape(moved.shape[0], -1)
+
+
+def _by_block(weights: Weights, axis: int, size: int) -> Weights:
+    """Return the elements of each block in a row, in the order of a row's scales.
+
+    A short block is filled up with zeros, which no method minds: every range contains zero, and
+    zero is rounded without error.
+    """
+    missing = -weights.shape[axis] % size
+    padded = np.pad(weights, [(0, missing * (a == axis)) for a in range(weights.ndim)])
+    shape = padded.shape
+    split = padded.reshape(*shape[:axis], -1, size, *shape[axis + 1 :])
+    return np.moveaxis(split, axis + 1, -1).reshape(-1, size)
 
 
 def raised_for_bias(

@@ -42,6 +42,7 @@ def _weights(
             f"in state {config.state.value}",
             where=f"{operation.where()} in1",
         )
+    integers = lowering.integers(operation, 1)
     if row.zero_point_array.any():
         raise UnsupportedError(
             "expected a symmetric weight, found a zero point that is not 0",
@@ -53,7 +54,6 @@ def _weights(
             f"expected weight scales along axis {axis}, found axis {config.channel_axis}",
             where=f"{operation.where()} in1",
         )
-    integers = lowering.integers(operation, 1)
     count = integers.shape[axis]
     accumulator = np.broadcast_to(source.scale32 * row.scale_array, count).astype(np.float32)
     bias = _bias(operation, lowering, accumulator)

@@ -152,10 +152,11 @@ class Lowering:
 
     def integers(self, operation: QuantableOperation, slot: int) -> npt.NDArray[np.int64]:
         """Return a parameter's integers: the baked ones, or those its slot quantizes to."""
+        config = operation.config.inputs[slot]
+        _check_integers(config, f"{operation.where()} in{slot}")
         baked = operation.baked_parameter(slot)
         if baked is not None:
             return self.graph.store.get(baked.content).astype(np.int64)
-        config = operation.config.inputs[slot]
         if not config.state.is_in_force:
             raise UnsupportedError(
                 f"expected a quantized parameter, found state {config.state.value}",
@@ -370,3 +371,15 @@ def _fresh(hint: str, taken: set[str]) -> str:
         name, counter = f"{hint}.{counter}", counter + 1
     taken.add(name)
     return name
+
+
+def _check_integers(config: TensorQuantizationConfig, where: str) -> None:
+    """Refuse a parameter that is no tensor of integers with one scale, or one a channel."""
+    if config.policy.is_floating or config.policy.is_per_block:
+        raise UnsupportedError(
+            "expected a parameter of integers with one scale a tensor or a channel, found policy "
+            f"'{config.policy}'",
+            where=where,
+            help="integer targets have neither small floats nor blocks: quantize for this target, "
+            "or emit ONNX",
+        )

@@ -25,7 +25,10 @@ Preconditions:
     3. A parameter in an activation slot gets the scheme 'constant'.
     4. Entries of the table ("operation.slot=scheme", "operation=scheme") come before 2 and 3.
        Schemes are those that the target's description lists as alternatives.
-    5. A grouped ConvTranspose has more output channels than its weight has rows along the channel
+    5. Weights whose target asks for blocks get them where they are a matrix (Linear, pointwise
+       Conv) with at least one whole block of input channels; others get the scheme `otherwise`. A
+       bias stays float beside weights in blocks and floating ones: their products are no integers.
+    6. A grouped ConvTranspose has more output channels than its weight has rows along the channel
        axis: its weight is quantized per tensor.
 
 Numerics: bit-exact (no slot is in force before calibration; fixed ranges are, and are lossy).
@@ -54,7 +57,7 @@ from quantable.passes.quantize.assignments import read_assignments
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.schemes import ActivationSchemes, rule_scheme
 from quantable.passes.slot_editor import Slot
-from quantable.targets.description import FLOAT, PASSIVE, Rule, Target
+from quantable.targets.description import FLOAT, PASSIVE, Rule, Scheme, Target
 
 _FP32 = TensorQuantizationConfig()
 
@@ -126,10 +129,29 @@ class _Assigner:
             return _passive(inputs[0] if rule.role == "passive" else outputs[0])
         if scheme == "bias":
             return self._bias(op, index, inputs)
-        axis: int | None = None
-        if scheme == "weight" and not _is_grouped_transposed(op):
-            axis = rule.weight_axis
-        return self._own(op, "in", index, self.schemes.reads(op, index, scheme), axis)
+        if scheme == "weight":
+            return self._weight(op, rule, index)
+        return self._own(op, "in", index, self.schemes.reads(op, index, scheme))
+
+    def _weight(self, op: QuantableOperation, rule: Rule, index: int) -> TensorQuantizationConfig:
+        name = self.schemes.reads(op, index, "weight")
+        if name == FLOAT:
+            return _FP32
+        scheme = self.target.schemes[name]
+        if scheme.policy.is_per_block:
+            if self._has_blocks(op, rule, index, scheme):
+                return self._own(op, "in", index, scheme.name, rule.input_axis)
+            scheme = self.target.schemes[scheme.otherwise]
+        axis = None if _is_grouped_transposed(op) else rule.weight_axis
+        return self._own(op, "in", index, scheme.name, axis)
+
+    def _has_blocks(self, op: QuantableOperation, rule: Rule, index: int, scheme: Scheme) -> bool:
+        """Whether a weight is a matrix of at least one block."""
+        ref = self.graph.parameters.get(op.inputs[index])
+        if ref is None or rule.input_axis is None or op.int_attribute("group", 1) > 1:
+            return False
+        rest = [d for a, d in enumerate(ref.shape) if a not in (rule.input_axis, rule.weight_axis)]
+        return all(dim == 1 for dim in rest) and ref.shape[rule.input_axis] >= scheme.block_size
 
     def _own(
         self, op: QuantableOperation, side: str, index: int, scheme: str, axis: int | None = None
@@ -147,7 +169,7 @@ class _Assigner:
     def _bias(
         self, op: QuantableOperation, index: int, inputs: list[TensorQuantizationConfig]
     ) -> TensorQuantizationConfig:
-        if not inputs[0].row or not inputs[1].row:
+        if not inputs[0].row or not inputs[1].row or not _is_integer_product(*inputs[:2]):
             return _FP32
         row = QuantizationParameters(
             f"{op.name}.in{index}", derived_from=(inputs[0].row, inputs[1].row)
@@ -160,6 +182,13 @@ class _Assigner:
 
 def _is_grouped_transposed(op: QuantableOperation) -> bool:
     return op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
+
+
+def _is_integer_product(source: TensorQuantizationConfig, weight: TensorQuantizationConfig) -> bool:
+    """Whether sums of products are integers of one scale, to which a bias adds as it is."""
+    return not (
+        source.policy.is_floating or weight.policy.is_floating or weight.policy.is_per_block
+    )
 
 
 def _passive(of: TensorQuantizationConfig) -> TensorQuantizationConfig:

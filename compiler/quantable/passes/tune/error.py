@@ -12,6 +12,9 @@ from quantable.passes.tune.layer import Layer, Reals
 DAMPING = 0.003
 """Least weight of the float weights in a fit, as a share of the mean diagonal."""
 
+NOTHING = 1e-10
+"""A share of a sum of squares that may be an error of rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Metric:
@@ -35,11 +38,31 @@ class Metric:
 def metric(layer: Layer, moments: SecondMoments, damping: float = DAMPING) -> Metric:
     """Return the metric in which a layer's weights are to be fitted.
 
-    Where the bias is free it takes up the mean of the error, whatever the weights: then only what
-    inputs do around their means counts.
     The error of weights against the float ones, input by input, is added with the weight
     ``damping + (k / rows)^2``, a share of the mean diagonal: what many samples say decides, and
     what few say does not.
+    """
+    h, right = centred(layer, moments)
+    k = h.shape[1]
+    mean = np.trace(h, axis1=1, axis2=2) / k
+    share = damping + (k / moments.count) ** 2
+    # Of inputs that hardly vary around their means, differences of large numbers are left.
+    whole = np.trace(moments.quantized[:, :-1, :-1], axis1=1, axis2=2) / k
+    weight = np.maximum(share * mean, NOTHING * whole)
+    # Inputs that are all dead leave the weights as they are, whatever the number.
+    weight = np.where(weight > 0, weight, 1.0)[:, None, None]
+    h = h + weight * np.eye(k)
+    right = right + weight * layer.original
+    solved = np.linalg.solve(h, right.transpose(0, 2, 1))
+    target: Reals = solved.transpose(0, 2, 1).astype(np.float64, copy=False)
+    return Metric(h, target)
+
+
+def centred(layer: Layer, moments: SecondMoments) -> tuple[Reals, Reals]:
+    """Return H and r: ``w H w^T - 2 w r^T`` is the squared error of weights w, and a constant.
+
+    Where the bias is free it takes up the mean of the error, whatever the weights: then only what
+    inputs do around their means counts.
     """
     h, cross = moments.quantized[:, :-1, :-1], moments.cross[:, :-1, :-1]
     sums, sums_original = moments.quantized[:, -1, :-1], moments.cross[:, -1, :-1]
@@ -49,16 +72,7 @@ def metric(layer: Layer, moments: SecondMoments, damping: float = DAMPING) -> Me
     right = layer.original @ cross.transpose(0, 2, 1)
     if not layer.has_own_bias:
         right = right + (layer.original_bias - layer.bias)[:, :, None] * sums[:, None, :]
-    k = h.shape[1]
-    mean = np.trace(h, axis1=1, axis2=2) / k
-    share = damping + (k / moments.count) ** 2
-    # Inputs that are all dead leave the weights as they are, whatever the number.
-    weight = np.where(mean > 0, share * mean, 1.0)[:, None, None]
-    h = h + weight * np.eye(k)
-    right = right + weight * layer.original
-    solved = np.linalg.solve(h, right.transpose(0, 2, 1))
-    target: Reals = solved.transpose(0, 2, 1).astype(np.float64, copy=False)
-    return Metric(h, target)
+    return h, right
 
 
 def best_bias(layer: Layer, moments: SecondMoments) -> Reals:

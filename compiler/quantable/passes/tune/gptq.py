@@ -29,6 +29,7 @@ Algorithm, 2025; `rounding`; `tuning` for walk and decisions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,7 +40,7 @@ from quantable.passes.base import Pass, PassContext
 from quantable.passes.laboratory import SecondMoments
 from quantable.passes.tune.error import DAMPING, Metric, metric, with_best_bias
 from quantable.passes.tune.layer import Layer, Reals, reason_for_scales
-from quantable.passes.tune.rounding import Lattice, closest
+from quantable.passes.tune.rounding import Lattice, NearestPlane, closest
 from quantable.passes.tune.scales import with_best_scales
 from quantable.passes.tune.tuning import Proposal, tuned
 
@@ -81,9 +82,10 @@ class Gptq(Pass):
     def rounded(self, layer: Layer, moments: SecondMoments) -> Proposal | None:
         """Return the layer with weights that are rounded together."""
         space = metric(layer, moments, self.damping)
-        rescaled = self._rescaled(layer, space)
+        plane = NearestPlane(space.hessian)
+        rescaled = self._rescaled(layer, space, plane)
         lattice = Lattice.of(rescaled)
-        steps = closest(lattice, space, refine=self.refine)
+        steps = closest(lattice, space, plane, refine=self.refine)
         before, scale = layer.steps, layer.row.scale_array
         others = int((rescaled.row.scale_array != scale).sum())
         count = int((steps != before).sum())
@@ -93,16 +95,17 @@ class Gptq(Pass):
         text = f"{count} of {steps.size} weights rounded another way"
         return Proposal(found, f"{text}, with {others} other scales" if others else text)
 
-    def _rescaled(self, layer: Layer, space: Metric) -> Layer:
+    def _rescaled(self, layer: Layer, space: Metric, plane: NearestPlane) -> Layer:
         """Return the layer with the scales that suit weights that are rounded together."""
         if not self.scales or reason_for_scales(layer.op):
             return layer
 
-        def error(tried: Layer) -> Reals:
-            lattice = Lattice.of(tried)
-            steps = closest(lattice, space, refine=False)
-            return space.error(steps * lattice.scale)
+        def errors(tried: Sequence[Layer]) -> Sequence[Reals]:
+            lattice = Lattice.joined([Lattice.of(other) for other in tried])
+            target = np.tile(space.target, (1, len(tried), 1))
+            rounded = plane.steps(lattice, target) * lattice.scale
+            return np.split(Metric(space.hessian, target).error(rounded), len(tried), axis=1)
 
         shares = np.linspace(1.0, self.least, self.scales)
         text = f"{self.name}: least output error of {self.scales} shares of the extrema"
-        return with_best_scales(layer, error, shares, text)
+        return with_best_scales(layer, errors, shares, text)

@@ -6,20 +6,25 @@ is ``D H D^T``. Everything here works on all outputs and groups at once, [groups
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quantable.passes.tune.error import Metric
 from quantable.passes.tune.layer import Layer, Reals
 
-_BLOCK = 128
+Counts = npt.NDArray[np.int64]
+_BLOCK = 32
 _SMALL = 9
 """Up to so many weights an output every corner of the cell is tried."""
 _CORNERS = 1 << 12
 """Outputs of which all corners are tried at once; bounds the memory."""
-_SWEEPS = 32
+_TOGETHER = 1 << 16
+"""Weights that descend together; more leave the processor's cache."""
+_MOVES = 4
+"""Most moves of an output, for each of its weights."""
 _CLEARLY = 1e-9
 
 
@@ -41,42 +46,61 @@ class Lattice:
         """Return the points that the weights of a layer may be."""
         return Lattice(layer.scale, *layer.bounds)
 
+    @staticmethod
+    def joined(lattices: Sequence[Lattice]) -> Lattice:
+        """Return the points for the outputs of all, one lattice after the other."""
+        return Lattice(
+            np.concatenate([part.scale for part in lattices], axis=1),
+            np.concatenate([part.low for part in lattices], axis=1),
+            np.concatenate([part.high for part in lattices], axis=1),
+        )
+
     def nearest(self, target: Reals) -> Reals:
         """Return the steps nearest to real numbers, one by one."""
         return np.clip(np.rint(target / self.scale), self.low, self.high)
 
 
-def nearest_plane(lattice: Lattice, hessian: Reals, target: Reals) -> Reals:
-    """Return steps rounded one input after the other, each making up for those before it.
+class NearestPlane:
+    """Rounds one input after the other, each making up for those before it.
 
     The order is that of falling diagonal of H ("act order"). With ``H = L L^T``, inputs in reverse
     order, the error is the sum of squares of ``(D L)[j] = D[j] L[j, j] + sum of D[i] L[i, j] over
     the i that are rounded already``, and D[j] is chosen so that term j is small. These are GPTQ's
     steps, without an inverse.
+
+    Args:
+        hessian: Positive definite.
     """
-    order = np.argsort(np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
-    sorted_hessian = np.take_along_axis(
-        np.take_along_axis(hessian, order[:, :, None], axis=1), order[:, None, :], axis=2
-    )
-    lower = np.linalg.cholesky(sorted_hessian)
-    scale, low, high, wanted = (
-        np.take_along_axis(part, order[:, None, :], axis=2)
-        for part in (lattice.scale, lattice.low, lattice.high, target)
-    )
-    steps, added = np.empty_like(wanted), np.empty_like(wanted)
-    terms = np.zeros_like(wanted)
-    for stop in range(wanted.shape[2], 0, -_BLOCK):
-        start = max(stop - _BLOCK, 0)
-        for j in range(stop - 1, start - 1, -1):
-            aim = wanted[:, :, j] - terms[:, :, j] / lower[:, None, j, j]
-            n = np.clip(np.rint(aim / scale[:, :, j]), low[:, :, j], high[:, :, j])
-            steps[:, :, j] = n
-            added[:, :, j] = n * scale[:, :, j] - wanted[:, :, j]
-            terms[:, :, start:j] += added[:, :, j, None] * lower[:, None, j, start:j]
-        terms[:, :, :start] += added[:, :, start:stop] @ lower[:, start:stop, :start]
-    found = np.empty_like(steps)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], steps.shape), steps, axis=2)
-    return found
+
+    def __init__(self, hessian: Reals) -> None:
+        diagonal = np.diagonal(hessian, axis1=1, axis2=2)
+        self._order = np.argsort(diagonal, axis=1, kind="stable")
+        rows, columns = self._order[:, :, None], self._order[:, None, :]
+        ordered = np.take_along_axis(np.take_along_axis(hessian, rows, axis=1), columns, axis=2)
+        self._lower = np.linalg.cholesky(ordered)
+
+    def steps(self, lattice: Lattice, target: Reals) -> Reals:
+        """Return the steps of any number of outputs, [groups, outputs, k]."""
+        scale, low, high, wanted = (
+            np.take_along_axis(part.transpose(0, 2, 1), self._order[:, :, None], axis=1)
+            for part in (lattice.scale, lattice.low, lattice.high, target)
+        )  # inputs first: [groups, k, outputs]
+        lower, steps = self._lower, np.empty_like(wanted)
+        added, terms = np.empty_like(wanted), np.zeros_like(wanted)
+        for stop in range(wanted.shape[1], 0, -_BLOCK):
+            start = max(stop - _BLOCK, 0)
+            for j in range(stop - 1, start - 1, -1):
+                aim = wanted[:, j] - terms[:, j] / lower[:, j, j, None]
+                n = np.rint(aim / scale[:, j])
+                n = steps[:, j] = np.minimum(np.maximum(n, low[:, j]), high[:, j])
+                added[:, j] = n * scale[:, j] - wanted[:, j]
+                terms[:, start:j] += lower[:, j, start:j, None] * added[:, j, None]
+            terms[:, :start] += (
+                lower[:, start:stop, :start].transpose(0, 2, 1) @ added[:, start:stop]
+            )
+        found = np.empty_like(steps)
+        np.put_along_axis(found, np.broadcast_to(self._order[:, :, None], steps.shape), steps, 1)
+        return np.ascontiguousarray(found.transpose(0, 2, 1))
 
 
 def best_corner(lattice: Lattice, hessian: Reals, target: Reals) -> Reals:
@@ -102,49 +126,69 @@ def best_corner(lattice: Lattice, hessian: Reals, target: Reals) -> Reals:
 def descended(lattice: Lattice, hessian: Reals, target: Reals, steps: Reals) -> Reals:
     """Return steps after changing one at a time, as long as the error falls.
 
-    The inputs take turns; each moves to the whole step that is best given all others, which is
-    none worse than where it is. It ends where no single change helps.
+    Of each output the input moves that gains most, to the whole step that is best given all others.
+    It ends where no single change helps.
     """
-    steps = steps.copy()
     gradient = (steps * lattice.scale - target) @ hessian
-    diagonal = np.diagonal(hessian, axis1=1, axis2=2)
-    for _ in range(_SWEEPS):
-        moves = 0
-        for j in range(steps.shape[2]):
-            scale, slope = lattice.scale[:, :, j], gradient[:, :, j]
-            curve = diagonal[:, None, j] * scale
-            old = steps[:, :, j]
-            new = np.clip(
-                old + np.rint(-slope / curve), lattice.low[:, :, j], lattice.high[:, :, j]
+    groups, outputs, k = steps.shape
+    group = np.repeat(np.arange(groups), outputs)
+    parts = [part.reshape(-1, k) for part in (lattice.scale, lattice.low, lattice.high)]
+    found, slope = steps.reshape(-1, k).copy(), gradient.reshape(-1, k)
+    size = max(1, _TOGETHER // k)
+    for start in range(0, len(found), size):
+        rows = slice(start, start + size)
+        held = [part[rows] for part in parts]
+        found[rows] = _descended(hessian, group[rows], held, slope[rows], found[rows])
+    return found.reshape(steps.shape)
+
+
+def _descended(
+    hessian: Reals, group: Counts, parts: list[Reals], slope: Reals, steps: Reals
+) -> Reals:
+    """Descend with some outputs [n, k] at a time; those that have arrived drop out."""
+    done, rest = steps.copy(), np.arange(len(steps))
+    diagonal = np.diagonal(hessian, axis1=1, axis2=2)[group]
+    scale, low, high = parts
+    for _ in range(_MOVES * steps.shape[1]):
+        new = np.rint(steps - slope / (diagonal * scale))
+        change = (np.minimum(np.maximum(new, low), high) - steps) * scale
+        gain = -change * (2.0 * slope + change * diagonal)
+        j = gain.argmax(axis=1)
+        at = (np.arange(len(j)), j)
+        is_moving = gain[at] > _CLEARLY * diagonal[at] * np.square(scale[at])
+        if not is_moving.all():
+            done[rest] = steps
+            if not is_moving.any():
+                break
+            steps, slope, scale, low, high, diagonal, change = (
+                part[is_moving] for part in (steps, slope, scale, low, high, diagonal, change)
             )
-            change = (new - old) * scale
-            gain = -change * (2.0 * slope + change * diagonal[:, None, j])
-            g, o = np.nonzero(gain > _CLEARLY * curve * scale)
-            if not g.size:
-                continue
-            steps[g, o, j] = new[g, o]
-            gradient[g, o] += change[g, o, None] * hessian[g, j]
-            moves += g.size
-        if not moves:
-            break
-    return steps
+            rest, group, j = rest[is_moving], group[is_moving], j[is_moving]
+            at = (np.arange(len(j)), j)
+        else:
+            steps, slope = steps.copy(), slope.copy()
+        steps[at] += np.rint(change[at] / scale[at])
+        slope += change[at][:, None] * hessian[group, j]
+    else:
+        done[rest] = steps
+    return done
 
 
-def closest(lattice: Lattice, space: Metric, *, refine: bool) -> Reals:
+def closest(lattice: Lattice, space: Metric, plane: NearestPlane, *, refine: bool) -> Reals:
     """Return for every output the best steps that the ways above find.
 
     Args:
         lattice: The points.
         space: The metric, and where the error is least.
+        plane: Made for the metric.
         refine: Let `descended` go on from the best.
     """
-    ways: list[Callable[[Lattice, Reals, Reals], Reals]] = [nearest_plane]
+    tried = [plane.steps(lattice, space.target)]
     if space.target.shape[2] <= _SMALL:
-        ways.append(best_corner)
+        tried.append(best_corner(lattice, space.hessian, space.target))
     found = lattice.nearest(space.target)
     best = space.error(found * lattice.scale)
-    for way in ways:
-        steps = way(lattice, space.hessian, space.target)
+    for steps in tried:
         error = space.error(steps * lattice.scale)
         better = error < best
         best = np.where(better, error, best)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,39 +10,42 @@ from quantable.ir.numerics import scale_from_range
 from quantable.passes.calibrate.weights import minmax_weights
 from quantable.passes.tune.layer import Layer, Reals
 
+Errors = Callable[[Sequence[Layer]], Sequence[Reals]]
+"""Returns the error of each output, [groups, outputs / group], of a layer with other scales."""
 _CLEARLY = 1e-9
+_TOGETHER = 1 << 20
+"""Weights of all candidates that are looked at together; bounds the memory."""
 
 
-def with_best_scales(
-    layer: Layer, error: Callable[[Layer], Reals], shares: Reals, provenance: str
-) -> Layer:
+def with_best_scales(layer: Layer, errors: Errors, shares: Reals, provenance: str) -> Layer:
     """Return the layer with the scales that have the least error, each chosen by itself.
 
     Args:
         layer: The layer; its scales win where none is clearly better.
-        error: Returns the error of each output of a layer with other scales, [groups, outputs].
+        errors: What the choice is made by.
         shares: The shares of the extrema of each scale's weights that are tried.
         provenance: Of the row, where it changes.
     """
     chosen, zero = layer.row.scale_array, layer.row.zero_point_array
     numbers = layer.scale_numbers.reshape(-1)
 
-    def by_scale(tried: Layer) -> Reals:
-        return np.bincount(numbers, error(tried).reshape(-1), chosen.size).astype(np.float64)
-
-    best = by_scale(layer)
-    for tried in _others(layer, shares):
-        found = by_scale(tried)
-        scale, zeros = tried.row.scale_array, tried.row.zero_point_array
-        better = (found < best - _CLEARLY * np.abs(best)) & (scale >= layer.least_scale)
-        best, chosen = np.where(better, found, best), np.where(better, scale, chosen)
-        zero = np.where(better, zeros, zero)
+    best = np.full(chosen.shape, np.inf)
+    candidates = [layer, *_others(layer, shares)]
+    size = max(1, _TOGETHER // max(1, layer.weights.size))
+    for start in range(0, len(candidates), size):
+        part = candidates[start : start + size]
+        for tried, error in zip(part, errors(part), strict=True):
+            found = np.bincount(numbers, error.reshape(-1), chosen.size)
+            scale, zeros = tried.row.scale_array, tried.row.zero_point_array
+            is_allowed = (scale >= layer.least_scale) | (tried is layer)
+            better = (found < best * (1.0 - _CLEARLY)) & is_allowed
+            best, chosen = np.where(better, found, best), np.where(better, scale, chosen)
+            zero = np.where(better, zeros, zero)
     row = layer.row.filled(chosen, zero, provenance)
     return layer if row.digest == layer.row.digest else layer.with_row(row)
 
 
-def _others(layer: Layer, shares: Reals) -> Iterator[Layer]:
+def _others(layer: Layer, shares: Reals) -> list[Layer]:
     low, high = minmax_weights(layer.weights, layer.config)
-    for share in shares:
-        scale, zero = scale_from_range(low * share, high * share, layer.config)
-        yield layer.with_row(layer.row.filled(scale, zero, ""))
+    rows = [scale_from_range(low * share, high * share, layer.config) for share in shares]
+    return [layer.with_row(layer.row.filled(scale, zero, "")) for scale, zero in rows]

@@ -69,7 +69,7 @@ class SearchScales(Pass):
         """Return the layer with the scales that suit its outputs."""
         space = metric(layer, moments)
         found = with_best_scales(
-            layer, lambda tried: space.error(tried.hardened),
+            layer, lambda tried: [space.error(other.hardened) for other in tried],
             np.linspace(1.0, self.least, self.candidates),
             f"{self.name}: least output error of {self.candidates} shares of the extrema",
         )  # fmt: skip

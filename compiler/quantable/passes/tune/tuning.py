@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from quantable.ir import Decision, Graph
@@ -15,7 +16,7 @@ from quantable.passes.laboratory import (
     held_out_samples,
     needed_laboratory,
 )
-from quantable.passes.tune.error import noise
+from quantable.passes.tune.error import noise, with_best_bias
 from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
 
@@ -44,13 +45,14 @@ def tuned(
 ) -> Graph:
     """Return a graph with every layer tuned, in topological order, on the tuned network before it.
 
+    First of all the bias is corrected, so that everything else is judged on its own merits.
     Each proposal is accepted if the error of the layer's outputs falls on held-out samples.
 
     Args:
         graph: A calibrated graph.
         context: Its laboratory runs the network.
         name: Name of the pass.
-        steps: What to try with every layer, one after the other.
+        steps: What else to try with every layer, one after the other.
         changes_scales: Whether a layer is left alone whose scales have to stay.
     """
     laboratory = needed_laboratory(context, name)
@@ -67,6 +69,15 @@ def tuned(
             )
             walk.graph = _tried(walk.graph, context, layer_name, steps, (fit, judge))
     return walk.graph
+
+
+def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
+    """Return the layer with the bias that suits the means of its outputs."""
+    found = with_best_bias(layer, moments)
+    change = found.bias - layer.bias
+    if not change.any():
+        return None
+    return Proposal(found, f"bias changed by up to {float(np.abs(change).max()):.4g}")
 
 
 def _layers(graph: Graph, context: PassContext, name: str, changes_scales: bool) -> list[str]:
@@ -94,7 +105,7 @@ def _tried(
     fit, judge = moments
     layer = Layer.of(graph, op)
     before = noise(layer, judge)
-    for step in steps:
+    for step in (corrected_bias, *steps):
         proposal = step(layer, fit)
         if proposal is None:
             continue

@@ -202,7 +202,7 @@ def config_key(config: TensorQuantizationConfig) -> Key:
     return (
         config.policy, config.bits, config.exponent_bits, config.quant_min, config.quant_max,
         config.rounding, config.channel_axis, config.observer, config.visibility, config.state,
-        config.relation, config.suspended,
+        config.relation, config.suspended, config.block_size,
     )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from quantable.ir.diff.changes import FieldChange
 from quantable.ir.diff.matching import Matching
@@ -116,11 +118,23 @@ def _history(
     before: tuple[StageRecord, ...], after: tuple[StageRecord, ...]
 ) -> Iterator[FieldChange]:
     common = 0
-    while common < min(len(before), len(after)) and before[common] == after[common]:
+    for one, other in zip(before, after, strict=False):
+        if replace(one, decisions=()) != replace(other, decisions=()):
+            break
         common += 1
+        yield from _decisions(common, one, other)
     if before[common:] or after[common:]:
         texts = (
             ", ".join(f"{record.name}{record.options}" for record in history[common:]) or "-"
             for history in (before, after)
         )
         yield FieldChange(f"history after {common} stages", *texts)
+
+
+def _decisions(number: int, before: StageRecord, after: StageRecord) -> Iterator[FieldChange]:
+    """Yield what differs between the decisions of one stage, by their places in the record."""
+    pairs = itertools.zip_longest(before.decisions, after.decisions)
+    for place, (one, other) in enumerate(pairs, start=1):
+        if one != other:
+            texts = ("-" if decision is None else decision.summary for decision in (one, other))
+            yield FieldChange(f"decision {place} of stage {number} '{before.name}'", *texts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import numerics
+from quantable.ir import floats, numerics
 from quantable.ir.contents import ContentRef
 from quantable.ir.diff.changes import ParameterChange
 from quantable.ir.diff.matching import Matching
@@ -133,7 +133,7 @@ def _array(graph: Graph, ref: ContentRef | None) -> Reals | None:
     array = graph.store.get(ref)
     if ref.dtype is DType.BFLOAT16:
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+    return floats.decode(array, ref.dtype) if floats.is_small_float(ref.dtype) else array
 
 
 def _type(ref: ContentRef | None) -> str:

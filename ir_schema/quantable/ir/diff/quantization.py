@@ -281,7 +281,7 @@ def _scheme(pair: _Pair) -> Iterator[FieldChange]:
 
 
 _NAMES = ("state", "suspended", "bits", "exponent bits", "policy", "range", "rounding", "axis",
-          "observer", "visibility")  # fmt: skip
+          "block size", "observer", "visibility")  # fmt: skip
 
 
 def _texts(config: TensorQuantizationConfig | None) -> tuple[str, ...]:
@@ -292,8 +292,8 @@ def _texts(config: TensorQuantizationConfig | None) -> tuple[str, ...]:
         config.state.value, "-" if suspended is None else suspended.value, str(config.bits),
         str(config.exponent_bits or "-"), str(config.policy),
         f"[{config.quant_min}, {config.quant_max}]",
-        config.rounding.value, "-" if axis is None else str(axis), config.observer or "-",
-        config.visibility.value,
+        config.rounding.value, "-" if axis is None else str(axis),
+        str(config.block_size or "-"), config.observer or "-", config.visibility.value,
     )  # fmt: skip
 
 

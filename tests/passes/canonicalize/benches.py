@@ -1,0 +1,84 @@
+"""Real networks on a bench: a float graph, a laboratory, and a judge for a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantable.bench.datasets import NETWORKS
+from quantable.driver import api
+from quantable.driver.judging import QuantizedNoise
+from quantable.ir import Graph
+from quantable.passes.base import PassContext
+from quantable.passes.laboratory import Laboratory
+from quantable.targets.description import Target, load_target
+from quantable.training import ReferenceLaboratory
+from tests.networks.conftest import SHARED, Case
+
+_PER_TENSOR = """extends = "onnxruntime"
+name = "per-tensor"
+[schemes.weight]
+granularity = "tensor"
+[schemes.bias]
+granularity = "tensor"
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a pass is tried on.
+
+    Attributes:
+        graph: The canonical float graph.
+        target: What it is quantized for.
+        laboratory: Calibration samples.
+        judge: Judges on them.
+        others: Judges the same way on samples that no pass ever sees.
+    """
+
+    graph: Graph
+    target: Target
+    laboratory: Laboratory
+    judge: QuantizedNoise
+    others: QuantizedNoise
+
+    def context(self) -> PassContext:
+        """Return a new context."""
+        return PassContext(target=self.target, laboratory=self.laboratory, judge=self.judge)
+
+
+def per_tensor(folder: Path, bits: int = 8) -> Target:
+    """Return a target with one symmetric scale for all channels of a weight."""
+    path = folder / f"per-tensor-{bits}.toml"
+    most = (1 << (bits - 1)) - 1
+    path.write_text(
+        _PER_TENSOR.replace(
+            "[schemes.weight]\n",
+            f"[schemes.weight]\nbits = {bits}\nquant_min = {-most}\nquant_max = {most}\n",
+        )
+    )
+    return load_target(path)
+
+
+def bench(name: str, target: Target, samples: int = 32) -> Bench:
+    """Put a shared network on a bench; skips the test where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder of shared networks beside the project")
+    case = Case(NETWORKS[name])
+    graph = api.canonicalize(api.import_model(case.model))
+    laboratory = ReferenceLaboratory(case.inputs("calibration", samples))
+    unseen = ReferenceLaboratory(case.inputs("evaluation", samples))
+    return Bench(
+        graph, target, laboratory, QuantizedNoise(graph, target, laboratory),
+        QuantizedNoise(graph, target, unseen),
+    )  # fmt: skip
+
+
+def distance(laboratory: Laboratory, before: Graph, after: Graph) -> float:
+    """Return how far apart two float graphs are on all samples, relative to the first one."""
+    samples = range(laboratory.count)
+    found = laboratory.noise(after, laboratory.values(before, before.outputs, samples), samples)
+    return float(np.sqrt(max(found.values())))

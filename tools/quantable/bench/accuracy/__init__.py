@@ -1,0 +1,1 @@
+"""The accuracy benchmark; ``python -m quantable.bench.accuracy`` regenerates its page."""
