@@ -1,0 +1,295 @@
+"""Bit widths for every operand under a budget: measure once, choose exactly, then try neighbours.
+
+    from quantable.driver.mixed_precision.search import Search
+
+    search = Search(graph, "onnxruntime-w4a4", profile, laboratory, checkpoint)
+    found = search.best(Budget.parse("average-bits=5"))
+    found.entries        # what `quantable quantize --assign` takes
+
+Noises of single choices are taken to add up. What this leaves out is looked for afterwards: the
+best choice is quantized with all of it, and so are the best ones that differ in one operand; the
+one with the least measured noise wins, and its neighbours are next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantable.driver import runtime
+from quantable.driver.judging import evenly, judged_values
+from quantable.driver.mixed_precision.budgets import LIMITS, Budget, Knapsack
+from quantable.driver.mixed_precision.items import Item, items_of
+from quantable.driver.mixed_precision.knapsack import Picks, cost_of, front, loss_of, solve
+from quantable.driver.mixed_precision.sensitivities import Sensitivities
+from quantable.driver.pipelines import resolve, with_dispatch
+from quantable.driver.stages import STAGE
+from quantable.ir import DataError, Graph, Profile, graph_digest
+from quantable.passes.base import PassContext, run_passes
+from quantable.passes.laboratory import HOLD_OUT, Checkpoint, Laboratory, held_out_samples
+from quantable.targets.description import load_target
+
+Progress = Callable[[str, int, int], None]
+"""Told what is done, how much of it, and of how much."""
+TUNING = "calibrate,gptq"
+"""How a whole assignment is calibrated before it is measured."""
+SAMPLES = 32
+_HUGE = 1e30
+"""Stands for infinite noise: a choice that is taken only if nothing else is within the budget."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One choice for every item.
+
+    Attributes:
+        picks: By item, the number of its choice.
+        predicted: Sum of the noises of all choices.
+        measured: Noise of the network that is quantized with it; None where it was not measured.
+    """
+
+    picks: Picks
+    predicted: float
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search.
+
+    Attributes:
+        budget: What it was held to.
+        items: What was chosen.
+        losses: By item: the noise of each choice alone.
+        best: The assignment.
+        tried: All that were measured, in order.
+        front: By sum that is bounded: assignments from the smallest amount to the least noise, each
+            with its amount.
+    """
+
+    budget: Budget
+    items: tuple[Item, ...]
+    losses: tuple[tuple[float, ...], ...]
+    best: Assignment
+    tried: tuple[Assignment, ...]
+    front: dict[str, list[tuple[float, float]]]
+
+    @property
+    def entries(self) -> list[str]:
+        """Assignments of what differs from what the target gives."""
+        chosen = zip(self.items, self.best.picks, strict=True)
+        return [item.entry(pick) for item, pick in chosen if pick]
+
+    def facts(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        amounts = {
+            name: float(limit.amount(self.items, self.best.picks)) for name, limit in LIMITS.items()
+        }
+        return {
+            "budget": str(self.budget),
+            "amounts": amounts,
+            "predicted_noise": self.best.predicted,
+            "measured_noise": self.best.measured,
+            "tried": [{"predicted": t.predicted, "measured": t.measured} for t in self.tried],
+            "assignments": self.entries,
+            "items": [self._item(number) for number in range(len(self.items))],
+            "front": {name: [list(point) for point in points]
+                      for name, points in self.front.items()},
+        }  # fmt: skip
+
+    def _item(self, number: int) -> dict[str, Any]:
+        item, losses = self.items[number], self.losses[number]
+        chosen = item.choices[self.best.picks[number]]
+        choices = zip(item.choices, losses, strict=True)
+        return {
+            "slot": item.label, "kind": item.kind, "role": item.role, "elements": item.elements,
+            "products": item.products, "scheme": chosen.scheme, "bits": chosen.bits,
+            "noise": {c.scheme: loss if math.isfinite(loss) else None
+                      for c, loss in choices if len(losses) > 1},
+        }  # fmt: skip
+
+
+class Search:
+    """Looks for bit widths of a network.
+
+    Args:
+        graph: A float graph, in the form that is quantized.
+        target: Name or description file.
+        profile: Its calibration statistics.
+        laboratory: Runs graphs on calibration samples.
+        checkpoint: Where measurements are kept.
+        samples: How many held-out samples judge, at most.
+        progress: Told about each step.
+
+    Raises:
+        DataError: There are too few samples to hold any out.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: str | Path,
+        profile: Profile,
+        laboratory: Laboratory,
+        checkpoint: Checkpoint,
+        *,
+        samples: int = SAMPLES,
+        progress: Progress | None = None,
+    ) -> None:
+        if laboratory.count < HOLD_OUT:
+            raise DataError(
+                f"a search judges on held-out samples: expected at least {HOLD_OUT} samples, "
+                f"found {laboratory.count}", help="give more; 128 are a good start",
+            )  # fmt: skip
+        self._graph, self._target, self._profile = graph, load_target(target), profile
+        self._laboratory, self._checkpoint, self._samples = laboratory, checkpoint, samples
+        self._progress = progress or _untold
+        self._judging = evenly(held_out_samples(laboratory.count), samples)
+        self.items = tuple(items_of(self.quantized(()), self._target))
+        self._losses: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def losses(self) -> tuple[tuple[float, ...], ...]:
+        """By item, the noise of each choice alone; measured when first asked for."""
+        if not self._losses:
+            found = Sensitivities(
+                self._graph,
+                self._levels(),
+                self.items,
+                self._laboratory,
+                self._checkpoint,
+                self._samples,
+            ).measured(lambda done, total: self._progress("measuring", done, total))
+            self._losses = tuple(tuple(losses) for losses in found)
+        return self._losses
+
+    def best(self, budget: Budget, trials: int = 0) -> Found:
+        """Return the best assignment within a budget.
+
+        Args:
+            budget: What the assignment is held to.
+            trials: How many neighbours are quantized and measured, at most.
+
+        Raises:
+            OptionError: No assignment is within the budget.
+        """
+        self._require(budget)
+        start = self._solved(budget)
+        assert start is not None  # `_require` saw to it
+        best = self._measured(start)
+        tried = [best]
+        seen = {best.picks}
+        while len(tried) <= trials:
+            ahead = [n for n in self._neighbours(budget, best) if n.picks not in seen]
+            if not ahead:
+                break
+            seen.add(ahead[0].picks)
+            tried.append(self._measured(ahead[0]))
+            self._progress("trying neighbours", len(tried) - 1, trials)
+            if _noise_of(tried[-1]) < _noise_of(best):
+                best = tried[-1]
+        return Found(budget, self.items, self.losses, best, tuple(tried), self._front(budget))
+
+    def quantized(self, entries: Sequence[str], passes: str = "") -> Graph:
+        """Return the network quantized with assignments, and calibrated by more passes."""
+        context = PassContext(
+            runtime.LazyExecutor(), self._target, self._profile, laboratory=self._laboratory
+        )
+        pipeline = with_dispatch(STAGE["quantize"].pipeline, schemes=entries)
+        bare = replace(self._graph, history=())
+        done = run_passes(bare, resolve(pipeline), context, instruments=())
+        return run_passes(done, resolve(passes), context, instruments=()) if passes else done
+
+    def _levels(self) -> list[Graph]:
+        """Return calibrated graphs that hold every choice between them."""
+        count = max((len(item.choices) for item in self.items), default=0)
+        found = []
+        for level in range(count):
+            picks = (min(level, len(item.choices) - 1) for item in self.items)
+            chosen = [(item, pick) for item, pick in zip(self.items, picks, strict=True)]
+            found.append(self.quantized([i.entry(p) for i, p in chosen if p], "calibrate"))
+        return found
+
+    def _measured(self, assignment: Assignment) -> Assignment:
+        """Return the assignment with the noise of the network that is quantized with it."""
+        chosen = zip(self.items, assignment.picks, strict=True)
+        entries = [item.entry(pick) for item, pick in chosen if pick]
+        start = graph_digest(self.quantized(entries, "calibrate"))
+        key = f"assignment {start} {self._laboratory.digest} {self._judging} {TUNING}"
+        held = self._checkpoint.load(key)
+        if held is None:
+            held = {"noise": np.array(self._noise(self.quantized(entries, TUNING)))}
+            self._checkpoint.store(key, held)
+        return replace(assignment, measured=float(held["noise"].item()))
+
+    def _noise(self, graph: Graph) -> float:
+        names = judged_values(self._graph)
+        targets = self._laboratory.values(self._graph, names, self._judging)
+        found = self._laboratory.noise(graph, targets, self._judging)
+        return math.fsum(found.values()) / len(found)
+
+    def _require(self, budget: Budget) -> None:
+        """Refuse a budget that nothing fits before anything is measured."""
+        unknown = [[0.0] * len(item.choices) for item in self.items]
+        for limit in budget.limits:
+            Knapsack.of(limit, budget.value, self.items, unknown)
+
+    def _solved(
+        self, budget: Budget, banned: int | None = None, pick: int = 0
+    ) -> Assignment | None:
+        """Return the best assignment by sums, without one choice of one item.
+
+        Operands that the budget says nothing of are what the target gives.
+        """
+        losses = [[min(loss, _HUGE) for loss in row] for row in self.losses]
+        picks = [0] * len(self.items)
+        for limit in budget.limits:
+            knapsack = Knapsack.of(limit, budget.value, self.items, losses)
+            if banned is not None:
+                knapsack = knapsack.without(banned, pick)
+            found = solve(knapsack.groups, knapsack.bound)
+            if found is None:
+                return None
+            for meanings, option in zip(knapsack.meanings, found, strict=True):
+                for number, chosen in meanings[option].items():
+                    picks[number] = chosen
+        predicted = math.fsum(losses[n][p] for n, p in enumerate(picks))
+        return Assignment(tuple(picks), predicted)
+
+    def _neighbours(self, budget: Budget, best: Assignment) -> list[Assignment]:
+        """Return the best assignments that differ in a given operand, the most promising first."""
+        roles = {role for limit in budget.limits for role in limit.roles}
+        found = [
+            self._solved(budget, number, best.picks[number])
+            for number, item in enumerate(self.items)
+            if item.role in roles and len(item.choices) > 1
+        ]
+        return sorted((n for n in found if n is not None), key=lambda n: n.predicted)
+
+    def _front(self, budget: Budget) -> dict[str, list[tuple[float, float]]]:
+        """Return by limit (amount, sum of noises) of the corners of its front."""
+        losses = [[min(loss, _HUGE) for loss in row] for row in self.losses]
+        names = {id(limit): name for name, limit in LIMITS.items()}
+        found: dict[str, list[tuple[float, float]]] = {}
+        for limit in budget.limits:
+            knapsack = Knapsack.of(limit, budget.value, self.items, losses)
+            total = limit.total_of(self.items)
+            found[names[id(limit)]] = [
+                (cost_of(knapsack.groups, picks) / total, loss_of(knapsack.groups, picks))
+                for picks in front(knapsack.groups)
+            ]
+        return found
+
+
+def _untold(what: str, done: int, total: int) -> None:
+    del what, done, total
+
+
+def _noise_of(assignment: Assignment) -> float:
+    assert assignment.measured is not None
+    return assignment.measured
