@@ -161,9 +161,11 @@ def _rank(graph: Graph, op: QuantableOperation, place: Place) -> int:
 
 def _categories(graph: Graph, place: Place) -> tuple[str, str]:
     """Return the category of clipping ('' where it is not told apart) and that of rounding."""
-    if place.config(graph).relation is Relation.DERIVED:
+    relation = place.config(graph).relation
+    if relation is Relation.DERIVED:
         return "", "bias"
-    if place.value(graph) in graph.parameters:
+    is_parameter = place.value(graph) in graph.parameters
+    if is_parameter and relation is not Relation.SHARED:  # bounds of a Clip are on a tensor's grid
         return "weight_clipping", "weight_rounding"
     rounding = "activation_rounding" if place.side == "in" else "requantization"
     return "activation_clipping", rounding

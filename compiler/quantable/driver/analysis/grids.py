@@ -18,7 +18,7 @@ from quantable.ir import (
     State,
     TensorQuantizationConfig,
 )
-from quantable.ir.numerics import broadcast_channels
+from quantable.ir.numerics import along
 
 Array = npt.NDArray[np.generic]
 FINE_BITS = 14
@@ -87,13 +87,13 @@ def refined(
 
 
 def ends(
-    config: TensorQuantizationConfig, row: QuantizationParameters, rank: int
+    config: TensorQuantizationConfig, row: QuantizationParameters, shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the outermost numbers of a grid, so that they broadcast to a tensor of a rank."""
+    """Return the outermost numbers of a grid, so that they broadcast to a tensor of a shape."""
     scale = row.scale_array.astype(np.float64)
-    zero, axis = row.zero_point_array, config.channel_axis
+    zero = row.zero_point_array
     low, high = ((end - zero) * scale for end in (config.quant_min, config.quant_max))
-    return broadcast_channels(low, rank, axis), broadcast_channels(high, rank, axis)
+    return along(low, shape, config), along(high, shape, config)
 
 
 def beyond(
@@ -104,7 +104,7 @@ def beyond(
     The end of a grid is a product of float32 numbers: the element that the scale was made from may
     lie a rounding error outside.
     """
-    low, high = ends(config, row, values.ndim)
+    low, high = ends(config, row, values.shape)
     slack = (high - low) / (config.quant_max - config.quant_min) * 2.0**-FINE_BITS
     found: npt.NDArray[np.bool_] = np.less(values, low - slack) | np.greater(values, high + slack)
     return found

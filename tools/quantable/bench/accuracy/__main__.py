@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     allowed = OTHER_SOURCES if options.other_sources else frozenset()
-    options.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.results, prefix=".scratch-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="quantable-accuracy-") as scratch:
         bench = Bench(options.shared, Results(options.results), Path(scratch))
         failed = 0 if options.page_only else _measure(bench, chosen, allowed)
         rows, missing = collect(bench, allowed)
