@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from quantable.ir import Graph, Operation, QuantableOperation
@@ -14,6 +14,8 @@ from quantable.targets.description import FLOAT, Target
 
 WEIGHT, ACTIVATION = "weight", "activation"
 FLOAT_BITS = 32
+WIDTHS = (4, 8, 16)
+"""Numbers of bits that are tried by default."""
 PRODUCTS = (*INPUT_CHANNEL_AXIS, "Gemm", "MatMul")
 """Kinds of operation whose operands count, quantized or not."""
 
@@ -56,17 +58,18 @@ class Item:
         return f"{self.label}={self.choices[pick].scheme}"
 
 
-def items_of(graph: Graph, target: Target) -> list[Item]:
+def items_of(graph: Graph, target: Target, widths: Collection[int] = WIDTHS) -> list[Item]:
     """Return the operands of all compute operations, in graph order.
 
     Args:
         graph: A graph that was quantized for the target, calibrated or not.
         target: The target.
+        widths: Numbers of bits that may be chosen, besides what the target gives; 32 is float.
     """
     candidates = slot_candidates(graph, target)
     return [
         Item(slot, op.kind, role, _elements(graph, name), products(graph, op),
-             _choices(target, op, slot, candidates.get(slot, ())))
+             _choices(target, op, slot, candidates.get(slot, ()), widths))
         for op in graph.operations
         for slot, name, role in _operands(graph, op)
     ]  # fmt: skip
@@ -80,7 +83,7 @@ def _operands(graph: Graph, op: Operation) -> Iterator[tuple[Slot, str, str]]:
 
 
 def _choices(
-    target: Target, op: Operation, slot: Slot, names: tuple[str, ...]
+    target: Target, op: Operation, slot: Slot, names: tuple[str, ...], widths: Collection[int]
 ) -> tuple[Choice, ...]:
     """Return the choices of an operand: one for every number of bits, the target's own first.
 
@@ -95,7 +98,8 @@ def _choices(
     found: dict[int, Choice] = {}
     for name in names:
         bits = FLOAT_BITS if name == FLOAT else target.schemes[name].bits
-        found.setdefault(bits, Choice(name, bits))
+        if not found or bits in widths:
+            found.setdefault(bits, Choice(name, bits))
     return tuple(found.values())
 
 

@@ -14,31 +14,35 @@ one with the least measured noise wins, and its neighbours are next.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from quantable.driver import runtime
 from quantable.driver.judging import evenly, judged_values
 from quantable.driver.mixed_precision.budgets import LIMITS, Budget, Knapsack
-from quantable.driver.mixed_precision.items import Item, items_of
+from quantable.driver.mixed_precision.items import WIDTHS, Item, items_of
 from quantable.driver.mixed_precision.knapsack import Picks, cost_of, front, loss_of, solve
 from quantable.driver.mixed_precision.sensitivities import Sensitivities
 from quantable.driver.pipelines import resolve, with_dispatch
 from quantable.driver.stages import STAGE
-from quantable.ir import DataError, Graph, Profile, graph_digest
+from quantable.ir import DataError, Graph, Profile, UnsupportedError, graph_digest
 from quantable.passes.base import PassContext, run_passes
 from quantable.passes.laboratory import HOLD_OUT, Checkpoint, Laboratory, held_out_samples
 from quantable.targets.description import load_target
 
+Array = npt.NDArray[np.generic]
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
-TUNING = "calibrate,gptq"
+TUNING = "calibrate,correct-bias,align,gptq"
 """How a whole assignment is calibrated before it is measured."""
 SAMPLES = 32
+_USUAL_BITS = 8
+"""Operands of up to so many bits are legal in all combinations."""
 _HUGE = 1e30
 """Stands for infinite noise: a choice that is taken only if nothing else is within the budget."""
 
@@ -122,8 +126,9 @@ class Search:
         target: Name or description file.
         profile: Its calibration statistics.
         laboratory: Runs graphs on calibration samples.
-        checkpoint: Where measurements are kept.
+        checkpoint: Where measurements are kept; None for nowhere.
         samples: How many held-out samples judge, at most.
+        widths: Numbers of bits that may be chosen, besides what the target gives; 32 is float.
         progress: Told about each step.
 
     Raises:
@@ -136,9 +141,10 @@ class Search:
         target: str | Path,
         profile: Profile,
         laboratory: Laboratory,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint | None = None,
         *,
         samples: int = SAMPLES,
+        widths: Collection[int] = WIDTHS,
         progress: Progress | None = None,
     ) -> None:
         if laboratory.count < HOLD_OUT:
@@ -147,10 +153,12 @@ class Search:
                 f"found {laboratory.count}", help="give more; 128 are a good start",
             )  # fmt: skip
         self._graph, self._target, self._profile = graph, load_target(target), profile
-        self._laboratory, self._checkpoint, self._samples = laboratory, checkpoint, samples
+        self._laboratory, self._samples = laboratory, samples
+        self._checkpoint: Checkpoint = checkpoint if checkpoint is not None else _Memory()
         self._progress = progress or _untold
         self._judging = evenly(held_out_samples(laboratory.count), samples)
-        self.items = tuple(items_of(self.quantized(()), self._target))
+        found = items_of(self.quantized(()), self._target, widths)
+        self.items = tuple(self._legal(item) for item in found)
         self._losses: tuple[tuple[float, ...], ...] = ()
 
     @property
@@ -204,6 +212,22 @@ class Search:
         bare = replace(self._graph, history=())
         done = run_passes(bare, resolve(pipeline), context, instruments=())
         return run_passes(done, resolve(passes), context, instruments=()) if passes else done
+
+    def _legal(self, item: Item) -> Item:
+        """Return an item without the choices that overflow the target's accumulators."""
+
+        def is_legal(pick: int) -> bool:
+            try:
+                self.quantized([item.entry(pick)])
+            except UnsupportedError:
+                return False
+            return True
+
+        if not self._target.has_integer_level:
+            return item
+        numbers = range(1, len(item.choices))
+        kept = [p for p in numbers if item.choices[p].bits <= _USUAL_BITS or is_legal(p)]
+        return replace(item, choices=tuple(item.choices[p] for p in (0, *kept)))
 
     def _levels(self) -> list[Graph]:
         """Return calibrated graphs that hold every choice between them."""
@@ -284,6 +308,19 @@ class Search:
                 for picks in front(knapsack.groups)
             ]
         return found
+
+
+class _Memory:
+    """Keeps measurements for as long as the search lives."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Mapping[str, Array]] = {}
+
+    def load(self, key: str) -> Mapping[str, Array] | None:
+        return self._held.get(key)
+
+    def store(self, key: str, arrays: Mapping[str, Array]) -> None:
+        self._held[key] = arrays
 
 
 def _untold(what: str, done: int, total: int) -> None:
