@@ -32,6 +32,7 @@ class Limit:
     """One sum over groups of items that a budget bounds.
 
     Attributes:
+        name: Its key in `LIMITS`.
         unit: What is bounded, for messages.
         roles: Which items take part.
         joins: Whether the items of one operation are chosen together.
@@ -39,6 +40,7 @@ class Limit:
         total: What the sum is divided by to be an average; None for a sum.
     """
 
+    name: str
     unit: str
     roles: tuple[str, ...]
     joins: bool
@@ -94,13 +96,15 @@ def _bit_operations(items: Sequence[Item], bits: Bits) -> int:
 
 
 LIMITS: dict[str, Limit] = {
-    "weight-bits": Limit("average bits of weights", (WEIGHT,), False, _stored_bits, _elements),
-    "activation-bits": Limit(
-        "average bits of activations", (ACTIVATION,), False, _stored_bits, _elements
-    ),
-    "size": Limit("bytes of weights", (WEIGHT,), False, _stored_bytes),
-    "operations": Limit("bit operations", (WEIGHT, ACTIVATION), True, _bit_operations),
-}
+    limit.name: limit
+    for limit in (
+        Limit("weight-bits", "average bits of weights", (WEIGHT,), False, _stored_bits, _elements),
+        Limit("activation-bits", "average bits of activations", (ACTIVATION,), False, _stored_bits,
+              _elements),
+        Limit("size", "bytes of weights", (WEIGHT,), False, _stored_bytes),
+        Limit("operations", "bit operations", (WEIGHT, ACTIVATION), True, _bit_operations),
+    )
+}  # fmt: skip
 """Every sum that can be bounded, by name."""
 
 BUDGETS: dict[str, tuple[str, ...]] = {

@@ -15,22 +15,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantable.driver import runtime
+from quantable.driver.efforts import pipelines_of
 from quantable.driver.judging import evenly, judged_values
-from quantable.driver.mixed_precision.budgets import LIMITS, Budget, Knapsack
+from quantable.driver.mixed_precision.budgets import Budget, Knapsack
+from quantable.driver.mixed_precision.found import HUGE, Assignment, Found
 from quantable.driver.mixed_precision.items import WIDTHS, Item, items_of
 from quantable.driver.mixed_precision.knapsack import Picks, cost_of, front, loss_of, solve
 from quantable.driver.mixed_precision.sensitivities import Sensitivities
 from quantable.driver.pipelines import resolve, with_dispatch
 from quantable.driver.stages import STAGE
-from quantable.ir import DataError, Graph, Profile, UnsupportedError, graph_digest
+from quantable.ir import (
+    DataError,
+    Graph,
+    Level,
+    OptionError,
+    Profile,
+    UnsupportedError,
+    graph_digest,
+)
 from quantable.passes.base import PassContext, run_passes
 from quantable.passes.laboratory import HOLD_OUT, Checkpoint, Laboratory, held_out_samples
 from quantable.targets.description import load_target
@@ -38,84 +47,11 @@ from quantable.targets.description import load_target
 Array = npt.NDArray[np.generic]
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
-TUNING = "calibrate,correct-bias,align,gptq"
+EFFORT = "balanced"
 """How a whole assignment is calibrated before it is measured."""
 SAMPLES = 32
 _USUAL_BITS = 8
 """Operands of up to so many bits are legal in all combinations."""
-_HUGE = 1e30
-"""Stands for infinite noise: a choice that is taken only if nothing else is within the budget."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One choice for every item.
-
-    Attributes:
-        picks: By item, the number of its choice.
-        predicted: Sum of the noises of all choices.
-        measured: Noise of the network that is quantized with it; None where it was not measured.
-    """
-
-    picks: Picks
-    predicted: float
-    measured: float | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """The result of a search.
-
-    Attributes:
-        budget: What it was held to.
-        items: What was chosen.
-        losses: By item: the noise of each choice alone.
-        best: The assignment.
-        tried: All that were measured, in order.
-        front: By sum that is bounded: assignments from the smallest amount to the least noise, each
-            with its amount.
-    """
-
-    budget: Budget
-    items: tuple[Item, ...]
-    losses: tuple[tuple[float, ...], ...]
-    best: Assignment
-    tried: tuple[Assignment, ...]
-    front: dict[str, list[tuple[float, float]]]
-
-    @property
-    def entries(self) -> list[str]:
-        """Assignments of what differs from what the target gives."""
-        chosen = zip(self.items, self.best.picks, strict=True)
-        return [item.entry(pick) for item, pick in chosen if pick]
-
-    def facts(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
-        amounts = {
-            name: float(limit.amount(self.items, self.best.picks)) for name, limit in LIMITS.items()
-        }
-        return {
-            "budget": str(self.budget),
-            "amounts": amounts,
-            "predicted_noise": self.best.predicted,
-            "measured_noise": self.best.measured,
-            "tried": [{"predicted": t.predicted, "measured": t.measured} for t in self.tried],
-            "assignments": self.entries,
-            "items": [self._item(number) for number in range(len(self.items))],
-            "front": {name: [list(point) for point in points]
-                      for name, points in self.front.items()},
-        }  # fmt: skip
-
-    def _item(self, number: int) -> dict[str, Any]:
-        item, losses = self.items[number], self.losses[number]
-        chosen = item.choices[self.best.picks[number]]
-        choices = zip(item.choices, losses, strict=True)
-        return {
-            "slot": item.label, "kind": item.kind, "role": item.role, "elements": item.elements,
-            "products": item.products, "scheme": chosen.scheme, "bits": chosen.bits,
-            "noise": {c.scheme: loss if math.isfinite(loss) else None
-                      for c, loss in choices if len(losses) > 1},
-        }  # fmt: skip
 
 
 class Search:
@@ -132,6 +68,7 @@ class Search:
         progress: Told about each step.
 
     Raises:
+        OptionError: The graph is not a float graph, or an option is out of range.
         DataError: There are too few samples to hold any out.
     """
 
@@ -147,6 +84,13 @@ class Search:
         widths: Collection[int] = WIDTHS,
         progress: Progress | None = None,
     ) -> None:
+        if graph.level is not Level.FLOAT:
+            raise OptionError(
+                f"only a float graph can be searched, this one's level is {graph.level.value}",
+                help="give the result of: quantable opt --passes canonicalize",
+            )
+        if samples < 1:
+            raise OptionError(f"samples that judge: expected at least 1, found {samples}")
         if laboratory.count < HOLD_OUT:
             raise DataError(
                 f"a search judges on held-out samples: expected at least {HOLD_OUT} samples, "
@@ -155,6 +99,7 @@ class Search:
         self._graph, self._target, self._profile = graph, load_target(target), profile
         self._laboratory, self._samples = laboratory, samples
         self._checkpoint: Checkpoint = checkpoint if checkpoint is not None else _Memory()
+        self._tuning = pipelines_of(EFFORT, self._target)["calibrate"]
         self._progress = progress or _untold
         self._judging = evenly(held_out_samples(laboratory.count), samples)
         found = items_of(self.quantized(()), self._target, widths)
@@ -173,7 +118,7 @@ class Search:
                 self._checkpoint,
                 self._samples,
             ).measured(lambda done, total: self._progress("measuring", done, total))
-            self._losses = tuple(tuple(losses) for losses in found)
+            self._losses = tuple(tuple(min(loss, HUGE) for loss in row) for row in found)
         return self._losses
 
     def best(self, budget: Budget, trials: int = 0) -> Found:
@@ -189,17 +134,17 @@ class Search:
         self._require(budget)
         start = self._solved(budget)
         assert start is not None  # `_require` saw to it
-        best = self._measured(start)
+        best = self.measured(start)
         tried = [best]
         seen = {best.picks}
         while len(tried) <= trials:
-            ahead = [n for n in self._neighbours(budget, best) if n.picks not in seen]
+            ahead = [n for n in self._neighbours(budget, best) if n not in seen]
             if not ahead:
                 break
-            seen.add(ahead[0].picks)
-            tried.append(self._measured(ahead[0]))
+            seen.add(ahead[0])
+            tried.append(self.measured(ahead[0]))
             self._progress("trying neighbours", len(tried) - 1, trials)
-            if _noise_of(tried[-1]) < _noise_of(best):
+            if tried[-1].measured < best.measured:
                 best = tried[-1]
         return Found(budget, self.items, self.losses, best, tuple(tried), self._front(budget))
 
@@ -239,17 +184,19 @@ class Search:
             found.append(self.quantized([i.entry(p) for i, p in chosen if p], "calibrate"))
         return found
 
-    def _measured(self, assignment: Assignment) -> Assignment:
-        """Return the assignment with the noise of the network that is quantized with it."""
-        chosen = zip(self.items, assignment.picks, strict=True)
-        entries = [item.entry(pick) for item, pick in chosen if pick]
+    def measured(self, picks: Picks) -> Assignment:
+        """Return an assignment with the noise of the network that is quantized with it."""
+        entries = [item.entry(p) for item, p in zip(self.items, picks, strict=True) if p]
         start = graph_digest(self.quantized(entries, "calibrate"))
-        key = f"assignment {start} {self._laboratory.digest} {self._judging} {TUNING}"
+        key = f"assignment {start} {self._laboratory.digest} {self._judging} {self._tuning}"
         held = self._checkpoint.load(key)
         if held is None:
-            held = {"noise": np.array(self._noise(self.quantized(entries, TUNING)))}
+            held = {"noise": np.array(self._noise(self.quantized(entries, self._tuning)))}
             self._checkpoint.store(key, held)
-        return replace(assignment, measured=float(held["noise"].item()))
+        return Assignment(picks, self._predicted(picks), float(held["noise"].item()))
+
+    def _predicted(self, picks: Picks) -> float:
+        return math.fsum(row[p] for row, p in zip(self.losses, picks, strict=True))
 
     def _noise(self, graph: Graph) -> float:
         names = judged_values(self._graph)
@@ -263,17 +210,14 @@ class Search:
         for limit in budget.limits:
             Knapsack.of(limit, budget.value, self.items, unknown)
 
-    def _solved(
-        self, budget: Budget, banned: int | None = None, pick: int = 0
-    ) -> Assignment | None:
+    def _solved(self, budget: Budget, banned: int | None = None, pick: int = 0) -> Picks | None:
         """Return the best assignment by sums, without one choice of one item.
 
         Operands that the budget says nothing of are what the target gives.
         """
-        losses = [[min(loss, _HUGE) for loss in row] for row in self.losses]
         picks = [0] * len(self.items)
         for limit in budget.limits:
-            knapsack = Knapsack.of(limit, budget.value, self.items, losses)
+            knapsack = Knapsack.of(limit, budget.value, self.items, self.losses)
             if banned is not None:
                 knapsack = knapsack.without(banned, pick)
             found = solve(knapsack.groups, knapsack.bound)
@@ -282,10 +226,9 @@ class Search:
             for meanings, option in zip(knapsack.meanings, found, strict=True):
                 for number, chosen in meanings[option].items():
                     picks[number] = chosen
-        predicted = math.fsum(losses[n][p] for n, p in enumerate(picks))
-        return Assignment(tuple(picks), predicted)
+        return tuple(picks)
 
-    def _neighbours(self, budget: Budget, best: Assignment) -> list[Assignment]:
+    def _neighbours(self, budget: Budget, best: Assignment) -> list[Picks]:
         """Return the best assignments that differ in a given operand, the most promising first."""
         roles = {role for limit in budget.limits for role in limit.roles}
         found = [
@@ -293,17 +236,15 @@ class Search:
             for number, item in enumerate(self.items)
             if item.role in roles and len(item.choices) > 1
         ]
-        return sorted((n for n in found if n is not None), key=lambda n: n.predicted)
+        return sorted((picks for picks in found if picks is not None), key=self._predicted)
 
     def _front(self, budget: Budget) -> dict[str, list[tuple[float, float]]]:
         """Return by limit (amount, sum of noises) of the corners of its front."""
-        losses = [[min(loss, _HUGE) for loss in row] for row in self.losses]
-        names = {id(limit): name for name, limit in LIMITS.items()}
         found: dict[str, list[tuple[float, float]]] = {}
         for limit in budget.limits:
-            knapsack = Knapsack.of(limit, budget.value, self.items, losses)
+            knapsack = Knapsack.of(limit, budget.value, self.items, self.losses)
             total = limit.total_of(self.items)
-            found[names[id(limit)]] = [
+            found[limit.name] = [
                 (cost_of(knapsack.groups, picks) / total, loss_of(knapsack.groups, picks))
                 for picks in front(knapsack.groups)
             ]
@@ -325,8 +266,3 @@ class _Memory:
 
 def _untold(what: str, done: int, total: int) -> None:
     del what, done, total
-
-
-def _noise_of(assignment: Assignment) -> float:
-    assert assignment.measured is not None
-    return assignment.measured
