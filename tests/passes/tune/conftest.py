@@ -34,6 +34,10 @@ symmetry = "symmetric"
 granularity = "GRANULARITY"
 observer = "minmax"
 """
+BLOCKS = """
+block_size = 3
+otherwise = "kernel"
+"""
 
 
 @dataclass
@@ -94,7 +98,10 @@ def four_bits(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
     def path(granularity: str = "channel") -> Path:
         found = tmp_path_factory.mktemp("targets") / "four-bits.toml"
-        found.write_text(FOUR_BITS.replace("GRANULARITY", granularity), encoding="utf-8")
+        text = FOUR_BITS.replace("GRANULARITY", granularity)
+        if granularity == "block":
+            text = text.replace('"onnxruntime"', '"onnxruntime-int4-block"') + BLOCKS
+        found.write_text(text, encoding="utf-8")
         return found
 
     return path

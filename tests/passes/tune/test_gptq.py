@@ -54,6 +54,20 @@ def test_scales_stay_where_they_are_to_and_without_them_less_is_gained(layer_cas
     assert errors[0] < errors[1] < kept.history[-1].decisions[0].before
 
 
+def test_blocks_keep_their_scales_and_gain(layer_case):
+    case = layer_case("quantable.Linear", 1, "block")
+    done = case.after("gptq")
+    assert done.history[-1].decisions[-1].is_accepted
+    assert case.noise(done) < 0.8 * case.noise(case.graph)
+    config = done.operation_by_name["y"].config.inputs[1]
+    row = done.rows[config.row]
+    assert (config.policy.is_per_block, row) == (True, case.graph.rows[config.row])
+    contents = done.array("w")
+    assert np.array_equal(dequantize(quantize(contents, config, row), config, row), contents)
+    case.after("correct-bias-sequentially")
+    assert "an output has several, one a block" in case.context.remarks[-1][2]
+
+
 @pytest.mark.parametrize(("kind", "group"), KINDS)
 def test_the_integers_that_are_stored_are_exactly_the_contents(layer_case, kind, group):
     case = layer_case(kind, group)
