@@ -37,7 +37,7 @@ from quantable.ir import Graph, GraphEditor, Operation, OptionError, UnknownName
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.channel_groups import LAYERS, has_bias, has_own_parameters
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 Method = Literal["hadamard", "svd"]
 
@@ -65,6 +65,9 @@ class FactorizeMatrices(Pass):
             raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         if not 0.0 < self.energy <= 1.0:
             raise OptionError(f"energy: expected more than 0, at most 1, found {self.energy:g}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Try every matrix."""

@@ -45,7 +45,7 @@ from quantable.passes.canonicalize.channel_groups import (
     has_bias,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 Side = Literal["made", "read", "both"]
 FACTORS: dict[Side, tuple[float, float]] = {
@@ -85,6 +85,9 @@ class SplitChannels(Pass):
             raise OptionError(f"ratio: expected more than 0, at most 1, found {self.ratio:g}")
         if not self.threshold >= 1.0:
             raise OptionError(f"threshold: expected at least 1, found {self.threshold:g}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Split the outliers of every group."""

@@ -43,7 +43,7 @@ from quantable.passes.canonicalize.channel_groups import (
     put_parameter,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,9 @@ class SplitLayers(Pass):
             raise OptionError(f"most: expected at least 1, found {self.most}")
         if self.seed < 0:
             raise OptionError(f"seed: expected at least 0, found {self.seed}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Try the layers whose range is largest first."""

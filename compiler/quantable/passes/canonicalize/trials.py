@@ -100,6 +100,11 @@ def _log_gain(before: Sequence[float], after: Sequence[float]) -> tuple[float, f
     return float(falls.mean()), float(falls.std(ddof=1) / np.sqrt(len(falls)))
 
 
+def judged_on(context: PassContext) -> str:
+    """Return the digest of the samples that judge, for the record of a pass."""
+    return "" if context.laboratory is None else context.laboratory.digest
+
+
 def needed_judge(context: PassContext, name: str) -> Judge:
     """Return the judge of a context.
 
