@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "diff": "show what differs between two graphs",
     "compare": "run two stages and name the first operation whose numbers differ",
     "analyze": "measure what quantization does to a network, and where",
+    "search": "find how many bits each operand needs under a budget",
     "replay": "redo a file's history and compare every digest",
     "why": "tell what touched an operation and where its scales come from",
     "bisect": "find the pass and the rewrite that make a graph bad",
