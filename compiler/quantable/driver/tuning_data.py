@@ -15,6 +15,7 @@ from quantable.driver.preprocessing import Preprocessing
 from quantable.ir import Graph, Level
 from quantable.passes.base import PassContext
 from quantable.passes.laboratory import Checkpoint, Laboratory
+from quantable.targets.description import Target
 
 
 class LazyLaboratory:
@@ -28,6 +29,19 @@ class LazyLaboratory:
         if self._made is None:
             self._made = self._make()
         return getattr(self._made, name)
+
+
+class _LazyJudge:
+    """A judge that looks at the samples when it is asked for the first time."""
+
+    def __init__(self, graph: Graph, target: Target, laboratory: Laboratory) -> None:
+        self._given = (graph, target, laboratory)
+        self._judge: QuantizedNoise | None = None
+
+    def __call__(self, graph: Graph) -> float:
+        if self._judge is None:
+            self._judge = QuantizedNoise(*self._given)
+        return self._judge(graph)
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class TuningData:
         """
         context.laboratory, context.checkpoint = self.laboratory, self.checkpoint
         if context.target is not None and graph.level is Level.FLOAT:
-            context.judge = QuantizedNoise(graph, context.target, self.laboratory)
+            context.judge = _LazyJudge(graph, context.target, self.laboratory)
 
 
 def open_tuning_data(

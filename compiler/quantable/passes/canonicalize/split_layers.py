@@ -57,6 +57,7 @@ class SplitLayers(Pass):
         layers: Names of the layers to try; empty for all beyond the threshold.
         most: Most layers that are split.
         seed: Of the random parts.
+        gain: Part of the error by which it has to fall: more work has to pay.
     """
 
     name: ClassVar[str] = "split-layers"
@@ -66,8 +67,11 @@ class SplitLayers(Pass):
     layers: tuple[str, ...] = ()
     most: int = 4
     seed: int = 0
+    gain: float = 0.05
 
     def check(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         if not self.threshold >= 1.0:
             raise OptionError(f"threshold: expected at least 1, found {self.threshold:g}")
         if self.most < 1:
@@ -81,7 +85,7 @@ class SplitLayers(Pass):
         found = self._candidates(graph)
         if not found:
             return graph
-        trials = Trials(graph, context, self.name)
+        trials = Trials(graph, context, self.name, self.gain)
         accepted = 0
         for index, (reach, op) in enumerate(found):
             candidate = self._split(trials.graph, op, index)
