@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from quantable.ir import DataError, Graph
 from quantable.training.batches import BatchRunner, Read
+from quantable.training.fitting import fitted
 from quantable.training.second_moments import SecondMoments, second_moments
 from quantable.training.storage import empty, release
+from quantable.training.task import Fit, Task
 
 Array = npt.NDArray[np.generic]
 
@@ -97,6 +99,10 @@ class ReferenceLaboratory:
         for array in (quantized, original):
             release(array)
         return found
+
+    def fit(self, task: Task) -> Fit:
+        """Fit weights, scales and biases of a part of a graph to targets, see `fitting`."""
+        return fitted(task)
 
     def _rows(self, samples: Sequence[int], feeds: Mapping[str, Array] | None) -> Sequence[int]:
         # What is fed holds just the samples that were asked for.
