@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -39,9 +39,16 @@ class _LazyJudge:
         self._judge: QuantizedNoise | None = None
 
     def __call__(self, graph: Graph) -> float:
+        return self._made()(graph)
+
+    def parts(self, graph: Graph) -> Sequence[float]:
+        """Return the error of every sample; see `DiscerningJudge`."""
+        return self._made().parts(graph)
+
+    def _made(self) -> QuantizedNoise:
         if self._judge is None:
             self._judge = QuantizedNoise(*self._given)
-        return self._judge(graph)
+        return self._judge
 
 
 @dataclass(frozen=True)

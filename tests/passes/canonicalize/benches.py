@@ -11,8 +11,9 @@ import pytest
 from quantable.bench.datasets import NETWORKS
 from quantable.driver import api
 from quantable.driver.judging import QuantizedNoise
-from quantable.ir import Graph
+from quantable.ir import Graph, GraphEditor
 from quantable.passes.base import PassContext
+from quantable.passes.canonicalize.channel_groups import channel_groups, scale_channels
 from quantable.passes.laboratory import Judge, Laboratory
 from quantable.targets.description import Target, load_target
 from quantable.training import ReferenceLaboratory
@@ -94,6 +95,17 @@ def randomized(graph: Graph, seed: int) -> Graph:
             numbers = (size * rng.standard_normal(ref.shape)).astype(np.float32)
             changed[name] = graph.store.put(numbers)
     return replace(graph, parameters={**graph.parameters, **changed})
+
+
+def with_outliers(graph: Graph, first: str, times: float) -> Graph:
+    """Return the same function, with two channels of a layer that are so many times larger."""
+    groups = channel_groups(graph, with_norms=True)
+    group = next(group for group in groups if group.firsts[0].name == first)
+    editor = GraphEditor(graph)
+    scale = np.ones(graph.array(group.firsts[0].inputs[1]).shape[-1])
+    scale[[3, 40]] = 1.0 / times
+    scale_channels(editor, group, scale)
+    return editor.finish()
 
 
 def eager(first: Graph) -> Judge:

@@ -120,10 +120,10 @@ def test_options_out_of_range_are_mistakes(item: EqualizeByTrial, text: str) -> 
 
 
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
-    """What it promises: with one scale a layer the autoencoder loses less."""
-    on = bench("fc_autoencoder", per_tensor(tmp_path), samples=40)
+    """What it promises: with one 4-bit scale a layer the keyword network loses less."""
+    on = bench("dscnn_kws", per_tensor(tmp_path, 4), samples=100)
     context = on.context()
-    done = run_pass(on.graph, EqualizeByTrial(iterations=1, ways=("dfq", "read")), context)
-    assert any(d.is_accepted for d in context.decisions)
-    assert distance(on.laboratory, on.graph, done) < 1e-5
+    done = run_pass(on.graph, EqualizeByTrial(iterations=1, ways=("dfq", "made")), context)
+    assert {d.is_accepted for d in context.decisions} == {True, False}
+    assert distance(on.laboratory, on.graph, done) < 1e-4
     assert on.others(done) < 0.8 * on.others(on.graph)

@@ -97,10 +97,10 @@ def test_options_out_of_range_are_mistakes(item: SplitChannels, text: str) -> No
 
 
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
-    """What it promises: outlier channels of the autoencoder cost less."""
-    on = bench("fc_autoencoder", per_tensor(tmp_path), samples=64)
+    """What it promises: with 4-bit weights outlier channels of the autoencoder cost less."""
+    on = bench("fc_autoencoder", per_tensor(tmp_path, 4), samples=128)
     context = on.context()
-    done = run_pass(on.graph, SplitChannels(sides=("read",)), context)
-    assert any(d.is_accepted for d in context.decisions)
+    done = run_pass(on.graph, SplitChannels(), context)
+    assert {d.is_accepted for d in context.decisions} == {True, False}
     assert distance(on.laboratory, on.graph, done) < 1e-5
-    assert on.others(done) < 0.7 * on.others(on.graph)
+    assert on.others(done) < 0.9 * on.others(on.graph)

@@ -91,10 +91,10 @@ def test_mistakes() -> None:
 
 
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
-    """What it promises: the layers of the autoencoder that reach farthest cost less."""
-    on = bench("fc_autoencoder", per_tensor(tmp_path), samples=64)
+    """What it promises: with 4-bit weights the layers of ResNet-8 that reach farthest cost less."""
+    on = bench("resnet8", per_tensor(tmp_path, 4), samples=96)
     context = on.context()
     done = run_pass(on.graph, SplitLayers(), context)
-    assert 1 <= sum(d.is_accepted for d in context.decisions) <= 4
+    assert {d.is_accepted for d in context.decisions} == {True, False}
     assert distance(on.laboratory, on.graph, done) < 1e-5
-    assert on.others(done) < 0.9 * on.others(on.graph)
+    assert on.others(done) < 0.7 * on.others(on.graph)

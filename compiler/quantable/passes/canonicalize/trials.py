@@ -15,7 +15,7 @@ from quantable.passes.laboratory import Judge
 MEASURE = "noise of the quantized outputs on held-out samples"
 
 
-_CERTAIN = 2.5
+_CERTAIN = 2.0
 """How many times its standard error a gain has to be. A few dozen samples judge, and many rewrites
 are tried: of those that make no difference, the best looks good by chance."""
 
