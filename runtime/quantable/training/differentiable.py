@@ -42,7 +42,7 @@ class _Quantize(torch.autograd.Function):
         steps = x / scale
         found = torch.round(steps).clamp_(low, high).mul_(scale)
         ctx.save_for_backward(steps, found, scale)
-        ctx.bounds = (low - 0.5, high + 0.5)
+        ctx.bounds, ctx.levels = (low - 0.5, high + 0.5), max(high, 1.0)
         return found
 
     @staticmethod
@@ -54,7 +54,7 @@ class _Quantize(torch.autograd.Function):
         for_scale = None
         if ctx.needs_input_grad[1]:
             total = (gradient * found).sum() / scale - (for_x * steps).sum()
-            for_scale = (total / (steps.numel() * max(high, 1.0)) ** 0.5).reshape(scale.shape)
+            for_scale = (total / (steps.numel() * ctx.levels) ** 0.5).reshape(scale.shape)
         return for_x, for_scale, None, None
 
 
@@ -215,8 +215,12 @@ def _compiled(graph: Graph, op: Operation) -> _Step:
     before: tuple[ActivationQuantizer | None, ...] = (None,) * len(op.inputs)
     after: tuple[ActivationQuantizer | None, ...] = (None,) * len(op.outputs)
     if isinstance(op, QuantableOperation):
-        before = tuple(_quantizer(graph, *pair) for pair in zip(op.config.inputs, op.inputs))
-        after = tuple(_quantizer(graph, *pair) for pair in zip(op.config.outputs, op.outputs))
+        before = tuple(
+            _quantizer(graph, *pair) for pair in zip(op.config.inputs, op.inputs, strict=True)
+        )
+        after = tuple(
+            _quantizer(graph, *pair) for pair in zip(op.config.outputs, op.outputs, strict=True)
+        )
     return _Step(op, builder(site), before, after)
 
 

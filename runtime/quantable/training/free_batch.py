@@ -16,8 +16,8 @@ def with_free_batch(graph: Graph) -> Graph:
     """Return the graph with a symbol in place of a batch of 1, as far as it is written down.
 
     Inputs and what follows from them get the symbol as their first dimension, and a Reshape to
-    [1, ...] of a tensor [1, ...] copies its first dimension (0 in the shape). Whether several samples
-    at once give what each gives alone is not known for any graph: the caller compares.
+    [1, ...] of a tensor [1, ...] copies its first dimension (0 in the shape). Whether several
+    samples at once give what each gives alone is not known for any graph: the caller compares.
     """
     values = {name: _freed(graph, value) for name, value in graph.values.items()}
     parameters = dict(graph.parameters)
