@@ -70,7 +70,8 @@ class FitTask:
         steps, batch: How many steps of how many samples.
         weight_rate, scale_rate, bias_rate: Learning rates at the beginning: in quantization steps,
             as a share of a scale, as a share of a typical bias.
-        hardening: How much the decision between two integers counts against the loss, at the end.
+        hardening: How hard weights are pushed to one of two integers at the end, in steps of the
+            optimizer.
         seed, stream: Key of the random numbers; `stream` tells the tasks of one pass apart.
     """
 
@@ -89,7 +90,7 @@ class FitTask:
     weight_rate: float = 0.02
     scale_rate: float = 1e-3
     bias_rate: float = 1e-3
-    hardening: float = 1.0
+    hardening: float = 4.0
     seed: int = 0
     stream: int = 0
 

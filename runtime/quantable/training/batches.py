@@ -30,6 +30,15 @@ _LARGEST = 64
 _CLOSE = 1e-3
 
 
+def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool whose threads compute without helpers of their own for as long as they live.
+
+    Not by `one_thread`, which each would leave by itself: what torch then tells its libraries holds
+    for all threads, those too that still compute.
+    """
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
 class BatchRunner:
     """Runs a graph on samples, several at a time where the graph allows it.
 
@@ -56,7 +65,7 @@ class BatchRunner:
             self._size = self._batch_size(samples)
         size = self._size
         starts = range(0, len(samples), size)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with one_thread(), single_threaded_pool(_THREADS) as pool:
             # A few batches ahead at most, so that results do not pile up.
             ahead: list[tuple[int, object]] = []
             for start in starts:
@@ -88,7 +97,7 @@ class BatchRunner:
         }
 
     def _execute(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with one_thread(), torch.inference_mode():
+        with torch.inference_mode():
             return self._runtime.execute(given, self._wanted)
 
     def _batch_size(self, samples: Sequence[int]) -> int:
@@ -98,9 +107,11 @@ class BatchRunner:
         fitting = max(1, min(_LARGEST, _ELEMENTS // max(size, 1)))
         if len(samples) < 2 or fitting < 2 or any(array.ndim < 2 for array in given.values()):
             return 1
-        alone = [self._run_one(given, index) for index in range(2)]
+        with one_thread():
+            alone = [self._run_one(given, index) for index in range(2)]
         try:
-            together = self._run_batch(given)
+            with one_thread():
+                together = self._run_batch(given)
         except (QuantableError, RuntimeError):
             return 1  # the graph holds its batch dimension as a constant
         for name in self._wanted:

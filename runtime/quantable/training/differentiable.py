@@ -40,7 +40,7 @@ class _Quantize(torch.autograd.Function):
         steps = x / scale
         found = torch.round(steps).clamp_(low, high).mul_(scale)
         ctx.save_for_backward(steps, found, scale)
-        ctx.bounds = (low - 0.5, high + 0.5)
+        ctx.bounds, ctx.levels = (low - 0.5, high + 0.5), max(high, 1.0)
         return found
 
     @staticmethod
@@ -52,7 +52,7 @@ class _Quantize(torch.autograd.Function):
         for_scale = None
         if ctx.needs_input_grad[1]:
             total = (gradient * found).sum() / scale - (for_x * steps).sum()
-            for_scale = (total / (steps.numel() * max(high, 1.0)) ** 0.5).reshape(scale.shape)
+            for_scale = (total / (steps.numel() * ctx.levels) ** 0.5).reshape(scale.shape)
         return for_x, for_scale, None, None
 
 

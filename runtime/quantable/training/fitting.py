@@ -1,8 +1,8 @@
 """Fitting a part of a quantized graph to float values by gradients (Adam).
 
-Each batch is cut into two fixed parts, each computed in one thread, and their gradients are added in
-one order; random numbers depend on seed, stream and step. So neither the number of threads nor what
-runs besides changes a bit. Rates fall along half a cosine.
+Each batch is cut into two fixed parts, each computed in one thread, and their gradients are added
+in one order; random numbers depend on seed, stream and step. So neither the number of threads nor
+what runs besides changes a bit. Rates fall along half a cosine.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from torch import Tensor
 from quantable.ir import UnsupportedError
 from quantable.reference.tensors import to_tensor
 from quantable.reference.threads import one_thread
-from quantable.training.batches import BatchRunner
+from quantable.training.batches import BatchRunner, single_threaded_pool
 from quantable.training.differentiable import DifferentiableGraph
 from quantable.training.free_batch import with_free_batch
 from quantable.training.random_numbers import batches, masks
 from quantable.training.storage import release
 from quantable.training.task import Array, Fit, Task
 from quantable.training.trained import Trained
-from quantable.training.variables import RoundedWeight
 
 _PARTS = 2
 _SHOWN = 10
@@ -49,7 +48,7 @@ def fitted(task: Task) -> Fit:
         try:
             return _Fitting(task).run()
         except (UnsupportedError, _NotFinite) as error:
-            where = getattr(error, "where", "")
+            where = error.where if isinstance(error, UnsupportedError) else ""
             return Fit(failure=f"{where}: {error.args[0]}" if where else str(error.args[0]))
 
 
@@ -60,7 +59,7 @@ class _Fitting:
         self._task = task
         self._net = DifferentiableGraph(with_free_batch(task.graph))
         self._trained = Trained(task, self._net)
-        self._powers = {name: _power(a, task.samples) for name, a in task.targets.items()}
+        self._powers = {name: self._power(name) for name in task.targets}
         runner = BatchRunner(task.graph, self._read, tuple(task.targets))
         self._is_batched = runner.takes_batches(list(task.samples))
         self._key = (task.seed, task.stream)
@@ -72,14 +71,14 @@ class _Fitting:
         rates = [group["lr"] for group in optimizer.param_groups]
         losses = []
         source = batches(task.samples, task.batch, self._key)
-        with ThreadPoolExecutor(_PARTS) as pool:
+        with single_threaded_pool(_PARTS) as pool:
             for step, ids in zip(range(task.steps), source, strict=False):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * step / task.steps))
                 optimizer.zero_grad()
                 losses.append(self._gradients(pool, step, ids))
-                self._harden(step / task.steps)
                 optimizer.step()
+                self._harden((step + 1) / task.steps)
                 if step % _RELEASE == 0:
                     self._release()
         self._release()
@@ -120,13 +119,11 @@ class _Fitting:
         chunks = [ids] if self._is_batched else list(ids.reshape(-1, 1))
         totals: list[Tensor | None] = [None] * len(leaves)
         loss = 0.0
-        with one_thread():
-            for place, chunk in enumerate(chunks):
-                error = self._loss(chunk, apart, (step, number * len(ids) + place))
-                error = error * (len(chunk) / count)
-                loss += float(error.detach())
-                if not error.requires_grad:
-                    continue
+        for place, chunk in enumerate(chunks):
+            error = self._loss(chunk, apart, (step, number * count + place))
+            error = error * (len(chunk) / count)
+            loss += float(error.detach())
+            if error.requires_grad:
                 found = torch.autograd.grad(error, leaves, allow_unused=True)
                 totals = [_sum(pair) for pair in zip(totals, found, strict=True)]
         return loss, totals
@@ -151,26 +148,23 @@ class _Fitting:
         return error / len(task.targets)
 
     def _harden(self, progress: float) -> None:
-        """Add the gradient that drives the choice between two integers to one of them.
+        """Push each choice between two integers towards the nearer one.
 
-        Its size is a share of the loss's gradient, the same whatever the scale of either, which
-        grows until nothing else counts: so what was learned hardens, and does so on every network.
+        The push is that of the regulariser ``1 - |2 h - 1|**beta``, but as decay is in AdamW it is
+        no part of the loss: measured in the steps that Adam takes, it means the same to every
+        weight of every network. It grows until nothing else counts, so that what was learned
+        hardens.
         """
-        rounded = self._trained.rounded()
-        if not rounded or progress < _WARM_UP or not self._task.hardening:
+        if progress < _WARM_UP:
             return
         share = (progress - _WARM_UP) / (1.0 - _WARM_UP)
         beta = _BETA[1] + (_BETA[0] - _BETA[1]) * 0.5 * (1.0 + math.cos(math.pi * share))
-        leaves = [leaf for item in rounded if (leaf := item.leaf) is not None]
-        undecided = torch.stack([_undecided(item, beta) for item in rounded]).sum()
-        pushes = torch.autograd.grad(undecided, leaves)
-        given = [leaf.grad for leaf in leaves if leaf.grad is not None]
-        pushed, pulled = _norm(pushes), _norm(given)
-        if not pushed:
-            return
-        weight = self._task.hardening * share * (pulled / pushed if pulled else 1.0)
-        for leaf, push in zip(leaves, pushes, strict=True):
-            leaf.grad = push * weight if leaf.grad is None else leaf.grad + push * weight
+        with torch.no_grad():
+            for weight in self._trained.rounded():
+                assert weight.leaf is not None
+                side = 2.0 * weight.share() - 1.0
+                push = torch.sign(side) * side.abs().pow(beta - 1.0)
+                weight.leaf += self._task.weight_rate * self._task.hardening * share * push
 
     def _check_gradients(self, step: int) -> None:
         for group in self._trained.groups(self._task):
@@ -200,6 +194,19 @@ class _Fitting:
                 return op.where()
         return f"graph '{self._task.graph.name}'"
 
+    def _power(self, name: str) -> float:
+        """Return the mean square of a target; 1 where it is nothing."""
+        array, samples = self._task.targets[name], self._task.samples
+        total = sum(float(np.square(array[i].astype(np.float64)).mean()) for i in samples)
+        release(array)
+        if not math.isfinite(total):
+            raise _NotFinite(f"float value '{name}' is not finite: {self._maker(name)}")
+        return total / len(samples) if total > 0 else 1.0
+
+    def _maker(self, name: str) -> str:
+        maker = self._task.graph.producers.get(name)
+        return maker.where() if maker else f"input of graph '{self._task.graph.name}'"
+
     def _read(self, samples: Sequence[int]) -> dict[str, Array]:
         ids = np.asarray(samples, np.int64)
         return {name: np.asarray(self._task.feeds[name][ids]) for name in self._task.graph.inputs}
@@ -210,22 +217,11 @@ class _Fitting:
                 release(array)
 
 
-def _undecided(weight: RoundedWeight, beta: float) -> Tensor:
-    return (1.0 - (2.0 * weight.share() - 1.0).abs().pow(beta)).sum()
-
-
 def _joined(array: Array) -> Tensor:
     """Return samples [n, batch, ...] as one batch; what has no batch dimension as it is."""
     if array.ndim < 2:
         return to_tensor(array[0])
     return to_tensor(np.ascontiguousarray(array).reshape(-1, *array.shape[2:]))
-
-
-def _power(array: Array, samples: Sequence[int]) -> float:
-    """Return the mean square of some samples; 1 where it is nothing."""
-    total = sum(float(np.square(array[i].astype(np.float64)).mean()) for i in samples)
-    release(array)
-    return total / len(samples) if total > 0 else 1.0
 
 
 def _sum(items: Sequence[Tensor | None]) -> Tensor | None:
@@ -234,7 +230,3 @@ def _sum(items: Sequence[Tensor | None]) -> Tensor | None:
         if item is not None:
             total = item if total is None else total + item
     return total
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return math.sqrt(sum(float(item.square().sum()) for item in tensors))

@@ -1,7 +1,7 @@
 """What gradients change: scales, and the contents of weights and biases; and how they harden.
 
-A weight is held in steps of its scale, so that one learning rate suits all; a scale as the logarithm
-of what it is multiplied by, so that it stays positive.
+A weight is held in steps of its scale, so that one learning rate suits all; a scale as the
+logarithm of what it is multiplied by, so that it stays positive.
 """
 
 from __future__ import annotations

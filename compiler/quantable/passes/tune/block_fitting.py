@@ -21,7 +21,7 @@ from quantable.passes.laboratory import (
     needed_laboratory,
 )
 from quantable.passes.subgraph import subgraph
-from quantable.passes.tune.block_walk import BlockWalk
+from quantable.passes.tune.block_walk import BlockValues, BlockWalk
 from quantable.passes.tune.outcome import Outcome, changed
 from quantable.passes.tune.trainable import overflowing_bias, untrainable
 
@@ -42,7 +42,8 @@ def with_fitted_blocks(
     """Return a graph with block after block fitted, each on the tuned network before it.
 
     What was found for a block is accepted if, hardened, it lowers the noise of the block's outputs
-    on held-out samples. Each block's outcome is kept in the context's checkpoint, if there is one.
+    on held-out samples, and does not raise that of the network's. Each block's outcome is kept in
+    the context's checkpoint, if there is one.
 
     Args:
         graph: A calibrated graph.
@@ -55,24 +56,22 @@ def with_fitted_blocks(
     laboratory = needed_laboratory(context, item.name)
     context.remarks += [(item.name, place, reason) for place, reason in untrainable(graph)]
     key = _key(graph, item, laboratory)
-    walk = BlockWalk(graph, laboratory, blocks)
+    trial = _Trial(BlockWalk(graph, laboratory, blocks), laboratory, auxiliary, item.name)
     for index, names in enumerate(blocks):
-        part = subgraph(walk.graph, set(names))
-        task = replace(prepare(walk.graph, part), graph=part, stream=index)
+        part = subgraph(trial.walk.graph, set(names))
+        task = replace(prepare(trial.walk.graph, part), graph=part, stream=index)
         if not (task.weights or task.scales or task.biases):
             continue
         outcome = _remembered(context, f"{key}-{index}")
         if outcome is None:
-            inside = [name for name in auxiliary if name in part.values]
-            outcome = _tried(walk, laboratory, index, task, inside)
+            outcome = trial.of(index, task)
             if context.checkpoint is not None:
                 context.checkpoint.store(f"{key}-{index}", outcome.arrays())
         if outcome.decision.is_accepted and not context.rewrites.admit(*_layers(task)):
             break
         context.decisions.append(outcome.decision)
-        if outcome.decision.is_accepted:
-            walk.graph = outcome.put_into(walk.graph, item.name)
-    return walk.graph
+        trial.take(outcome)
+    return trial.walk.graph
 
 
 def check_schedule(block_size: int, steps: int, batch: int, seed: int) -> None:
@@ -99,55 +98,95 @@ def check_rates(rates: Mapping[str, float]) -> None:
             raise OptionError(f"{name}: expected a finite number of at least 0, found {found:g}")
 
 
-def _tried(
-    walk: BlockWalk, laboratory: Laboratory, index: int, task: FitTask, inside: Sequence[str]
-) -> Outcome:
-    """Return what fitting a block gives."""
-    borders, part = walk.values(index), task.graph
-    judged = {n: a for n, a in borders.targets.items() if part.values[n].dtype.is_float}
-    extra = {}
-    if inside:
-        everything = range(laboratory.count)
-        extra = laboratory.values(part.dequantized(), inside, everything, borders.originals)
-    mixed = {
-        name: array for name, array in borders.originals.items()
-        if task.drop and part.values[name].dtype.is_float
-    }  # fmt: skip
-    samples = fitting_samples(laboratory.count)
-    found = laboratory.fit(replace(
-        task, feeds=borders.feeds, originals=mixed, targets={**extra, **judged}, samples=samples
-    ))  # fmt: skip
-    judge = held_out_samples(laboratory.count)
-    targets = {name: _taken(array, judge) for name, array in judged.items()}
-    feeds = {name: _taken(array, judge) for name, array in borders.feeds.items()}
+class _Trial:
+    """Fits blocks, and judges what was found.
 
-    def error(graph: Graph) -> float:
-        return float(sum(laboratory.noise(graph, targets, judge, feeds).values()))
+    Attributes:
+        walk: The walk, with the graph as it is by now.
+    """
 
-    before = error(part)
-    if found.failure:
-        return Outcome(
-            Decision(_layers(task), "fit", MEASURE, before, before, False, found.failure)
+    def __init__(
+        self, walk: BlockWalk, laboratory: Laboratory, auxiliary: Sequence[str], name: str
+    ) -> None:
+        self.walk, self._laboratory, self._auxiliary, self._name = walk, laboratory, auxiliary, name
+        self._judging = held_out_samples(laboratory.count)
+        self._targets: Mapping[str, Array] = {}
+        self._network: float | None = None
+
+    def of(self, index: int, task: FitTask) -> Outcome:
+        """Return what fitting a block gives."""
+        borders, part = self.walk.values(index), task.graph
+        judged = {n: a for n, a in borders.targets.items() if part.values[n].dtype.is_float}
+        mixed = {
+            name: array for name, array in borders.originals.items()
+            if task.drop and part.values[name].dtype.is_float
+        }  # fmt: skip
+        fitting = fitting_samples(self._laboratory.count)
+        found = self._laboratory.fit(replace(
+            task, feeds=borders.feeds, originals=mixed, samples=fitting,
+            targets={**self._inside(part, borders), **judged},
+        ))  # fmt: skip
+        feeds, targets = (
+            {name: np.asarray(array[self._judging]) for name, array in held.items()}
+            for held in (borders.feeds, judged)
         )
-    return _judged(task, found, before, error)
 
+        def error(graph: Graph) -> float:
+            noise = self._laboratory.noise(graph, targets, self._judging, feeds)
+            return float(sum(noise.values()))
 
-def _judged(
-    task: FitTask, found: Fitted, before: float, error: Callable[[Graph], float]
-) -> Outcome:
-    """Return what was found with the decision about it."""
-    part = task.graph
-    hardened = changed(part, found.contents, found.scales, "")
-    after, why = error(hardened), ""
-    bias = overflowing_bias(hardened, part)
-    if bias:
-        why = f"bias '{bias}' has no room in its integers"
-    elif not after < before:
-        why = "the error does not fall on held-out samples"
-    first, last = found.losses
-    tried = f"{_what(task)} fitted in {task.steps} steps, loss {first:.4g} to {last:.4g} before hardening"
-    decision = Decision(_layers(task), tried, MEASURE, before, after, not why, why)
-    return Outcome(decision) if why else Outcome(decision, found.contents, found.scales)
+        before = error(part)
+        if found.failure:
+            refused = Decision(_layers(task), "fit", MEASURE, before, before, False, found.failure)
+            return Outcome(refused)
+        return self._judged(task, found, before, error)
+
+    def take(self, outcome: Outcome) -> None:
+        """Go on with what was found, if it is accepted."""
+        if outcome.decision.is_accepted:
+            self.walk.graph = outcome.put_into(self.walk.graph, self._name)
+            self._network = outcome.network
+
+    def _inside(self, part: Graph, borders: BlockValues) -> Mapping[str, Array]:
+        """Return the float values inside a block that are fitted too."""
+        names = [name for name in self._auxiliary if name in part.producers]
+        if not names:
+            return {}
+        samples = range(self._laboratory.count)
+        return self._laboratory.values(part.dequantized(), names, samples, borders.originals)
+
+    def _judged(
+        self, task: FitTask, found: Fitted, before: float, error: Callable[[Graph], float]
+    ) -> Outcome:
+        """Return what was found with the decision about it."""
+        part = task.graph
+        hardened = changed(part, found.contents, found.scales, "")
+        after, why, network = error(hardened), "", math.nan
+        bias = overflowing_bias(hardened, part)
+        if bias:
+            why = f"bias '{bias}' has no room in its integers"
+        elif not after < before:
+            why = "the error does not fall on held-out samples"
+        else:
+            whole = changed(self.walk.graph, found.contents, found.scales, "")
+            if self._network is None:
+                self._network = self._noise(self.walk.graph)
+            network = self._noise(whole)
+            if not network <= self._network:
+                why = f"the noise of the network rises, {self._network:.4g} to {network:.4g}"
+        tried = f"{_what(task)} fitted in {task.steps} steps, loss %.4g to %.4g" % found.losses
+        decision = Decision(_layers(task), tried, MEASURE, before, after, not why, why)
+        if why:
+            return Outcome(decision)
+        return Outcome(decision, found.contents, found.scales, network)
+
+    def _noise(self, graph: Graph) -> float:
+        """Return the noise of the network's outputs on held-out samples."""
+        if not self._targets:
+            names = [name for name in graph.outputs if graph.values[name].dtype.is_float]
+            original = graph.dequantized()
+            self._targets = self._laboratory.values(original, names, self._judging)
+        return float(sum(self._laboratory.noise(graph, self._targets, self._judging).values()))
 
 
 def _what(task: FitTask) -> str:
@@ -178,7 +217,3 @@ def _key(graph: Graph, item: Pass, laboratory: Laboratory) -> str:
 def _remembered(context: PassContext, key: str) -> Outcome | None:
     arrays = context.checkpoint.load(key) if context.checkpoint is not None else None
     return None if arrays is None else Outcome.of(arrays)
-
-
-def _taken(array: Array, samples: Sequence[int]) -> Array:
-    return np.asarray(array[np.asarray(samples, np.int64)])

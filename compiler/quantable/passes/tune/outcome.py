@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,11 +25,13 @@ class Outcome:
         decision: What is said about it.
         contents, scales: What changes where it is accepted: contents of parameters by name, and
             scales by id of the row.
+        network: The noise of the network's outputs with it, where it is accepted.
     """
 
     decision: Decision
     contents: Mapping[str, Array] = field(default_factory=dict)
     scales: Mapping[str, Array] = field(default_factory=dict)
+    network: float = math.nan
 
     def put_into(self, graph: Graph, provenance: str) -> Graph:
         """Return the graph with what was found."""
@@ -40,7 +43,7 @@ class Outcome:
         facts = {
             "subject": d.subject, "tried": d.tried, "measure": d.measure,
             "before": d.before.hex(), "after": d.after.hex(), "is_accepted": d.is_accepted,
-            "reason": d.reason,
+            "reason": d.reason, "network": self.network.hex(),
         }  # fmt: skip
         return {
             _FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8),
@@ -54,7 +57,9 @@ class Outcome:
         facts = json.loads(np.asarray(arrays[_FACTS], np.uint8).tobytes())
         facts["subject"] = tuple(facts["subject"])
         facts |= {name: float.fromhex(facts[name]) for name in ("before", "after")}
-        return Outcome(Decision(**facts), _under(arrays, _CONTENTS), _under(arrays, _SCALES))
+        network = float.fromhex(facts.pop("network"))
+        contents, scales = (_under(arrays, prefix) for prefix in (_CONTENTS, _SCALES))
+        return Outcome(Decision(**facts), contents, scales, network)
 
 
 def changed(

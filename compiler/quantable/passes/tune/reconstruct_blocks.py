@@ -10,8 +10,8 @@ Each weight is ``floor(w / s) + h(v)`` steps, h a sigmoid that is stretched and 
 reaches 0 and 1. Gradients of the squared error of the block's outputs train v, on the inputs that
 the quantized network gives to the block and the outputs of the float one. A regulariser
 ``1 - |2 h - 1|**beta`` drives each h to 0 or 1; beta falls from 20 to 2 after the first fifth of
-the steps, and its gradient is held at a share of the loss's which grows with them: what is learned
-hardens without a weight that had to suit the network.
+the steps. As decay is in AdamW, it is no part of the loss: its push, which grows with the steps,
+is measured in those of the optimizer, so that what is learned hardens on every network.
 
 With `drop`, elements of activations stay float at random, so that the flat minimum that is found
 serves other samples too (QDrop). With `scales`, the scales of activations are learned beside.
@@ -51,7 +51,7 @@ class ReconstructBlocks(Pass):
         block_size: Layers that are fitted together at most, unless the network is never narrow.
         steps, batch: How many steps of how many samples.
         rate: Learning rate of the rounding.
-        hardening: Strength of the regulariser at the end, as a share of the loss.
+        hardening: Strength of the regulariser at the end, in steps of the optimizer.
         start: Whether the two neighbours are those of the 'original' weight, or the 'present'
             integer (another pass's) and the next one towards the original weight.
         scales: Learn the scales of activations too.
@@ -66,9 +66,9 @@ class ReconstructBlocks(Pass):
     block_size: int = 4
     steps: int = 200
     batch: int = 32
-    rate: float = 0.02
-    hardening: float = 1.0
-    start: str = "original"
+    rate: float = 0.3
+    hardening: float = 4.0
+    start: str = "present"
     scales: bool = True
     biases: bool = True
     drop: float = 0.0
