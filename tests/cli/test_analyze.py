@@ -75,6 +75,8 @@ def test_a_profile_alone_needs_no_data(run: Run, build: Path) -> None:
     ("words", "code", "says"),
     [
         (("04-opt.qir",), 2, ("expected --data, --profile, or both",)),
+        (("04-opt.qir", "--profile", "x.qprof", "--only", "budget"), 2, ("expected --data, too",)),
+        (("04-opt.qir", *DATA, "--html", "nowhere/x.html"), 1, ("E0105", "no such folder")),
         (("05-lower.qir", *DATA), 1, ("E0105", "found integer", "quantable compare")),
         (("01-opt.qir", *DATA), 1, ("E0105", "found float", "quantable quantize")),
         (("02-quantize.qir", *DATA), 1, ("E0105", "have no scale yet", "quantable calibrate")),

@@ -44,7 +44,9 @@ def test_it_is_the_noise_of_the_stages_on_samples_that_are_held_out(
     right = laboratory.values(canonical_graph, canonical_graph.outputs, held)
     (expected,) = laboratory.noise(quantized, right, held).values()
     judge = QuantizedNoise(canonical_graph, load_target("x86-vnni"), laboratory)
-    assert judge(canonical_graph) == expected
+    assert judge(canonical_graph) == pytest.approx(expected, rel=1e-12)
+    assert len(judge.parts(canonical_graph)) == len(held)
+    assert min(judge.parts(canonical_graph)) < expected < max(judge.parts(canonical_graph))
     assert 0 < expected < 0.1
 
 

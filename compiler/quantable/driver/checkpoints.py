@@ -35,7 +35,7 @@ class FolderCheckpoint:
         """Return what was kept under a key, None where nothing is (whole)."""
         path = self._path(key)
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
                 return dict(held)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None

@@ -6,6 +6,7 @@ The driver hands in objects of `quantable.training` (or test doubles); no pass k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,75 @@ class SecondMoments(Protocol):
     @property
     def count(self) -> int:
         """Number of rows."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """Part of a quantable graph, and what of it is to be fitted by gradients.
+
+    Attributes:
+        graph: The part.
+        feeds: Its inputs in the quantized network, [samples, *shape].
+        targets: What values of it should be, [samples, *shape].
+        samples: Which entries of feeds and targets to fit on.
+        weights: How the contents of a parameter are found, by (operation, slot): 'rounding' chooses
+            between the two integers around each weight, 'free' takes any integers, 'offset'
+            those at most one away from the present ones, 'fixed' leaves the contents as they are.
+        scales: Ids of the rows whose scales are fitted; of those with a power-of-two policy the
+            scales stay powers of two.
+        biases: (operation, slot) of the parameters that are fitted without being quantized.
+        begins_anew: Whether weights begin as they were in the float network, not as they are.
+        originals: The inputs in the float network, where `drop` mixes them in; else empty.
+        drop: Probability that an element of an activation is not quantized (QDrop).
+        steps, batch: How many steps of how many samples.
+        weight_rate, scale_rate, bias_rate: Learning rates at the beginning: in quantization steps,
+            as a share of a scale, as a share of a typical bias.
+        hardening: How much the decision between two integers counts against the loss, at the end.
+        seed, stream: Key of the random numbers; `stream` tells the tasks of one pass apart.
+    """
+
+    graph: Graph
+    feeds: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    samples: Sequence[int]
+    weights: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    scales: frozenset[str] = frozenset()
+    biases: frozenset[tuple[str, int]] = frozenset()
+    begins_anew: bool = False
+    originals: Mapping[str, Array] = field(default_factory=dict)
+    drop: float = 0.0
+    steps: int = 200
+    batch: int = 32
+    weight_rate: float = 0.02
+    scale_rate: float = 1e-3
+    bias_rate: float = 1e-3
+    hardening: float = 1.0
+    seed: int = 0
+    stream: int = 0
+
+
+class Fitted(Protocol):
+    """What fitting found, hardened: what the target would compute with."""
+
+    @property
+    def contents(self) -> Mapping[str, Array]:
+        """Contents of parameters by name; those of weights lie exactly on the grid of their row."""
+        ...
+
+    @property
+    def scales(self) -> Mapping[str, Array]:
+        """Scales by id of the row, float32."""
+        ...
+
+    @property
+    def losses(self) -> tuple[float, float]:
+        """The mean loss of the first and of the last steps, not hardened."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why there is nothing, naming the operation; '' where all went well."""
         ...
 
 
@@ -119,6 +189,10 @@ class Laboratory(Protocol):
             original: The same in the float network.
             samples: Which entries of both to sum over.
         """
+        ...
+
+    def fit(self, task: FitTask) -> Fitted:
+        """Fit weights, scales and biases of a part of a graph to targets; the same bytes always."""
         ...
 
 

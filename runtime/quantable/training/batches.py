@@ -44,6 +44,10 @@ class BatchRunner:
         self._graph, self._read, self._wanted = graph, read, tuple(wanted)
         self._size: int | None = None
 
+    def takes_batches(self, samples: Sequence[int]) -> bool:
+        """Whether several samples at once give what each gives alone."""
+        return self._batch_size(samples) > 1
+
     def run(self, samples: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Yield (position in `samples`, value by name [n, *shape]) of every batch, in order."""
         if not len(samples):

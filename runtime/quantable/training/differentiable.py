@@ -93,11 +93,11 @@ class ActivationQuantizer:
 
 
 def is_plain(config: TensorQuantizationConfig) -> bool:
-    """Whether torch's operators quantize as a slot does, but for the last bit of a quotient."""
+    """Whether integers are the nearest ones, but for ties and the last bit of a quotient."""
     policy = config.policy
     return not (
-        policy.is_floating or policy.dynamic or policy.power_of_two or config.bits > 16
-        or config.rounding is not Rounding.HALF_EVEN
+        policy.is_floating or policy.dynamic or config.bits > 16
+        or config.rounding in (Rounding.UP, Rounding.DOWN)
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ class DifferentiableGraph:
                 if quantizer is not None and tensor is not None:
                     tensor = quantizer(tensor, scales.get(quantizer.row), drop(tensor))
                 given.append(tensor)
-            result = step.kernel(*given)
+            result = _computed(step, given)
             results = (result,) if isinstance(result, Tensor) else result
             for name, quantizer, tensor in zip(op.outputs, step.after, results, strict=False):
                 if quantizer is not None:
@@ -178,6 +178,15 @@ class DifferentiableGraph:
                 if name:
                     held[name] = tensor
         return {name: held[name] for name in wanted}
+
+
+def _computed(step: _Step, given: Sequence[Tensor | None]) -> Tensor | tuple[Tensor, ...]:
+    try:
+        return step.kernel(*given)
+    except RuntimeError as error:
+        # Kernels that write in place or leave torch compute, and have no gradient.
+        first = str(error).splitlines()[0]
+        raise UnsupportedError(f"no gradient: {first}", where=step.operation.where()) from error
 
 
 def parameter_tensors(graph: Graph) -> dict[Key, Tensor]:

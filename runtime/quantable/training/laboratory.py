@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from quantable.ir import DataError, Graph
 from quantable.training.batches import BatchRunner, Read
+from quantable.training.fitting import fitted
 from quantable.training.second_moments import SecondMoments, second_moments
 from quantable.training.storage import empty, release
+from quantable.training.task import Fit, Task
 
 Array = npt.NDArray[np.generic]
 
@@ -98,6 +100,10 @@ class ReferenceLaboratory:
             release(array)
         return found
 
+    def fit(self, task: Task) -> Fit:
+        """Fit weights, scales and biases of a part of a graph to targets, see `fitting`."""
+        return fitted(task)
+
     def _rows(self, samples: Sequence[int], feeds: Mapping[str, Array] | None) -> Sequence[int]:
         # What is fed holds just the samples that were asked for.
         return range(len(samples)) if feeds is not None else samples
@@ -118,7 +124,7 @@ class ReferenceLaboratory:
 
 
 def _taken(array: Array, rows: Sequence[int]) -> Array:
-    if rows and rows[-1] - rows[0] == len(rows) - 1:
+    if rows and list(rows) == list(range(rows[0], rows[0] + len(rows))):
         return np.asarray(array[rows[0] : rows[-1] + 1])
     return np.asarray(array[np.asarray(rows, np.int64)])
 

@@ -99,6 +99,34 @@ def test_weights_beyond_their_range_are_blamed_on_clipping(
     assert name == "weight_clipping"
 
 
+def changed(graph: Graph, kind: str, slot: int, *, is_float: bool) -> Graph:
+    """Change a parameter as a pass would; quantized as before, or not at all."""
+    op = next(op for op in graph.quantable_operations if op.kind == kind)
+    held = graph.array(op.inputs[slot]).astype(np.float32)
+    new = graph.store.put(held + np.float32(0.5) * np.abs(held).max())
+    op = op.unbake_parameters()
+    if is_float:
+        op = op.with_slot("in", slot, TensorQuantizationConfig())
+    graph = graph.with_operation(op)
+    return replace(graph, parameters={**graph.parameters, op.inputs[slot]: new})
+
+
+@pytest.mark.parametrize("is_float", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "slot", "category"),
+    [("quantable.Linear", 2, "correction"), ("quantable.Linear", 1, "weight_rounding")],
+)
+def test_what_passes_did_to_a_parameter_is_counted_quantized_or_not(
+    digits: Graph, digits_samples: Samples, kind: str, slot: int, category: str, is_float: bool
+) -> None:
+    graph = changed(digits, kind, slot, is_float=is_float)
+    facts = analyze(graph, digits_samples, only=["budget"]).facts()
+    budget = facts["budget"]
+    assert budget["noise"] == pytest.approx(10 ** (-facts["network_db"] / 10), rel=1e-9)
+    shares = budget["shares"]
+    assert max(shares, key=lambda name: shares[name]) == category
+
+
 @pytest.mark.parametrize("low_high", [(-128, 127), (0, 255), (-7, 7)])
 def test_a_finer_grid_clips_alike_and_hardly_rounds(low_high: tuple[int, int]) -> None:
     config = TensorQuantizationConfig(quant_min=low_high[0], quant_max=low_high[1])

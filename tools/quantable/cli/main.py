@@ -45,7 +45,7 @@ COMMANDS: dict[str, str] = {
     "unpack": "write a graph with its large contents in files of their own",
     "upgrade": "write a file in this or an older version of its format",
     "verify": "check files against every rule of the format and the IR",
-    "list": "list passes, targets, operations or stages",
+    "list": "list passes, targets, operations, stages or efforts",
 }
 """Every command with its sentence, in the order of the work."""
 

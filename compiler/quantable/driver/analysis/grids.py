@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.ir import (
+    ContentRef,
     Graph,
     QuantableOperation,
     QuantizationParameters,
@@ -51,6 +52,15 @@ class Place:
         op = graph.operation_by_name[self.operation]
         return (op.inputs if self.side == "in" else op.outputs)[self.index]
 
+    def is_parameter(self, graph: Graph) -> bool:
+        """Return whether the slot reads a parameter."""
+        return self.side == "in" and graph.is_parameter(self.value(graph))
+
+    def original(self, graph: Graph) -> ContentRef:
+        """Return what the float network takes for the slot's parameter."""
+        held = _operation(graph, self.operation).original(self.index)
+        return graph.parameters[self.value(graph)] if held is None else held
+
     def __str__(self) -> str:
         return f"{self.side}{self.index}"
 
@@ -89,11 +99,10 @@ def refined(
 def ends(
     config: TensorQuantizationConfig, row: QuantizationParameters, shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the outermost numbers of a grid, so that they broadcast to a tensor of a shape."""
-    scale = row.scale_array.astype(np.float64)
-    zero = row.zero_point_array
-    low, high = ((end - zero) * scale for end in (config.quant_min, config.quant_max))
-    return along(low, shape, config), along(high, shape, config)
+    """Return the outermost numbers of a grid, so that they broadcast along a tensor of a shape."""
+    scale = along(row.scale_array.astype(np.float64), shape, config)
+    zero = along(row.zero_point_array, shape, config)
+    return (config.quant_min - zero) * scale, (config.quant_max - zero) * scale
 
 
 def beyond(
@@ -118,12 +127,11 @@ def with_refined(graph: Graph, place: Place, bits: int) -> Graph:
     op, config = _operation(graph, place.operation), place.config(graph)
     finer, row = refined(config, graph.rows[config.row], bits)
     parameters = graph.parameters
-    original = op.original(place.index) if place.side == "in" else None
-    if original is not None:
+    if place.is_parameter(graph):
         state = State.PASSIVE if config.state is State.PASSIVE_BAKED else config.state
         state = State.ACTIVATED if config.state is State.BAKED else state
         finer = replace(finer, state=state)
         op = replace(op, baked=tuple(b for b in op.baked if b.slot != place.index))
-        parameters = {**parameters, place.value(graph): original}
+        parameters = {**parameters, place.value(graph): place.original(graph)}
     changed = graph.with_operation(op.with_slot(place.side, place.index, finer))
     return replace(changed, rows={**graph.rows, row.id: row}, parameters=parameters)

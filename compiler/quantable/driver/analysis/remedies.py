@@ -251,8 +251,8 @@ REMEDIES: dict[str, Remedy] = {
 
 def _is_free(config: TensorQuantizationConfig) -> bool:
     """Whether a slot's grid can be another one: a bias follows, and some are the target's."""
-    is_derived = config.relation is Relation.DERIVED
-    return is_linear(config) and not is_derived and config.observer != _FIXED
+    is_own = config.relation is Relation.OWN and config.observer != _FIXED
+    return is_own and is_linear(config) and is_executed(config)
 
 
 def _owner(graph: Graph, place: Place) -> Place:
@@ -271,11 +271,10 @@ def _owner(graph: Graph, place: Place) -> Place:
 
 
 def _original(graph: Graph, place: Place) -> npt.NDArray[np.float32] | None:
-    op = graph.operation_by_name[place.operation]
-    held = op.original(place.index) if isinstance(op, QuantableOperation) else None
-    if held is None or place.side == "out":
+    """Return the original of a slot's parameter, None for an activation."""
+    if not place.is_parameter(graph):
         return None
-    return graph.store.get(held).astype(np.float32)
+    return graph.store.get(place.original(graph)).astype(np.float32)
 
 
 def _values(graph: Graph, row: str) -> list[str]:

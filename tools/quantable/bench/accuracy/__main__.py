@@ -9,6 +9,7 @@ results that the folder has for the present sources and versions.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -115,5 +116,11 @@ def collect(bench: Bench, allowed: frozenset[str]) -> tuple[list[Row], list[Case
     return judged, missing
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command; asked to end, it takes its tool and its scratch files along."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
