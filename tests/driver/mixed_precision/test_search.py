@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_what_a_uniform_width_costs_buys_less_noise(measured: Search) -> None:
         assert measured.best(budget).best.predicted <= losses
 
 
-@pytest.mark.parametrize("name", BUDGETS)
+@pytest.mark.parametrize("name", [name for name in BUDGETS if name != "latency"])
 def test_every_budget_is_kept(measured: Search, name: str) -> None:
     narrow = tuple(min(range(2), key=lambda p: item.choices[p].bits) for item in measured.items)
     least = max(LIMITS[limit].amount(measured.items, narrow) for limit in BUDGETS[name])
@@ -117,6 +118,18 @@ def test_an_impossible_budget_says_the_least_before_anything_is_measured(case: C
     with pytest.raises(OptionError, match="the least possible is 4") as caught:
         case.search(kept).best(Budget.parse("average-bits=3.9"))
     assert "average bits of weights" in str(caught.value)
+
+
+def test_latency_is_counted_by_the_table_of_the_backend(case: Case) -> None:
+    search = Search(case.graph, "c-portable", case.profile, case.laboratory)
+    with pytest.raises(OptionError, match="no table of costs"):
+        case.search().best(Budget.parse("latency=1e6"))
+    with pytest.raises(OptionError, match="the least possible is"):
+        search.best(Budget.parse("latency=1000"))
+    convs = sum(i.products for i in search.items if i.role == WEIGHT and i.kind == "Conv")
+    lines = sum(i.products for i in search.items if i.role == WEIGHT and i.kind != "Conv")
+    amount = LIMITS["latency"].amount(search.items, (0,) * len(search.items))
+    assert amount == convs + lines * Fraction(27, 100)
 
 
 def test_overflowing_widths_are_no_choice_for_integer_targets(case: Case) -> None:

@@ -27,7 +27,7 @@ from quantable.cli.output import progress, show
 @click.option(
     "--budget", required=True, metavar="NAME=NUMBER",
     help="average-bits (weights and activations, each), weight-bits, activation-bits, size (bytes "
-    "of weights), or operations (products times bits of both operands).",
+    "of weights), operations (products times bits of both operands), or latency (C targets).",
 )  # fmt: skip
 @click.option(
     "--widths",

@@ -7,6 +7,8 @@
   elements that they read.
 - ``size``: bytes of all weights, each stored in whole bytes.
 - ``operations``: products times bits of the weight times bits of the activation, summed up.
+- ``latency``: products times their cost in the C backend's own table (`backends.c.costs`), in
+  products of an 8-bit Conv; for targets of that backend.
 
 Averages count every operand of every convolution and matrix product, those without a choice, those
 of the first and last layers and those in float (32 bits) included.
@@ -19,9 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from quantable.backends.c.costs import product_cost
 from quantable.driver.mixed_precision.items import ACTIVATION, WEIGHT, Item
 from quantable.driver.mixed_precision.knapsack import Option, least_cost
 from quantable.ir import OptionError, UnknownNameError
+from quantable.targets.description import Target
 
 Bits = Sequence[int]
 """Bits of several items, in order."""
@@ -38,6 +42,7 @@ class Limit:
         joins: Whether the items of one operation are chosen together.
         cost: Of items that are chosen together, given their bits; a whole number.
         total: What the sum is divided by to be an average; None for a sum.
+        backend: The backend whose targets it is for; '' for all.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Limit:
     joins: bool
     cost: Callable[[Sequence[Item], Bits], int]
     total: Callable[[Sequence[Item]], int] | None = None
+    backend: str = ""
 
     def groups(self, items: Sequence[Item]) -> list[list[int]]:
         """Return the numbers of the items that are chosen together, in order."""
@@ -95,6 +101,15 @@ def _bit_operations(items: Sequence[Item], bits: Bits) -> int:
     return found
 
 
+def _cost(items: Sequence[Item], bits: Bits) -> int:
+    return items[0].products * product_cost(items[0].kind, bits[0])
+
+
+def _hundred(items: Sequence[Item]) -> int:
+    del items
+    return 100
+
+
 LIMITS: dict[str, Limit] = {
     limit.name: limit
     for limit in (
@@ -103,6 +118,8 @@ LIMITS: dict[str, Limit] = {
               _elements),
         Limit("size", "bytes of weights", (WEIGHT,), False, _stored_bytes),
         Limit("operations", "bit operations", (WEIGHT, ACTIVATION), True, _bit_operations),
+        Limit("latency", "products of an 8-bit Conv", (WEIGHT, ACTIVATION), True, _cost, _hundred,
+              backend="c"),
     )
 }  # fmt: skip
 """Every sum that can be bounded, by name."""
@@ -151,6 +168,20 @@ class Budget:
     def limits(self) -> tuple[Limit, ...]:
         """What it bounds."""
         return tuple(LIMITS[name] for name in BUDGETS[self.name])
+
+    def check(self, target: Target) -> None:
+        """Refuse a budget that makes no sense for a target.
+
+        Raises:
+            OptionError: It has no cost table.
+        """
+        for limit in self.limits:
+            if limit.backend not in ("", target.backend):
+                raise OptionError(
+                    f"budget {limit.name}: target '{target.name}' has no table of costs; expected "
+                    f"one of backend '{limit.backend}', found '{target.backend}'",
+                    help="give a budget of operations instead",
+                )
 
     def holds(self, items: Sequence[Item], picks: Sequence[int]) -> bool:
         """Whether a choice for all items is within the budget."""

@@ -8,6 +8,7 @@ from typing import Any
 from quantable.driver.mixed_precision.budgets import LIMITS, Budget
 from quantable.driver.mixed_precision.items import Item
 from quantable.driver.mixed_precision.knapsack import Picks
+from quantable.targets.description import Target
 
 HUGE = 1e30
 """Stands for infinite noise: a choice that is taken only if nothing else is within the budget."""
@@ -33,6 +34,7 @@ class Found:
     """The result of a search.
 
     Attributes:
+        target: What the network is quantized for.
         budget: What it was held to.
         items: What was chosen.
         losses: By item: the noise of each choice alone.
@@ -42,6 +44,7 @@ class Found:
             with its amount.
     """
 
+    target: Target
     budget: Budget
     items: tuple[Item, ...]
     losses: tuple[tuple[float, ...], ...]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from quantable.backends.c.costs import DEPTHWISE
 from quantable.ir import Graph, Operation, QuantableOperation
 from quantable.ir.profile import INPUT_CHANNEL_AXIS
 from quantable.passes.quantize.assignments import slot_candidates
@@ -34,7 +35,7 @@ class Item:
 
     Attributes:
         slot: Where it is read.
-        kind: Of the operation.
+        kind: Of the operation; a depthwise Conv is a kind of its own.
         role: WEIGHT for a parameter, else ACTIVATION.
         elements: Elements of the operand, of one sample; dimensions that are not fixed count 1.
         products: Products of one run of the operation.
@@ -68,7 +69,7 @@ def items_of(graph: Graph, target: Target, widths: Collection[int] = WIDTHS) -> 
     """
     candidates = slot_candidates(graph, target)
     return [
-        Item(slot, op.kind, role, _elements(graph, name), products(graph, op),
+        Item(slot, _kernel(graph, op), role, _elements(graph, name), products(graph, op),
              _choices(target, op, slot, candidates.get(slot, ()), widths))
         for op in graph.operations
         for slot, name, role in _operands(graph, op)
@@ -101,6 +102,12 @@ def _choices(
         if not found or bits in widths:
             found.setdefault(bits, Choice(name, bits))
     return tuple(found.values())
+
+
+def _kernel(graph: Graph, op: Operation) -> str:
+    shape = graph.shape(op.inputs[1]) or ()
+    is_depthwise = op.kind == "Conv" and shape[:2] == (op.int_attribute("group", 1), 1)
+    return DEPTHWISE if is_depthwise and shape[0] != 1 else op.kind
 
 
 def products(graph: Graph, op: Operation) -> int:

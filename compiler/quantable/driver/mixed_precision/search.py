@@ -146,7 +146,9 @@ class Search:
             self._progress("trying neighbours", len(tried) - 1, trials)
             if tried[-1].measured < best.measured:
                 best = tried[-1]
-        return Found(budget, self.items, self.losses, best, tuple(tried), self._front(budget))
+        return Found(
+            self._target, budget, self.items, self.losses, best, tuple(tried), self._front(budget)
+        )
 
     def quantized(self, entries: Sequence[str], passes: str = "") -> Graph:
         """Return the network quantized with assignments, and calibrated by more passes."""
@@ -206,6 +208,7 @@ class Search:
 
     def _require(self, budget: Budget) -> None:
         """Refuse a budget that nothing fits before anything is measured."""
+        budget.check(self._target)
         unknown = [[0.0] * len(item.choices) for item in self.items]
         for limit in budget.limits:
             Knapsack.of(limit, budget.value, self.items, unknown)
