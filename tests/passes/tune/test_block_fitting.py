@@ -1,4 +1,4 @@
-"""Passes that fit blocks: gains, refusals, resuming, and the same bytes on any number of threads."""
+"""Fitting of blocks: accepted where errors fall, refused, the same bytes, taken up again."""
 
 from __future__ import annotations
 
