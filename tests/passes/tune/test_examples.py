@@ -13,7 +13,13 @@ from quantable.training import ReferenceLaboratory
 MEANS = np.array([60.0, 10.0])[None, :, None, None]
 
 
-@pytest.mark.parametrize("name", ["search-scales", "gptq", "correct-bias-sequentially"])
+NAMES = [
+    "search-scales", "gptq", "correct-bias-sequentially", "reconstruct-blocks", "learn-step-size",
+    "train-thresholds", "tune-rounding",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_a_pass_holds(name, examples):
     rng = np.random.Generator(np.random.Philox(1))
     samples = [
