@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quantable.ir import ContentStore, DataError, DType, Graph, Level, Operation, Value
 from quantable.reference import ReferenceRuntime
-from quantable.training.second_moments import SecondMoments, second_moments
+from quantable.training.second_moments import SecondMoments, layer_rows, second_moments
 
 Reals = npt.NDArray[np.float64]
 EVERYTHING = 1 << 20
@@ -68,12 +68,10 @@ def matrix(graph: Graph) -> Reals:
 
 
 def error(moments: SecondMoments, changed: Reals, weights: Reals) -> float:
-    """Return the squared output error that the moments tell."""
-    terms = (
-        (changed @ moments.quantized * changed).sum()
-        - 2 * (changed @ moments.cross * weights).sum()
-        + (weights @ moments.original * weights).sum()
-    )
+    """Return the squared output error that the moments tell, but for that of the float outputs."""
+    terms = (changed @ moments.quantized * changed).sum() - 2 * (
+        changed @ moments.cross * weights
+    ).sum()
     return float(terms)
 
 
@@ -92,16 +90,24 @@ def test_they_tell_the_measured_error_of_other_weights_on_other_inputs(window: d
     other = graph.store.put((weights + 0.1 * np.sign(weights)).astype(np.float32))
     bias = graph.store.put(graph.array("b") + np.float32(0.25))
     changed = replace(graph, parameters={"w": other, "b": bias})
-    expected = sum(
-        float(np.square(mine["y"].astype(np.float64) - its["y"]).sum())
-        for index in (0, 2)
-        for mine, its in [
-            (ReferenceRuntime(changed).run({"x": x[index]}),
-             ReferenceRuntime(graph).run({"x": f[index]}))
-        ]
-    )  # fmt: skip
+    mine, its = (
+        np.stack([ReferenceRuntime(held).run({"x": array[index]})["y"] for index in (0, 2)])
+        for held, array in ((changed, x), (graph, f))
+    )
+    expected, signal = (
+        float(np.square(part, dtype=np.float64).sum()) for part in (mine - its, its)
+    )
     moments = second_moments(graph, "y", x, f, [0, 2], rows=EVERYTHING)
-    assert error(moments, matrix(changed), matrix(graph)) == pytest.approx(expected, rel=1e-4)
+    told = error(moments, matrix(changed), matrix(graph)) + signal
+    assert told == pytest.approx(expected, abs=1e-5 * (expected + signal))
+    rows = layer_rows(graph, "y", x, f, [0, 2])
+    outputs = (
+        part @ weights.transpose(0, 2, 1)
+        for part, weights in ((rows.quantized, matrix(changed)), (rows.original, matrix(graph)))
+    )
+    found, wanted = outputs
+    if rows.quantized.shape[1] == moments.count:  # else they are a part of many
+        assert np.square(found - wanted).sum() == pytest.approx(expected, rel=1e-3)
     assert moments.quantized[0, -1, -1] == moments.count
 
 

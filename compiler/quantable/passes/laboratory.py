@@ -17,6 +17,7 @@ from quantable.passes.base import PassContext
 
 Array = npt.NDArray[np.generic]
 Reals = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 HOLD_OUT = 4
 """Every so many-th sample is held out: it judges what was fitted on the others."""
 
@@ -35,17 +36,26 @@ class SecondMoments(Protocol):
 
     @property
     def cross(self) -> Reals:
-        """X^T F, rows of the quantized network and columns of the float one."""
-        ...
-
-    @property
-    def original(self) -> Reals:
-        """F^T F, F of the float network."""
+        """X^T F, F of the float network."""
         ...
 
     @property
     def count(self) -> int:
         """Number of rows."""
+        ...
+
+
+class LayerRows(Protocol):
+    """Rows of a layer as `SecondMoments` sums them, [groups, rows, k + 1], float32."""
+
+    @property
+    def quantized(self) -> Floats:
+        """X, of the quantized network."""
+        ...
+
+    @property
+    def original(self) -> Floats:
+        """F, of the float network."""
         ...
 
 
@@ -190,6 +200,17 @@ class Laboratory(Protocol):
             original: The same in the float network.
             samples: Which entries of both to sum over.
         """
+        ...
+
+    def layer_rows(
+        self,
+        graph: Graph,
+        operation: str,
+        quantized: Array,
+        original: Array,
+        samples: Sequence[int],
+    ) -> LayerRows:
+        """Return rows of the inputs of a layer themselves; arguments as for `second_moments`."""
         ...
 
     def fit(self, task: FitTask) -> Fitted:

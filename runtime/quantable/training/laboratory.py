@@ -13,7 +13,12 @@ import numpy.typing as npt
 from quantable.ir import DataError, Graph
 from quantable.training.batches import BatchRunner, Read
 from quantable.training.fitting import fitted
-from quantable.training.second_moments import SecondMoments, second_moments
+from quantable.training.second_moments import (
+    LayerRows,
+    SecondMoments,
+    layer_rows,
+    second_moments,
+)
 from quantable.training.storage import empty, release
 from quantable.training.task import Fit, Task
 
@@ -96,6 +101,20 @@ class ReferenceLaboratory:
     ) -> SecondMoments:
         """Return the second moments of a layer's inputs, see `second_moments`."""
         found = second_moments(graph, operation, quantized, original, samples)
+        for array in (quantized, original):
+            release(array)
+        return found
+
+    def layer_rows(
+        self,
+        graph: Graph,
+        operation: str,
+        quantized: Array,
+        original: Array,
+        samples: Sequence[int],
+    ) -> LayerRows:
+        """Return rows of a layer's inputs, see `layer_rows`."""
+        found = layer_rows(graph, operation, quantized, original, samples)
         for array in (quantized, original):
             release(array)
         return found

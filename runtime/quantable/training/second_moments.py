@@ -2,14 +2,15 @@
 
 Of a layer with weights W and a bias b, the outputs are ``[x, 1] [W b]^T``, where a row x of X holds
 what the weights of one output position meet. With rows x of the quantized network and f of the
-float one, the squared error of any W, b against the float weights follows from three matrices:
-``X^T X``, ``X^T F`` and ``F^T F``.
+float one, the squared error of any W, b against the float weights follows from ``X^T X`` and
+``X^T F``, but for a constant. A fit takes these; a judgement, on fewer samples, takes the rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +26,13 @@ from quantable.reference.tensors import Array, to_tensor
 from quantable.reference.threads import one_thread
 
 Reals = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 LEAST_ROWS = 4096
-ROWS_PER_WEIGHT = 8
+ROWS_PER_WEIGHT = 4
 """How many rows are looked at, of all that the samples have: enough for matrices of full rank."""
-_ROWS = 512
-"""Samples of few positions are multiplied together, up to so many rows."""
+JUDGING_ROWS = 2048
+_ROWS = 2048
+"""Rows that are multiplied together: sums of so many float32 products are added up in float64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +42,25 @@ class SecondMoments:
     Attributes:
         quantized: X^T X of the quantized network.
         cross: X^T F, rows of the quantized network and columns of the float one.
-        original: F^T F of the float network.
         count: Number of rows.
     """
 
     quantized: Reals
     cross: Reals
-    original: Reals
     count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerRows:
+    """Rows of a layer, [groups, rows, k + 1], float32; the last column is ones.
+
+    Attributes:
+        quantized: X, of the quantized network.
+        original: F, of the float network.
+    """
+
+    quantized: Floats
+    original: Floats
 
 
 def second_moments(
@@ -81,25 +95,55 @@ def second_moments(
     op = graph.operation_by_name[operation]
     rows_of, weights = _row_maker(graph, op)
     wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * weights) if rows is None else rows
-    positions = max(1, wanted // max(1, len(samples)))
-    deliver = slot_quantizers(graph, op)[0][0] if isinstance(op, QuantableOperation) else None
     sums: list[Tensor] = []
     count = 0
-    with one_thread(), torch.inference_mode():
-        for x, f in _batches(rows_of, deliver, (quantized, original), samples, positions):
-            found = [x.transpose(1, 2) @ x, x.transpose(1, 2) @ f, f.transpose(1, 2) @ f]
+    # Two threads, one for each matrix, whatever the machine has: each adds in its own fixed order.
+    with ThreadPoolExecutor(2) as pool:
+        for x, f in _batches(graph, op, rows_of, (quantized, original), samples, wanted):
+            futures = [pool.submit(_product, x, other) for other in (x, f)]
+            found = [future.result() for future in futures]
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
             count += x.shape[1]
     if not sums:
         raise DataError("second moments: there are no samples", where=op.where())
-    if not all(bool(torch.isfinite(part).all()) for part in sums):
+    _require_finite(op, sums)
+    quantized_sums, cross = (part.numpy() for part in sums)
+    # Sums of float32 products are symmetric up to rounding; what factors them wants more.
+    symmetric = (quantized_sums + quantized_sums.transpose(0, 2, 1)) / 2
+    return SecondMoments(symmetric, cross, count)
+
+
+def layer_rows(
+    graph: Graph, operation: str, quantized: Array, original: Array, samples: Sequence[int]
+) -> LayerRows:
+    """Return about `JUDGING_ROWS` rows of a layer, evenly spread; see `second_moments`.
+
+    Raises:
+        DataError, UnsupportedError: As there.
+    """
+    op = graph.operation_by_name[operation]
+    rows_of, _ = _row_maker(graph, op)
+    inputs = (quantized, original)
+    parts = list(_batches(graph, op, rows_of, inputs, samples, JUDGING_ROWS))
+    if not parts:
+        raise DataError("rows of a layer: there are no samples", where=op.where())
+    joined = [torch.cat([part[side] for part in parts], dim=1) for side in (0, 1)]
+    _require_finite(op, joined)
+    return LayerRows(*(part.numpy() for part in joined))
+
+
+def _product(x: Tensor, other: Tensor) -> Tensor:
+    with one_thread(), torch.inference_mode():
+        return (x.transpose(1, 2) @ other).to(torch.float64)
+
+
+def _require_finite(op: Operation, parts: Sequence[Tensor]) -> None:
+    if not all(bool(torch.isfinite(part).all()) for part in parts):
         raise DataError(
             f"value '{op.inputs[0]}': expected finite numbers, found NaN or infinity",
             where=op.where(),
             help="look for samples outside the range that the network was trained on",
         )
-    quantized_sums, cross, original_sums = (part.numpy() for part in sums)
-    return SecondMoments(quantized_sums, cross, original_sums, count)
 
 
 RowMaker = Callable[[Tensor], Tensor]
@@ -141,19 +185,24 @@ def _row_maker(graph: Graph, op: Operation) -> tuple[RowMaker, int]:
 
 
 def _batches(
+    graph: Graph,
+    op: Operation,
     rows_of: RowMaker,
-    deliver: Callable[[Tensor], Tensor] | None,
     inputs: tuple[Array, Array],
     samples: Sequence[int],
-    positions: int,
+    rows: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (x, f), each [groups, rows, k + 1] with a last column of ones."""
+    positions = max(1, rows // max(1, len(samples)))
+    deliver = slot_quantizers(graph, op)[0][0] if isinstance(op, QuantableOperation) else None
     waiting: tuple[list[Tensor], list[Tensor]] = ([], [])
     held = 0
     for index in samples:
-        x, f = (to_tensor(array[index]).to(torch.float32) for array in inputs)
-        for part, tensor in zip(waiting, (x if deliver is None else deliver(x), f), strict=True):
-            part.append(_spread(rows_of(tensor), index, positions))
+        with one_thread(), torch.inference_mode():
+            x, f = (to_tensor(array[index]).to(torch.float32) for array in inputs)
+            given = (x if deliver is None else deliver(x), f)
+            for part, tensor in zip(waiting, given, strict=True):
+                part.append(_spread(rows_of(tensor), index, positions))
         held += waiting[0][-1].shape[1]
         if held >= _ROWS:
             yield _stacked(waiting[0]), _stacked(waiting[1])
@@ -176,10 +225,10 @@ def _spread(rows: Tensor, index: int, most: int) -> Tensor:
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:
-    """Return float64 [groups, rows, k + 1] of float32 parts, with ones behind."""
+    """Return [groups, rows, k + 1] of parts [groups, rows, k], with ones behind."""
     groups, _, k = parts[0].shape
     count = sum(part.shape[1] for part in parts)
-    found = torch.ones(groups, count, k + 1, dtype=torch.float64)
+    found = torch.ones(groups, count, k + 1)
     start = 0
     for part in parts:
         found[:, start : start + part.shape[1], :k] = part

@@ -95,8 +95,8 @@ def test_the_noise_of_a_decision_is_the_measured_one(layer_case, kind, group, bi
     for graph, told in ((case.graph, decisions[0].before), (done, last)):
         assert laboratory.noise(graph, targets, held_out)["y"] == pytest.approx(told, rel=1e-3)
     values = laboratory.values(case.plain, ["x"], range(32))["x"]
-    moments = laboratory.second_moments(done, "y", values, values, held_out)
-    assert noise(Layer.of(done, done.operation_by_name["y"]), moments) == last
+    rows = laboratory.layer_rows(done, "y", values, values, held_out)
+    assert noise(Layer.of(done, done.operation_by_name["y"]), rows) == last
 
 
 def test_the_bytes_do_not_depend_on_threads(real_case):

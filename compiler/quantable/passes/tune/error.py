@@ -1,4 +1,4 @@
-"""The output error of a layer, as second moments of its inputs tell it."""
+"""The output error of a layer: as second moments of its inputs tell it, and measured on rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantable.passes.laboratory import SecondMoments
+from quantable.passes.laboratory import Floats, LayerRows, SecondMoments
 from quantable.passes.tune.layer import Layer, Reals
 
 DAMPING = 0.003
@@ -88,12 +88,19 @@ def with_best_bias(layer: Layer, moments: SecondMoments) -> Layer:
     return layer.with_bias(best_bias(layer, moments)) if layer.has_own_bias else layer
 
 
-def noise(layer: Layer, moments: SecondMoments) -> float:
+def noise(layer: Layer, rows: LayerRows) -> float:
     """Return the squared error of a layer's hardened outputs, divided by that of zeros."""
-    mine = np.concatenate([layer.hardened, layer.bias[:, :, None]], axis=2)
-    its = np.concatenate([layer.original, layer.original_bias[:, :, None]], axis=2)
-    signal = float((its @ moments.original * its).sum())
-    cross = float((mine @ moments.cross * its).sum())
-    error = float((mine @ moments.quantized * mine).sum()) - 2.0 * cross + signal
-    error = max(error, 0.0)  # what is left of a difference of equal numbers may be negative
+    wanted = _outputs(rows.original, layer.original, layer.original_bias)
+    found = _outputs(rows.quantized, layer.hardened, layer.bias)
+    error, signal = (_energy(part) for part in (found - wanted, wanted))
     return error / signal if signal > 0 else error
+
+
+def _outputs(rows: Floats, weights: Reals, bias: Reals) -> Floats:
+    whole = np.concatenate([weights, bias[:, :, None]], axis=2).astype(np.float32)
+    found: Floats = rows @ whole.transpose(0, 2, 1)
+    return found
+
+
+def _energy(values: Floats) -> float:
+    return float(np.square(values, dtype=np.float64).sum())

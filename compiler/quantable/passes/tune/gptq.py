@@ -46,6 +46,10 @@ from quantable.passes.tune.rounding import Lattice, NearestPlane, closest, desce
 from quantable.passes.tune.scales import with_best_scales, with_fitted_scales
 from quantable.passes.tune.tuning import Proposal, tuned
 
+FINE = 8
+"""From so many bits on scales stay, and no single steps are changed: it takes most of the time, and
+gains nothing that other samples confirm."""
+
 
 @dataclass(frozen=True)
 class Gptq(Pass):
@@ -90,9 +94,11 @@ class Gptq(Pass):
         """Return the layer with weights that are rounded together."""
         space = metric(layer, moments, self.damping)
         plane = NearestPlane(space.hessian)
-        found = self._rescaled(layer, space, plane)
-        steps = closest(Lattice.of(found), space, plane, refine=self.refine)
-        is_free = self.scales and self.refine and not reason_for_scales(layer.op)
+        is_coarse = layer.config.bits < FINE
+        refine = self.refine and is_coarse
+        found = self._rescaled(layer, space, plane) if is_coarse else layer
+        steps = closest(Lattice.of(found), space, plane, refine=refine)
+        is_free = self.scales and refine and not reason_for_scales(layer.op)
         for _ in range(self.rounds if is_free else 0):
             found = with_fitted_scales(found, steps, space, f"{self.name}: fitted to outputs")
             steps = descended(Lattice.of(found), space.hessian, space.target, steps)

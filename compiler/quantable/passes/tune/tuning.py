@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from quantable.ir import Decision, Graph
 from quantable.passes.base import PassContext
 from quantable.passes.laboratory import (
+    LayerRows,
     SecondMoments,
     fitting_samples,
     held_out_samples,
@@ -63,10 +64,8 @@ def tuned(
     with threadpool_limits(limits=1, user_api="blas"):
         for layer_name, *inputs in walk.inputs_of(layers):
             quantized, original = inputs
-            fit, judge = (
-                laboratory.second_moments(walk.graph, layer_name, quantized, original, samples)
-                for samples in (fitting, held_out)
-            )
+            fit = laboratory.second_moments(walk.graph, layer_name, quantized, original, fitting)
+            judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
             walk.graph = _tried(walk.graph, context, layer_name, steps, (fit, judge))
     return walk.graph
 
@@ -98,11 +97,11 @@ def _tried(
     context: PassContext,
     name: str,
     steps: Sequence[Propose],
-    moments: tuple[SecondMoments, SecondMoments],
+    inputs: tuple[SecondMoments, LayerRows],
 ) -> Graph:
     """Return the graph with the proposals for one layer that were accepted."""
     op = next(op for op in graph.quantable_operations if op.name == name)
-    fit, judge = moments
+    fit, judge = inputs
     layer = Layer.of(graph, op)
     before = noise(layer, judge)
     for step in (corrected_bias, *steps):
