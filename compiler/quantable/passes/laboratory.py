@@ -190,6 +190,8 @@ class Laboratory(Protocol):
         quantized: Array,
         original: Array,
         samples: Sequence[int],
+        *,
+        sums_only: bool = False,
     ) -> SecondMoments:
         """Return the second moments of the inputs of a layer, over evenly spread positions.
 
@@ -199,6 +201,7 @@ class Laboratory(Protocol):
             quantized: Its input 0 in the quantized network, before its slot, [samples, ...].
             original: The same in the float network.
             samples: Which entries of both to sum over.
+            sums_only: Return the last rows of the matrices alone, [groups, 1, k + 1].
         """
         ...
 

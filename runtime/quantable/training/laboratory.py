@@ -98,9 +98,11 @@ class ReferenceLaboratory:
         quantized: Array,
         original: Array,
         samples: Sequence[int],
+        *,
+        sums_only: bool = False,
     ) -> SecondMoments:
         """Return the second moments of a layer's inputs, see `second_moments`."""
-        found = second_moments(graph, operation, quantized, original, samples)
+        found = second_moments(graph, operation, quantized, original, samples, sums_only=sums_only)
         for array in (quantized, original):
             release(array)
         return found

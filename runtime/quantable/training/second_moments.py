@@ -24,6 +24,7 @@ from quantable.reference.simulated import slot_quantizers
 from quantable.reference.site import Site
 from quantable.reference.tensors import Array, to_tensor
 from quantable.reference.threads import one_thread
+from quantable.reference.windows import Window
 
 Reals = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -71,6 +72,7 @@ def second_moments(
     samples: Sequence[int],
     *,
     rows: int | None = None,
+    sums_only: bool = False,
 ) -> SecondMoments:
     """Return the second moments of a layer's inputs.
 
@@ -83,6 +85,7 @@ def second_moments(
         samples: Which ones to sum over, in this order.
         rows: About how many output positions of all samples take part, evenly spread; by default
             as many as the number of weights of one output needs.
+        sums_only: Make the last rows of the matrices alone, [groups, 1, k + 1].
 
     Returns:
         float64 sums; no bit depends on the number of threads. Rows are ordered as the weights of
@@ -95,22 +98,42 @@ def second_moments(
     op = graph.operation_by_name[operation]
     rows_of, weights = _row_maker(graph, op)
     wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * weights) if rows is None else rows
-    sums: list[Tensor] = []
+    batches = _batches(graph, op, rows_of, (quantized, original), samples, wanted)
+    products, plain, count = _summed(batches, sums_only=sums_only)
+    if not count:
+        raise DataError("second moments: there are no samples", where=op.where())
+    _require_finite(op, [*products, *plain])
+    own, other = (part.numpy() for part in plain)
+    if sums_only:
+        return SecondMoments(own[:, None], other[:, None], count)
+    squares, cross = (part.numpy() for part in products)
+    # What factors it wants more than symmetry up to rounding, and a bias more than float32 sums.
+    squares = squares + squares.transpose(0, 2, 1)
+    squares /= 2
+    squares[:, -1], squares[:, :, -1] = own, own
+    cross[:, -1], cross[:, :, -1] = other, own
+    return SecondMoments(squares, cross, count)
+
+
+def _summed(
+    batches: Iterator[tuple[Tensor, Tensor]], *, sums_only: bool
+) -> tuple[list[Tensor], list[Tensor], int]:
+    """Return sums of products [x^T x, x^T f], exact ones of columns [x, f], and how many rows."""
+    products: list[Tensor] = []
+    plain: list[Tensor] = []
     count = 0
     # Two threads, one for each matrix, whatever the machine has: each adds in its own fixed order.
     with ThreadPoolExecutor(2) as pool:
-        for x, f in _batches(graph, op, rows_of, (quantized, original), samples, wanted):
-            futures = [pool.submit(_product, x, other) for other in (x, f)]
-            found = [future.result() for future in futures]
-            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+        for x, f in batches:
+            if not sums_only:
+                futures = [pool.submit(_product, x, other) for other in (x, f)]
+                found = [future.result() for future in futures]
+                products = _added(products, found)
+            with one_thread():
+                columns = [part.sum(dim=1, dtype=torch.float64) for part in (x, f)]
+            plain = _added(plain, columns)
             count += x.shape[1]
-    if not sums:
-        raise DataError("second moments: there are no samples", where=op.where())
-    _require_finite(op, sums)
-    quantized_sums, cross = (part.numpy() for part in sums)
-    # Sums of float32 products are symmetric up to rounding; what factors them wants more.
-    symmetric = (quantized_sums + quantized_sums.transpose(0, 2, 1)) / 2
-    return SecondMoments(symmetric, cross, count)
+    return products, plain, count
 
 
 def layer_rows(
@@ -132,8 +155,12 @@ def layer_rows(
     return LayerRows(*(part.numpy() for part in joined))
 
 
+def _added(sums: list[Tensor], more: list[Tensor]) -> list[Tensor]:
+    return [a.add_(b) for a, b in zip(sums, more, strict=True)] if sums else more
+
+
 def _product(x: Tensor, other: Tensor) -> Tensor:
-    with one_thread(), torch.inference_mode():
+    with one_thread(), torch.no_grad():
         return (x.transpose(1, 2) @ other).to(torch.float64)
 
 
@@ -146,42 +173,79 @@ def _require_finite(op: Operation, parts: Sequence[Tensor]) -> None:
         )
 
 
-RowMaker = Callable[[Tensor], Tensor]
-"""Returns what the weights meet, [groups, k, positions], of one sample's input."""
+RowMaker = Callable[[Tensor, int, int], Tensor]
+"""Takes one sample's input, its index, and how many rows are wanted at most; returns what the
+weights meet at evenly spread positions, [groups, rows, k]."""
 
 
 def _row_maker(graph: Graph, op: Operation) -> tuple[RowMaker, int]:
     """Return what makes the rows of a layer, and how many weights one output has."""
-    if op.kind == "quantable.Linear":
-        inputs = graph.parameters[op.inputs[1]].shape[0]
-        return lambda x: x.reshape(1, -1, x.shape[-1]).transpose(1, 2), inputs
-    if op.kind not in ("Conv", "ConvTranspose"):
-        raise UnsupportedError("second moments of another kind than a layer", where=op.where())
     shape = graph.parameters[op.inputs[1]].shape
-    taps, group = math.prod(shape[2:]), op.int_attribute("group", 1)
-    channels = shape[0] if op.kind == "ConvTranspose" else shape[1] * group
-    # A depthwise operation with one weight of 1 in each kernel shows its taps, one a channel, by
-    # the very geometry of the layer.
+    if op.kind == "quantable.Linear":
+        return _linear_rows, shape[0]
+    if op.kind == "Conv":
+        return _window_rows(graph, op, shape), math.prod(shape[1:])
+    if op.kind == "ConvTranspose":
+        group = op.int_attribute("group", 1)
+        return _transposed_rows(graph, op, shape), shape[0] // group * math.prod(shape[2:])
+    raise UnsupportedError("second moments of another kind than a layer", where=op.where())
+
+
+def _linear_rows(x: Tensor, index: int, most: int) -> Tensor:
+    lines = x.reshape(-1, x.shape[-1])
+    return lines[_spread(len(lines), index, most)].unsqueeze(0)
+
+
+def _window_rows(graph: Graph, op: Operation, shape: tuple[int, ...]) -> RowMaker:
+    """Return what makes the rows of a Conv: only the positions that are wanted are copied."""
+    group, site = op.int_attribute("group", 1), Site(op, graph.opset)
+
+    def run(x: Tensor, index: int, most: int) -> Tensor:
+        window = Window.of(site, shape[2:])
+        taps = window.without_pads().taps(window.padded(x))  # [N, C, *output, *kernel]
+        sizes = (taps.shape[0], *taps.shape[2 : 2 + len(shape[2:])])
+        chosen = _spread(math.prod(sizes), index, most)
+        batch, *places = torch.unravel_index(torch.arange(math.prod(sizes))[chosen], sizes)
+        # Channels last, so that the positions are neighbouring axes: [rows, *kernel, C].
+        rows = taps.movedim(1, -1)[batch, *places].movedim(-1, 1)
+        return rows.reshape(len(batch), group, -1).transpose(0, 1)
+
+    return run
+
+
+def _transposed_rows(graph: Graph, op: Operation, shape: tuple[int, ...]) -> RowMaker:
+    """Return what makes the rows of a ConvTranspose.
+
+    A depthwise operation with one weight of 1 in each kernel shows its taps, one a channel, by the
+    very geometry of the layer.
+    """
+    taps, group, channels = math.prod(shape[2:]), op.int_attribute("group", 1), shape[0]
+    rank = len(shape) - 2
+    one_hot = torch.eye(taps).reshape(1, taps, *shape[2:]).repeat(channels, 1, *[1] * rank)
     attributes = {**op.attributes, "group": channels}
-    one_hot = (
-        torch.eye(taps)
-        .reshape(1, taps, 1, *shape[2:])
-        .repeat(channels, 1, 1, 1, *[1] * (len(shape) - 3))
-    )
-    is_transposed = op.kind == "ConvTranspose"
-    weight = one_hot.reshape(
-        (channels, taps, *shape[2:]) if is_transposed else (channels * taps, 1, *shape[2:])
-    )
     plain = Operation(op.name, op.kind, op.inputs[:2], op.outputs, attributes, op.sources)
     kernel = FLOAT_OPERATIONS[op.kind](Site(plain, graph.opset))
 
-    def run(x: Tensor) -> Tensor:
-        shown = kernel(x, weight)
+    def run(x: Tensor, index: int, most: int) -> Tensor:
+        shown = kernel(x, one_hot)
         assert isinstance(shown, Tensor)
         by_channel = shown.reshape(shown.shape[0], channels * taps, -1)
-        return by_channel.transpose(0, 1).reshape(group, channels // group * taps, -1)
+        rows = by_channel.transpose(0, 1).reshape(group, channels // group * taps, -1)
+        return rows[:, :, _spread(rows.shape[2], index, most)].transpose(1, 2)
 
-    return run, channels // group * taps
+    return run
+
+
+def _spread(count: int, index: int, most: int) -> slice:
+    """Return at most `most` of so many positions.
+
+    Every n-th position, n coprime to their number, so that they are spread over lines and columns;
+    each sample starts at another one.
+    """
+    stride = max(1, -(-count // most))
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    return slice(index % stride, None, stride)
 
 
 def _batches(
@@ -198,30 +262,17 @@ def _batches(
     waiting: tuple[list[Tensor], list[Tensor]] = ([], [])
     held = 0
     for index in samples:
-        with one_thread(), torch.inference_mode():
+        with one_thread(), torch.no_grad():
             x, f = (to_tensor(array[index]).to(torch.float32) for array in inputs)
             given = (x if deliver is None else deliver(x), f)
             for part, tensor in zip(waiting, given, strict=True):
-                part.append(_spread(rows_of(tensor), index, positions))
+                part.append(rows_of(tensor, index, positions))
         held += waiting[0][-1].shape[1]
         if held >= _ROWS:
             yield _stacked(waiting[0]), _stacked(waiting[1])
             waiting, held = ([], []), 0
     if held:
         yield _stacked(waiting[0]), _stacked(waiting[1])
-
-
-def _spread(rows: Tensor, index: int, most: int) -> Tensor:
-    """Return [groups, at most `most`, k] of [groups, k, positions].
-
-    Every n-th position, n coprime to their number, so that they are spread over lines and columns;
-    each sample starts at another one.
-    """
-    count = rows.shape[2]
-    stride = max(1, -(-count // most))
-    while math.gcd(stride, count) != 1:
-        stride += 1
-    return rows[:, :, index % stride :: stride].transpose(1, 2).contiguous()
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:

@@ -44,11 +44,7 @@ from quantable.passes.tune.error import DAMPING, Metric, metric, with_best_bias
 from quantable.passes.tune.layer import Layer, Reals, reason_for_scales
 from quantable.passes.tune.rounding import Lattice, NearestPlane, closest, descended
 from quantable.passes.tune.scales import with_best_scales, with_fitted_scales
-from quantable.passes.tune.tuning import Proposal, tuned
-
-FINE = 8
-"""From so many bits on scales stay, and no single steps are changed: it takes most of the time, and
-gains nothing that other samples confirm."""
+from quantable.passes.tune.tuning import FINE, Proposal, tuned
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,8 @@ class Gptq(Pass):
         """Return the layer with weights that are rounded together."""
         space = metric(layer, moments, self.damping)
         plane = NearestPlane(space.hessian)
+        # From 8 bits on scales stay, and no single steps are changed: it takes most of the time,
+        # and gains nothing that other samples confirm.
         is_coarse = layer.config.bits < FINE
         refine = self.refine and is_coarse
         found = self._rescaled(layer, space, plane) if is_coarse else layer

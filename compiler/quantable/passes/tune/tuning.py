@@ -21,6 +21,10 @@ from quantable.passes.tune.error import noise, with_best_bias
 from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
 
+FINE = 8
+"""From so many bits on a weight's rounding is small beside that of activations."""
+WIDE = 1280
+"""An output with more weights than that is wide."""
 MEASURE = "noise of the layer's outputs on held-out samples"
 
 
@@ -64,10 +68,24 @@ def tuned(
     with threadpool_limits(limits=1, user_api="blas"):
         for layer_name, *inputs in walk.inputs_of(layers):
             quantized, original = inputs
-            fit = laboratory.second_moments(walk.graph, layer_name, quantized, original, fitting)
+            is_wide = _is_wide(walk.graph, layer_name)
+            fit = laboratory.second_moments(
+                walk.graph, layer_name, quantized, original, fitting, sums_only=is_wide
+            )
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
-            walk.graph = _tried(walk.graph, context, layer_name, steps, (fit, judge))
+            chosen = () if is_wide else steps
+            walk.graph = _tried(walk.graph, context, layer_name, chosen, (fit, judge))
     return walk.graph
+
+
+def _is_wide(graph: Graph, name: str) -> bool:
+    """Whether a layer's roundings are many and small enough to even out: its bias is all to tune.
+
+    Matrices of all its inputs would take most of the time and the memory of a network.
+    """
+    op = next(op for op in graph.quantable_operations if op.name == name)
+    weights = Layer.of(graph, op).original.shape[2]
+    return op.config.inputs[1].bits >= FINE and weights > WIDE
 
 
 def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
