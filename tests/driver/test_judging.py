@@ -11,7 +11,10 @@ import pytest
 
 from quantable.driver import api
 from quantable.driver.judging import QuantizedNoise, evenly, judged_values
+from quantable.driver.tuning_data import TuningData
 from quantable.ir import DType, Graph, Operation, Value
+from quantable.passes.base import PassContext
+from quantable.passes.canonicalize.trials import DiscerningJudge
 from quantable.passes.laboratory import fitting_samples, held_out_samples
 from quantable.targets.description import Target, load_target
 from quantable.training import ReferenceLaboratory
@@ -44,7 +47,9 @@ def test_it_is_the_noise_of_the_stages_on_samples_that_are_held_out(
     right = laboratory.values(canonical_graph, canonical_graph.outputs, held)
     (expected,) = laboratory.noise(quantized, right, held).values()
     judge = QuantizedNoise(canonical_graph, load_target("x86-vnni"), laboratory)
-    assert judge(canonical_graph) == expected
+    assert judge(canonical_graph) == pytest.approx(expected, rel=1e-12)
+    assert len(judge.parts(canonical_graph)) == len(held)
+    assert min(judge.parts(canonical_graph)) < expected < max(judge.parts(canonical_graph))
     assert 0 < expected < 0.1
 
 
@@ -93,3 +98,12 @@ def test_a_softmax_at_an_output_is_left_out(canonical_graph: Graph) -> None:
 )
 def test_samples_are_spread_evenly(most: int, expected: list[int]) -> None:
     assert evenly(range(24), most) == expected
+
+
+def test_the_judge_that_the_driver_hands_out_tells_samples_apart(
+    laboratory: ReferenceLaboratory, canonical_graph: Graph
+) -> None:
+    context = PassContext(target=load_target("x86-vnni"))
+    TuningData(laboratory).equip(context, canonical_graph)
+    assert isinstance(context.judge, DiscerningJudge)
+    assert len(context.judge.parts(canonical_graph)) == len(held_out_samples(24))

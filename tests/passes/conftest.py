@@ -46,7 +46,6 @@ _PARAMETERS: dict[str, npt.NDArray[np.generic]] = {
     "b": np.array([1.5, -2.25], np.float32),
     "m": _KERNELS[:, :, 0, 0],
     "v": np.array([[[[31.75]], [[-2.1]]], [[[1.03]], [[-15.875]]]], np.float32),
-    "u": np.array([[[[31.7]], [[-2.3]]], [[[1.03]], [[-15.8]]]], np.float32),
     "k": np.array([0.5], np.float32),
     "lo": np.array(0.0, np.float32),
     "hi": np.array(6.0, np.float32),

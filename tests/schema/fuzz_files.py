@@ -30,8 +30,7 @@ from tests.schema.sealing import most_resealed
 
 LIMIT_SECONDS, HANG_SECONDS = 1.0, 10.0
 FIXED_BYTES = 1 << 19
-"""What a file may take besides twice its size: modules, and Python objects where there is little
-else."""
+"""What a file may take besides five times its size: modules, objects of small files."""
 BATCH = 50
 ADDRESS_SPACE = 12 << 30
 
@@ -126,7 +125,7 @@ def try_one(data: bytes, path: Path, tally: Tally, name: str, traced: bool) -> N
         if traced:
             peak = peak_bytes(path)
             tally.largest = max(tally.largest, (peak - FIXED_BYTES) / len(data))
-            if peak > 2 * len(data) + FIXED_BYTES:
+            if peak > 5 * len(data) + FIXED_BYTES:  # scales of blocks: 4 bytes are an object of 32
                 tally.failures.append(f"{name}: took {peak} bytes for {len(data)}")
         began = time.process_time()
         found = read(path)

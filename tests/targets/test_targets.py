@@ -156,6 +156,61 @@ def test_a_bad_file_is_refused_by_its_key(old, new, expected, tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
+FLOATS = """
+name = "mine"
+extends = "onnxruntime"
+[schemes.weight]
+bits = 8
+arithmetic = "floating"
+exponent_bits = 4
+quant_min = -448
+quant_max = 448
+observer = "floating"
+"""
+BLOCKS = """
+name = "mine"
+extends = "onnxruntime-int4-block"
+[schemes.weight]
+granularity = "block"
+block_size = 64
+otherwise = "kernel"
+"""
+
+
+def test_floats_and_blocks_of_the_users(tmp_path):
+    scheme = load_target(written(tmp_path, FLOATS)).schemes["weight"]
+    assert (scheme.policy.is_floating, scheme.policy.power_of_two) == (True, True)
+    assert load_target(written(tmp_path, BLOCKS)).schemes["weight"].config(0).block_size == 64
+    assert load_target(written(tmp_path, BLOCKS)).schemes["weight"].config().block_size == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "expected"),
+    [
+        (FLOATS, "448", "127", r"expected the range .* \[-448, 448\], found \[-127, 127\]"),
+        (FLOATS, "exponent_bits = 4", "exponent_bits = 3", r"that can be stored \(8 with 4, 8 wi"),
+        (FLOATS, 'observer = "floating"', 'observer = "mse"', r"an observer of floats .* 'mse'"),
+        (FLOATS, 'arithmetic = "floating"\nexponent_bits = 4\n', "", r"does not fit 8 bits"),
+        (FLOATS, "[schemes.weight]", '[schemes.weight]\nsymmetry = "asymmetric"', r"is symmetric"),
+        (FLOATS, "[schemes.weight]", "[schemes.weight]\npower_of_two = false", r"power of two"),
+        (FLOATS, '"onnxruntime"', '"c-portable"', r"integer targets compute with integers"),
+        (BLOCKS, '"kernel"', '"gone"', r"weight.otherwise': expected one of .* 'gone'"),
+        (BLOCKS, '"kernel"', '""', r"'otherwise' exactly where the granularity"),
+        (BLOCKS, '"kernel"', '"weight"', r"expected a scheme without blocks"),
+        (BLOCKS, '"block"', '"channel"', r"'channel-linear-symmetric' with blocks of 64"),
+        (BLOCKS, "64", "1", r"weight.block_size': expected at least 2, found 1"),
+        (BLOCKS, "64", "64\nobserver = 'floating'", r"expected arithmetic 'floating' beside"),
+        (BLOCKS, "[schemes.weight]", "[schemes.kernel]\ngranularity = 'block'\nblock_size = 8\n"
+         "otherwise = 'constant'\n[schemes.weight]", r"blocks in the scheme 'weight' only"),
+        (BLOCKS, '"onnxruntime-int4-block"', '"x86-vnni"', r"'block-.*': integer targets"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_in_floats_and_blocks(tmp_path, text, old, new, expected):
+    assert old in text
+    with pytest.raises(OptionError, match=expected):
+        load_target(written(tmp_path, text.replace(old, new)))
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(OptionError, match="cannot read the target description: No such file"):
         load_target(tmp_path / "none.toml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -24,12 +24,23 @@ REGISTERED = {
     float: st.floats(allow_nan=False),
     tuple[str, ...]: st.lists(TEXTS, max_size=3).map(tuple),
     tuple[int, ...]: st.lists(st.integers(-99, 99), max_size=3).map(tuple),
+    tuple[float, ...]: st.lists(st.floats(allow_nan=False), max_size=3).map(tuple),
 }
+
+
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of an option's type; of words, and lists of them, those that there are."""
+    is_list = get_origin(hint) is tuple
+    inner = get_args(hint)[0] if is_list else hint
+    if get_origin(inner) is not Literal:
+        return REGISTERED[hint]
+    words = st.sampled_from(get_args(inner))
+    return st.lists(words, max_size=3).map(tuple) if is_list else words
 
 
 def strategy_of(cls: type[Pass]) -> st.SearchStrategy[Pass]:
     hints = get_type_hints(cls)
-    return st.builds(cls, **{f.name: REGISTERED[hints[f.name]] for f in fields(cls)})
+    return st.builds(cls, **{f.name: values_of(hints[f.name]) for f in fields(cls)})
 
 
 @settings(max_examples=300, deadline=None)

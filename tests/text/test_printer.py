@@ -189,6 +189,9 @@ def test_floats_are_the_shortest(value: float, text: str) -> None:
     [
         (DType.FLOAT16, [0.1, -2], "dense f16[2] [0.1, -2.0]"),
         (DType.BFLOAT16, [0x3F80, 0xC000], "dense bf16[2] [1.0, -2.0]"),
+        (DType.FLOAT8E4M3FN, [0x7E, 0xB8, 0x7F], "dense f8e4m3fn[3] [448.0, -1.0, nan]"),
+        (DType.FLOAT8E5M2, [0x3C, 0xFC], "dense f8e5m2[2] [1.0, -inf]"),
+        (DType.FLOAT4E2M1, [0x1, 0xF], "dense f4e2m1[2] [0.5, -6.0]"),
         (DType.FLOAT64, [0.1, 1e300], "dense f64[2] [0.1, 1e+300]"),
         (DType.BOOL, [1, 0], "dense bool[2] [true, false]"),
         (DType.UINT64, [2**64 - 1, 0], "dense u64[2] [18446744073709551615, 0]"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from quantable.ir import DType, Graph, Operation, Value, graph_digest
 from quantable.ir.contents import ContentRef
+from quantable.ir.floats import numbers
 from quantable.schema import load, save
 from quantable.text.parser import parse_graph
 from quantable.text.printer import print_graph
@@ -88,6 +89,9 @@ def test_odd_numbers_keep_their_bits(tmp_path: Path) -> None:
         (DType.UINT64, b"\xff" * 8, (1, 1)),
         (DType.INT64, b"\x00" * 7 + b"\x80", (1,)),
         (DType.FLOAT32, b"", (0, 4)),
+        (DType.FLOAT4E2M1, b"\xf1\x53", (3,)),
+        (DType.FLOAT8E4M3FN, b"\xff\x80\x7e\x01", (4,)),
+        (DType.FLOAT8E5M2, b"\xfc\x7d\x7b\x80", (4,)),
     ],
 )  # fmt: skip
 def test_contents_keep_every_bit(
@@ -98,6 +102,20 @@ def test_contents_keep_every_bit(
     values = {"w": Value("w", dtype, shape)}
     graph = replace(graph, values=values, parameters={"w": ref})
     check_round_trip(graph, tmp_path, 16, checked=True)
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1])
+def test_every_small_float_is_read_back(dtype: DType) -> None:
+    """Those that are numbers element by element; a NaN of other bits by its digest."""
+    for code in range(1 << dtype.bits):
+        graph = Graph("g")
+        ref = graph.store.put(np.asarray([code], np.uint8), dtype)
+        held = replace(graph, values={"w": Value("w", dtype, (1,))}, parameters={"w": ref})
+        text = print_graph(held)
+        assert parse_graph(text, store=graph.store).parameters == {"w": ref}
+        is_named = "sha256" in text
+        canonical = {DType.FLOAT8E4M3FN: 0x7F, DType.FLOAT8E5M2: 0x7E}.get(dtype)
+        assert is_named == (np.isnan(numbers(dtype)[code]) and code != canonical)
 
 
 @settings(max_examples=100, deadline=None)

@@ -54,6 +54,14 @@ def test_values_are_those_of_single_runs(batch: int | str, flat: tuple[int, ...]
             np.testing.assert_allclose(found[name][row], array, rtol=1e-5, atol=1e-5)
 
 
+def test_samples_come_in_the_order_they_are_asked_for() -> None:
+    graph, samples = _network(), _samples(6)
+    order = [0, 3, 1, 4, 2, 5]  # as many as lie between the first and the last
+    found = ReferenceLaboratory(samples).values(graph, ["x"], order)["x"]
+    for row, index in enumerate(order):
+        np.testing.assert_array_equal(found[row], samples[index]["x"])
+
+
 def test_a_part_that_is_fed_runs_on_what_it_is_fed() -> None:
     graph, samples = _network(), _samples(4)
     other = np.stack([2 * sample["x"] for sample in samples])

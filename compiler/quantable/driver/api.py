@@ -13,7 +13,7 @@ command line calls nothing else, so that all three give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -21,13 +21,15 @@ import numpy as np
 
 from quantable.driver import runtime
 from quantable.driver.data import Array, Sample, Samples, Source, open_samples
+from quantable.driver.efforts import pipelines_of
 from quantable.driver.files import load_graph as load
 from quantable.driver.files import save_arrays
-from quantable.driver.pipelines import resolve
+from quantable.driver.pipelines import resolve, split_assignments, with_dispatch
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.reproduce import replay as replay_passes
 from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
+from quantable.driver.tuning_data import TuningData, open_tuning_data
 from quantable.ir import DataError, Graph, Level, OptionError, Profile, UserError
 from quantable.passes.base import CHECKS, PassContext
 from quantable.passes.instruments.instrument import Instrument
@@ -36,8 +38,9 @@ from quantable.targets.description import Target, load_target
 
 __all__ = [
     "Preprocessing", "Samples", "calibrate", "canonicalize", "emit", "import_model", "load",
-    "load_profile", "lower", "merge_profiles", "observe", "open_samples", "optimize", "plan",
-    "profile_facts", "quantize", "refine", "replay", "run", "save", "save_arrays", "save_profile",
+    "load_profile", "lower", "merge_profiles", "observe", "open_samples", "open_tuning_data",
+    "optimize", "plan", "profile_facts", "quantize", "quantize_network", "refine", "replay",
+    "run", "save", "save_arrays", "save_profile",
     "top_1",
 ]  # fmt: skip
 
@@ -68,6 +71,7 @@ def optimize(
     *,
     target: str | Path | None = None,
     profile: Profile | None = None,
+    tuning: TuningData | None = None,
     remarks: Remarks | None = None,
     instruments: Sequence[Instrument] = CHECKS,
 ) -> Graph:
@@ -78,6 +82,7 @@ def optimize(
         passes: The pipeline, see `quantable.text.pipeline`.
         target: Name or description file; by default the one that the graph names.
         profile: Calibration statistics, where a pass asks for them.
+        tuning: Calibration samples, where a pass asks for them: see `open_tuning_data`.
         remarks: What the passes say is appended here.
         instruments: What watches the passes, see `quantable.driver.instruments.selection`.
 
@@ -90,6 +95,8 @@ def optimize(
         runtime.LazyExecutor(), _target_of(graph, target), profile,
         [] if remarks is None else remarks,
     )  # fmt: skip
+    if tuning is not None:
+        tuning.equip(context, graph)
     return run_passes(graph, items, context, instruments)
 
 
@@ -100,9 +107,19 @@ def replay(
     return replay_passes(graph, PassContext(runtime.LazyExecutor()), target, instruments)
 
 
-def canonicalize(graph: Graph) -> Graph:
-    """Fold and normalize a float graph: stage `canonicalize`."""
-    return optimize(graph, STAGE["canonicalize"].pipeline)
+def canonicalize(
+    graph: Graph,
+    *,
+    passes: str = STAGE["canonicalize"].pipeline,
+    target: str | Path | None = None,
+    tuning: TuningData | None = None,
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Fold and normalize a float graph: stage `canonicalize`.
+
+    Target and samples are for passes that judge what they do by quantizing.
+    """
+    return optimize(graph, passes, target=target, tuning=tuning, remarks=remarks)
 
 
 def observe(
@@ -185,14 +202,63 @@ def calibrate(
     *,
     passes: str = STAGE["calibrate"].pipeline,
     target: str | Path | None = None,
+    tuning: TuningData | None = None,
     remarks: Remarks | None = None,
 ) -> Graph:
-    """Fill the observed rows from a profile: stage `calibrate`.
+    """Fill the observed rows from a profile, and fit to samples: stage `calibrate`.
 
     Raises:
-        DataError: The profile is of another graph.
+        DataError: The profile is of another graph, or a pass needs samples and there are none.
     """
-    return optimize(graph, passes, target=target, profile=profile, remarks=remarks)
+    return optimize(graph, passes, target=target, profile=profile, tuning=tuning, remarks=remarks)
+
+
+def quantize_network(
+    model: str | Path | Graph,
+    data: Source | Samples,
+    target: str | Path,
+    *,
+    effort: str = "fast",
+    preprocessing: Preprocessing | None = None,
+    samples: int | None = None,
+    checkpoint: str | Path | None = None,
+    assign: Sequence[str] = (),
+    remarks: Remarks | None = None,
+) -> Graph:
+    """Quantize a network in one call: the stages from `import` to `refine`.
+
+    Args:
+        model: An ONNX file, or a float graph.
+        data, preprocessing, samples: Calibration inputs, see `open_samples`.
+        target: Name or description file.
+        effort: 'fast', 'balanced' or 'best': see `quantable.driver.efforts`.
+        checkpoint: A folder from which a stopped call goes on.
+        assign: Platforms and schemes, as `quantable quantize --assign` takes them.
+        remarks: What the passes say is appended here.
+
+    Returns:
+        A quantable graph with its integers stored.
+    """
+    graph = model if isinstance(model, Graph) else import_model(model)
+    found = {**_default_pipelines(), **pipelines_of(effort, load_target(target))}
+    if isinstance(data, Iterator):
+        data = list(data)  # it is read more than once
+    tuning = open_tuning_data(graph, data, preprocessing, samples=samples, checkpoint=checkpoint)
+    graph = canonicalize(
+        graph, passes=found["canonicalize"], target=target, tuning=tuning, remarks=remarks
+    )
+    profile = observe(graph, data, preprocessing, samples=samples)
+    table, schemes = split_assignments(assign, load_target(target))
+    passes = with_dispatch(found["quantize"], table=table, schemes=schemes)
+    graph = quantize(graph, target, passes=passes, remarks=remarks)
+    graph = calibrate(
+        graph, profile, passes=found["calibrate"], target=target, tuning=tuning, remarks=remarks
+    )
+    return refine(graph, target=target, remarks=remarks)
+
+
+def _default_pipelines() -> dict[str, str]:
+    return {name: stage.pipeline for name, stage in STAGE.items() if stage.pipeline}
 
 
 def refine(

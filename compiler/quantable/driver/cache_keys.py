@@ -33,18 +33,19 @@ OPTION_COMPONENT = {
     "resize": "preprocessing", "crop": "preprocessing", "scale": "preprocessing",
     "mean": "preprocessing", "std": "preprocessing", "layout": "preprocessing",
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
+    "effort": "pipeline",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 
 NOT_IN_KEY = (
     "output", "quiet", "as_json", "threads", "recipe", "cache", "cache_limit", "timing",
-    "statistics", "remarks", "dump", "dump_filter", "dump_when",
+    "statistics", "remarks", "dump", "dump_filter", "dump_when", "checkpoint",
 )  # fmt: skip
 """Options that change no byte of a result; a recipe counts through the options that it sets."""
 
 _PACKAGES = (
     "backends", "driver", "frontend", "ir", "kernels", "passes", "reference", "schema", "targets",
-    "text",
+    "text", "training",
 )  # fmt: skip
 _LIBRARIES = ("flatbuffers", "numpy", "onnx", "pillow", "torch")
 

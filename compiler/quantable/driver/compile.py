@@ -6,14 +6,15 @@ when all of them are known: bad input leaves nothing behind, and a kill leaves o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from quantable.driver import api
 from quantable.driver.cache import Cache
 from quantable.driver.data import Samples, Source
+from quantable.driver.efforts import DEFAULT, pipelines_of
 from quantable.driver.emission import require_folder, write_json, write_text
 from quantable.driver.instruments.selection import Selection
 from quantable.driver.pipelines import resolve
@@ -21,6 +22,7 @@ from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.report import Facts, compile_facts, page
 from quantable.driver.stages import STAGE
 from quantable.driver.staging import Staging
+from quantable.driver.tuning_data import TuningData, open_tuning_data
 from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError
 from quantable.targets.description import load_target
 
@@ -54,6 +56,7 @@ class Calibration:
         data: Calibration inputs, see `quantable.driver.data`.
         profile: A measured profile, instead of data.
         preprocessing, samples, threads: For the data.
+        checkpoint: A folder for the steps of long passes, from which a stopped compilation goes on.
         progress: Told about every sample.
     """
 
@@ -62,6 +65,7 @@ class Calibration:
     preprocessing: Preprocessing | None = None
     samples: int | None = None
     threads: int = 2
+    checkpoint: Path | None = None
     progress: api.Progress | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,20 @@ class Calibration:
                 "expected calibration data or a profile, and not both",
                 help="give --calibration DATA or --profile FILE",
             )
+
+    def repeatable(self) -> Calibration:
+        """Return the same with data that can be read more than once."""
+        if isinstance(self.data, Iterator):
+            return replace(self, data=list(self.data))
+        return self
+
+    def tuning_for(self, graph: Graph) -> TuningData | None:
+        """Return the samples for passes that fit; None where there is only a profile."""
+        if self.data is None:
+            return None
+        return open_tuning_data(
+            graph, self.data, self.preprocessing, samples=self.samples, checkpoint=self.checkpoint
+        )
 
     def profile_of(self, graph: Graph) -> Profile:
         """Return the statistics of a canonical float graph."""
@@ -89,6 +107,7 @@ def compile_model(
     target: str | Path,
     calibration: Calibration,
     pipelines: Mapping[str, str] | None = None,
+    effort: str = DEFAULT,
     announce: Announce | None = None,
     cache: Cache | None = None,
     notice: Announce | None = None,
@@ -101,7 +120,8 @@ def compile_model(
         output: The folder for stage files, code and report.
         target: Name or description file.
         calibration: Data or a profile.
-        pipelines: Other pipelines than the default ones, by stage name.
+        pipelines: Other pipelines than those of the effort, by stage name.
+        effort: 'fast', 'balanced' or 'best': see `quantable.driver.efforts`.
         announce: Told about every stage.
         cache: Where results of stages are taken from and kept; no byte depends on it.
         notice: Told whether each stage was cached, and why not.
@@ -111,7 +131,8 @@ def compile_model(
         UserError: The input is at fault; nothing was written.
         InternalError: A stage failed; a reproducer was written.
     """
-    chosen = _pipelines(pipelines or {})
+    chosen = _pipelines({**pipelines_of(effort, load_target(target)), **(pipelines or {})})
+    calibration = calibration.repeatable()
     require_folder(Path(output))
     tell = announce or (lambda _: None)
     watch = selection or Selection(lambda _: None)
@@ -119,6 +140,7 @@ def compile_model(
     remarks: api.Remarks = []
     tell("import")
     graph = staging.import_model(Path(model))
+    staging.tuning = calibration.tuning_for(graph)
     graphs = [(STAGE["import"].file, graph)]
     profile: Profile | None = None
     early: tuple[Graph, api.Remarks] | None = None

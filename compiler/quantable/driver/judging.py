@@ -8,8 +8,9 @@ classes say little about the errors of all others, and much about the few sample
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from quantable.passes.laboratory import Laboratory, fitting_samples, held_out_sa
 from quantable.targets.description import Target
 
 Array = npt.NDArray[np.generic]
+Float64 = npt.NDArray[np.float64]
 Observe = Callable[..., Profile]
 QUANTIZE = STAGE["quantize"].pipeline
 CALIBRATE = f"{STAGE['calibrate'].pipeline},align,passive-parameters"
@@ -32,8 +34,14 @@ _ELEMENTS = 1 << 22
 _FEWEST, _MOST = 16, 128
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    noise: float
+    parts: tuple[float, ...]
+
+
 class QuantizedNoise:
-    """Judges float graphs (see `quantable.passes.laboratory.Judge`).
+    """Judges float graphs (see `quantable.passes.laboratory.Judge`), sample by sample too.
 
     Args:
         reference: The float graph whose outputs are right.
@@ -58,12 +66,19 @@ class QuantizedNoise:
         self._pipelines = (resolve(quantize), resolve(calibrate))
         most = _sample_limit(reference)
         self._fitting = evenly(fitting_samples(laboratory.count), most)
-        self._judging = evenly(held_out_samples(laboratory.count), max(most // 2, 1))
+        self._judging = evenly(held_out_samples(laboratory.count), most)
         self._right: list[Array] = []
-        self._known: dict[str, float] = {}
+        self._known: dict[str, _Judgement] = {}
 
     def __call__(self, graph: Graph) -> float:
         """Return the noise of the quantized graph's outputs, averaged over the outputs."""
+        return self._judgement(graph).noise
+
+    def parts(self, graph: Graph) -> tuple[float, ...]:
+        """Return the same of each sample that judges."""
+        return self._judgement(graph).parts
+
+    def _judgement(self, graph: Graph) -> _Judgement:
         key = graph_digest(graph)
         if key not in self._known:
             self._known[key] = self._measured(graph)
@@ -79,10 +94,15 @@ class QuantizedNoise:
         quantized = run_passes(bare, self._pipelines[0], context, instruments=())
         return run_passes(quantized, self._pipelines[1], context, instruments=())
 
-    def _measured(self, graph: Graph) -> float:
-        targets = dict(zip(judged_values(graph), self._targets(), strict=True))
-        noise = self._laboratory.noise(self.quantized(graph), targets, self._judging)
-        return float(np.mean(list(noise.values())))
+    def _measured(self, graph: Graph) -> _Judgement:
+        names = judged_values(graph)
+        found = self._laboratory.values(self.quantized(graph), names, self._judging)
+        noises, parts = [], np.zeros(len(self._judging))
+        for name, right in zip(names, self._targets(), strict=True):
+            errors, signals = _squares(found[name], right)
+            noises.append(_ratio(errors.sum(), signals.sum()))
+            parts += [_ratio(*pair) for pair in zip(errors, signals, strict=True)]
+        return _Judgement(float(np.mean(noises)), tuple((parts / len(names)).tolist()))
 
     def _targets(self) -> list[Array]:
         if not self._right:
@@ -95,6 +115,23 @@ class QuantizedNoise:
         given = self._laboratory.values(graph, graph.inputs, self._fitting)
         for index in range(len(self._fitting)):
             yield {name: array[index] for name, array in given.items()}
+
+
+def _squares(found: Array, right: Array) -> tuple[Float64, Float64]:
+    """Return the squared errors and the squares of what is right, by sample."""
+    sums = np.zeros((2, len(right)))
+    for index in range(len(right)):
+        target = right[index].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums[0, index] = np.square(found[index] - target).sum()
+        sums[1, index] = np.square(target).sum()
+    return sums[0], sums[1]
+
+
+def _ratio(error: float, signal: float) -> float:
+    if not np.isfinite(error):
+        return math.inf
+    return float(error / signal if signal > 0 else error)
 
 
 def judged_values(graph: Graph) -> list[str]:

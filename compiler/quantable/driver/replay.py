@@ -9,6 +9,7 @@ from pathlib import Path
 from quantable.driver import api
 from quantable.driver.pipelines import resolve
 from quantable.driver.runtime import LazyExecutor
+from quantable.driver.tuning_data import TuningData
 from quantable.ir import (
     Decision,
     Graph,
@@ -52,6 +53,7 @@ def replay_history(
     start: Graph | None = None,
     profile: Profile | None = None,
     target: str | Path | None = None,
+    tuning: TuningData | None = None,
 ) -> list[Redone]:
     """Redo the history of a graph, up to the first stage that differs.
 
@@ -61,6 +63,7 @@ def replay_history(
         start: An earlier stage to begin with, instead of the model.
         profile: Statistics, where a pass of the history read some.
         target: Description file, where the graph's target is none of the shipped ones.
+        tuning: Calibration samples, where a pass of the history fitted to them.
 
     Returns:
         What was redone, in order; all were equal but perhaps the last. The last one, 'this file',
@@ -80,6 +83,8 @@ def replay_history(
         current = _imported(graph.history[0], model, done)
         records = graph.history[1:]
     context = PassContext(LazyExecutor(), _target(graph, target), profile)
+    if tuning is not None:
+        tuning.equip(context, current)
     for record in records:
         if done and not done[-1].is_equal:
             return done

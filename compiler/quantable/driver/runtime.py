@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from quantable.ir import Graph, Operation, Profile
 from quantable.passes.base import Executor
+from quantable.passes.laboratory import Laboratory
 
 Array = npt.NDArray[np.generic]
 Sample = Mapping[str, Array]
@@ -40,6 +41,12 @@ def reference(graph: Graph) -> Runtime:
 def observer() -> Callable[..., Profile]:
     """Return `quantable.reference.observe`."""
     return cast("Callable[..., Profile]", importlib.import_module("quantable.reference").observe)
+
+
+def laboratory() -> Callable[[Iterable[Sample]], Laboratory]:
+    """Return what makes a laboratory of samples."""
+    module = importlib.import_module("quantable.training")
+    return cast("Callable[[Iterable[Sample]], Laboratory]", module.ReferenceLaboratory)
 
 
 def compiled_model() -> Callable[..., Runtime]:

@@ -18,6 +18,8 @@ from quantable.driver.instruments.selection import Selection
 from quantable.driver.pipelines import resolve
 from quantable.driver.reproduce import run_passes
 from quantable.driver.runtime import LazyExecutor
+from quantable.driver.stages import STAGE
+from quantable.driver.tuning_data import TuningData
 from quantable.ir import Graph, Profile, UserError
 from quantable.passes.base import PassContext
 from quantable.targets.description import Target
@@ -36,6 +38,7 @@ class Staging:
         target: What is compiled for.
         selection: What watches the passes.
         cache: None to compute everything.
+        tuning: Calibration samples, for passes that fit; None for a profile alone.
         say: Told whether each stage came from the cache and, where not, what changed.
         stored: Whether anything new went into the cache.
     """
@@ -44,6 +47,7 @@ class Staging:
     selection: Selection
     cache: Cache | None = None
     say: Say = lambda _: None
+    tuning: TuningData | None = None
     stored: bool = False
 
     def import_model(self, path: Path) -> Graph:
@@ -71,9 +75,12 @@ class Staging:
     ) -> tuple[Graph, api.Remarks]:
         """Run the pipeline of a stage; returns the graph and what the passes said."""
         items = resolve(pipeline)
-        # The float stages do not know the target: their results serve for all.
-        target = None if stage == "canonicalize" else self.target
+        # The float stages serve all targets, unless passes judge by what one would compute.
+        is_for_all = stage == "canonicalize" and pipeline == STAGE[stage].pipeline
+        target = None if is_for_all else self.target
         context = PassContext(LazyExecutor(), target, profile)
+        if self.tuning is not None:
+            self.tuning.equip(context, graph)
         cache = self.cache
         if cache is None:
             made = run_passes(graph, items, context, self.selection.instruments)

@@ -40,6 +40,8 @@ def check_numbers(scheme: Scheme) -> None:
             raise ValueError(f"expected an observer of floats ({known}), found '{observer}'")
     elif observer == "floating":
         raise ValueError("expected arithmetic 'floating' beside the observer 'floating'")
+    if scheme.block_size and not scheme.policy.is_per_block:
+        raise ValueError(f"policy '{scheme.policy}' with blocks of {scheme.block_size}")
     if scheme.policy.is_per_block != bool(scheme.otherwise):
         raise ValueError("expected 'otherwise' exactly where the granularity is 'block'")
 

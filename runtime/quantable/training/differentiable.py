@@ -36,9 +36,7 @@ class _Quantize(torch.autograd.Function):
     """Quantize and dequantize. torch's own operator for it is not vectorized on a CPU."""
 
     @staticmethod
-    def forward(  # type: ignore[override] # torch leaves the arguments open
-        ctx: Any, x: Tensor, scale: Tensor, low: float, high: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
         steps = x / scale
         found = torch.round(steps).clamp_(low, high).mul_(scale)
         ctx.save_for_backward(steps, found, scale)
@@ -46,7 +44,7 @@ class _Quantize(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         steps, found, scale = ctx.saved_tensors
         low, high = ctx.bounds
         is_inside = (steps >= low).logical_and_(steps <= high)
@@ -56,6 +54,11 @@ class _Quantize(torch.autograd.Function):
             total = (gradient * found).sum() / scale - (for_x * steps).sum()
             for_scale = (total / (steps.numel() * ctx.levels) ** 0.5).reshape(scale.shape)
         return for_x, for_scale, None, None
+
+
+def _quantize(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    found: Tensor = _Quantize.apply(x, scale, low, high)  # type: ignore[no-untyped-call]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class ActivationQuantizer:
         if scale is None:
             found = _straight_through(x, self.exact)
         else:
-            found = _Quantize.apply(x, scale, self.low, self.high)
+            found = _quantize(x, scale, self.low, self.high)
         return found if keep is None else torch.where(keep, x, found)
 
     @property

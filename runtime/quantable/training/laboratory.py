@@ -124,7 +124,7 @@ class ReferenceLaboratory:
 
 
 def _taken(array: Array, rows: Sequence[int]) -> Array:
-    if rows and rows[-1] - rows[0] == len(rows) - 1:
+    if rows and list(rows) == list(range(rows[0], rows[0] + len(rows))):
         return np.asarray(array[rows[0] : rows[-1] + 1])
     return np.asarray(array[np.asarray(rows, np.int64)])
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +115,40 @@ def test_an_unknown_name_is_an_error_in_one_line(
     assert not (tmp_path / "results").exists()
 
 
+_STOPPED = """
+import subprocess, sys
+from quantable.bench.accuracy import __main__ as command
+from quantable.bench.accuracy.measure import Bench
+
+def measure(bench, case):
+    (bench.scratch / "file").touch()
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
+    subprocess.run([sys.executable, "-c", code])
+
+Bench.components = lambda bench, case: {}
+Bench.measure = measure
+sys.argv[1:] = ["--results", "results", "--output", ""]
+command.run()
+"""
+
+
+def test_asked_to_end_it_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _STOPPED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, cwd=tmp_path, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    tool = int(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(tool, 0)
+
+
 def test_no_files_but_results_are_left(fake: Fake, tmp_path: Path) -> None:
     run(tmp_path, *CHOSEN)
-    assert [path.name for path in (tmp_path / "results").iterdir()] == ["w8a8"]
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"page.md", "nncf.json", "onnxruntime.fast.json", "x86-vnni.fast.json"}

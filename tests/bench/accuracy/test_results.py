@@ -9,7 +9,15 @@ import pytest
 
 from quantable.bench.accuracy import results as module
 from quantable.bench.accuracy.outcome import Outcome, Reference
-from quantable.bench.accuracy.results import BENCH, MEASURING, Result, Results, changes, components
+from quantable.bench.accuracy.results import (
+    BENCH,
+    MEASURING,
+    OWN,
+    Result,
+    Results,
+    changes,
+    components,
+)
 from quantable.bench.accuracy.suites import Case
 from quantable.bench.datasets import network
 
@@ -70,7 +78,7 @@ def test_peers_depend_on_their_packages_and_ours_on_the_sources(
 
 
 def test_the_sources_that_measure_exist() -> None:
-    assert all((BENCH / name).is_file() for name in MEASURING)
+    assert all((BENCH / name).is_file() for name in (*MEASURING, *OWN))
 
 
 def test_float_outputs_are_kept_for_the_same_inputs_only(tmp_path: Path) -> None:

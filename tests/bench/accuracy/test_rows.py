@@ -51,7 +51,7 @@ def test_balanced_is_held_to_the_best_of_each_figure_published_ones_included(
     bad = make_row("x86-vnni/balanced", noise=0.002, agreeing=960)
     _, held, missed = compared([peer, good, bad])
     assert verdicts(held) == {
-        "SQNR": (True, 0.0), "agreement": (True, 0.0), "top-1 loss beyond noise": (True, 0.0),
+        "SQNR": (True, 0.0), "agreement": (True, 0.0), "change beyond noise": (True, 0.0),
     }  # fmt: skip
     assert verdicts(missed)["SQNR"] == (False, -3.01)
     assert verdicts(missed)["agreement"] == (False, -1.0)
@@ -69,7 +69,7 @@ def test_a_loss_of_top_1_counts_when_it_is_beyond_noise(make_row: MakeRow) -> No
     peer = make_row("nncf")
     for right, holds in ((749, True), (735, False), (765, True)):
         _, mine = compared([peer, make_row("onnxruntime/balanced", right=right)])
-        assert verdicts(mine)["top-1 loss beyond noise"][0] is holds
+        assert verdicts(mine)["change beyond noise"][0] is holds
 
 
 def test_fast_is_held_to_onnxruntime_minmax(make_row: MakeRow) -> None:

@@ -9,12 +9,14 @@ from quantable.bench.accuracy.suites import SUITES, Case, cases
 from quantable.bench.datasets import NETWORKS
 from quantable.bench.peers import PEERS
 from quantable.ir import UnknownNameError
+from quantable.targets.description import TARGETS
 
 
-def test_suites_name_networks_and_peers_that_exist() -> None:
+def test_suites_name_networks_peers_and_targets_that_exist() -> None:
     for suite in SUITES.values():
         assert set(suite.networks) <= set(NETWORKS)
         assert set(suite.peers) <= set(PEERS)
+        assert {target.partition("@")[0] for target in suite.targets} <= set(TARGETS)
     assert set(PEERS) == {peer for suite in SUITES.values() for peer in suite.peers}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import pytest
 from quantable.bench.datasets import NETWORKS
 from quantable.driver import api
 from quantable.driver.judging import QuantizedNoise
-from quantable.ir import Graph
+from quantable.ir import Graph, GraphEditor
 from quantable.passes.base import PassContext
-from quantable.passes.laboratory import Laboratory
+from quantable.passes.canonicalize.channel_groups import channel_groups, scale_channels
+from quantable.passes.laboratory import Judge, Laboratory
 from quantable.targets.description import Target, load_target
 from quantable.training import ReferenceLaboratory
 from tests.networks.conftest import SHARED, Case
@@ -82,3 +83,43 @@ def distance(laboratory: Laboratory, before: Graph, after: Graph) -> float:
     samples = range(laboratory.count)
     found = laboratory.noise(after, laboratory.values(before, before.outputs, samples), samples)
     return float(np.sqrt(max(found.values())))
+
+
+def randomized(graph: Graph, seed: int) -> Graph:
+    """Return a graph with random parameters, the channels of which differ in size."""
+    rng = np.random.default_rng(seed)
+    changed = {}
+    for name, ref in graph.parameters.items():
+        if ref.dtype.is_float and ref.element_count > 1:
+            size = 10.0 ** rng.uniform(-1, 1, ref.shape[:1] + (1,) * (len(ref.shape) - 1))
+            numbers = (size * rng.standard_normal(ref.shape)).astype(np.float32)
+            changed[name] = graph.store.put(numbers)
+    return replace(graph, parameters={**graph.parameters, **changed})
+
+
+def with_outliers(graph: Graph, first: str, times: float) -> Graph:
+    """Return the same function, with two channels of a layer that are so many times larger."""
+    groups = channel_groups(graph, with_norms=True)
+    group = next(group for group in groups if group.firsts[0].name == first)
+    editor = GraphEditor(graph)
+    scale = np.ones(graph.array(group.firsts[0].inputs[1]).shape[-1])
+    scale[[3, 40]] = 1.0 / times
+    scale_channels(editor, group, scale)
+    return editor.finish()
+
+
+def eager(first: Graph) -> Judge:
+    """Return a judge that likes every graph better than any before, but the first."""
+    seen: list[Graph] = [first]
+
+    def judge(graph: Graph) -> float:
+        if graph is not seen[-1]:
+            seen.append(graph)
+        return 0.5 ** len(seen)
+
+    return judge
+
+
+def stubborn(first: Graph) -> Judge:
+    """Return a judge that likes the first graph best."""
+    return lambda graph: 1.0 if graph is first else 2.0

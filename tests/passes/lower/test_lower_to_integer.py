@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from quantable.ir import (
+    Arithmetic,
+    Granularity,
     Graph,
     InternalError,
     Level,
@@ -181,3 +183,22 @@ def test_table_without_runtime_is_refused(building: Any) -> None:
 
 def test_every_rule_says_what_it_does() -> None:
     assert all((rule.__doc__ or "").startswith("Lower") for rule in RULES.values())
+
+
+@pytest.mark.parametrize("exponent_bits", [0, 4])
+def test_blocks_and_small_floats_are_refused(building: Any, exponent_bits: int) -> None:
+    graph = _conv_relu(building)
+    op = graph.quantable_operations[0]
+    weight = op.config.inputs[1]
+    if exponent_bits:
+        changes = {"arithmetic": Arithmetic.FLOATING, "power_of_two": True}
+        held = replace(
+            weight, policy=replace(weight.policy, **changes), exponent_bits=exponent_bits
+        )
+    else:
+        policy = replace(weight.policy, granularity=Granularity.PER_BLOCK)
+        held = replace(weight, policy=policy, channel_axis=1, block_size=3)
+    changed = graph.with_operation(op.with_slot("in", 1, held))
+    with pytest.raises(UnsupportedError, match="expected a parameter of integers") as caught:
+        run_pass(changed, LowerToInteger(), PassContext())
+    assert "neither small floats nor blocks" in caught.value.help

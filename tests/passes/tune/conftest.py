@@ -32,7 +32,11 @@ quant_min = -7
 quant_max = 7
 symmetry = "symmetric"
 granularity = "GRANULARITY"
-observer = "mse"
+observer = "minmax"
+"""
+BLOCKS = """
+block_size = 3
+otherwise = "kernel"
 """
 
 
@@ -94,7 +98,10 @@ def four_bits(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
     def path(granularity: str = "channel") -> Path:
         found = tmp_path_factory.mktemp("targets") / "four-bits.toml"
-        found.write_text(FOUR_BITS.replace("GRANULARITY", granularity), encoding="utf-8")
+        text = FOUR_BITS.replace("GRANULARITY", granularity)
+        if granularity == "block":
+            text = text.replace('"onnxruntime"', '"onnxruntime-int4-block"') + BLOCKS
+        found.write_text(text, encoding="utf-8")
         return found
 
     return path
@@ -129,13 +136,15 @@ def one_layer(
 
 
 def inputs(kind: str, count: int, seed: int = 1) -> list[Sample]:
-    """Return samples whose channels depend on each other and have means, as behind a Relu."""
+    """Return samples of channels and neighbours that depend on each other, behind a Relu."""
     rng = np.random.Generator(np.random.Philox(seed))
     mixed = rng.standard_normal((4, 4)) + 1.0
     size = (count, 1, 5, 4) if kind == "quantable.Linear" else (count, 1, 6, 6, 4)
-    drawn = np.maximum(rng.standard_normal(size) @ mixed, 0.0).astype(np.float32)
+    drawn = rng.standard_normal(size) @ mixed
     if kind != "quantable.Linear":
-        drawn = np.ascontiguousarray(np.moveaxis(drawn, -1, 2))
+        drawn = np.moveaxis(drawn, -1, 2)
+        drawn = drawn + np.roll(drawn, 1, axis=3) + np.roll(drawn, 1, axis=4)
+    drawn = np.maximum(drawn, 0.0).astype(np.float32, order="C")
     return [{"x": sample} for sample in drawn]
 
 
@@ -144,7 +153,7 @@ def layer_case(four_bits: Callable[[str], Path]) -> Callable[..., Case]:
     """Return a network of one layer, ready to be tuned."""
 
     def build(
-        kind: str = "Conv", group: int = 1, granularity: str = "channel", count: int = 16,
+        kind: str = "Conv", group: int = 1, granularity: str = "channel", count: int = 32,
         samples: list[Sample] | None = None, **graph: object,
     ) -> Case:  # fmt: skip
         plain = one_layer(kind, group, **graph)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the passes hold, on samples as the profile describes them."""
+"""The examples in the docstrings of the passes hold, on samples as they describe them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,41 @@ import numpy as np
 import pytest
 
 from quantable.passes.registry import PASSES
+from quantable.passes.tune.correct_bias_sequentially import CorrectBiasSequentially
+from quantable.passes.tune.gptq import Gptq
+from quantable.passes.tune.learn_step_size import LearnStepSize
+from quantable.passes.tune.reconstruct_blocks import ReconstructBlocks
+from quantable.passes.tune.search_scales import SearchScales
+from quantable.passes.tune.train_thresholds import TrainThresholds
+from quantable.passes.tune.tune_rounding import TuneRounding
 from quantable.training import ReferenceLaboratory
 
-MEANS = np.array([60.0, 10.0])[None, :, None, None]
 
-
-NAMES = [
-    "search-scales", "gptq", "correct-bias-sequentially", "reconstruct-blocks", "learn-step-size",
-    "train-thresholds", "tune-rounding",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_example_of_a_pass_holds(name, examples):
+def samples(*, joined):
+    """Return samples with channel means 60 and 10; joined: in the same places."""
     rng = np.random.Generator(np.random.Philox(1))
-    samples = [
-        {"x": (2 * MEANS * rng.uniform(0, 1, (1, 2, 4, 4))).astype(np.float32)} for _ in range(16)
-    ]
-    module = importlib.import_module(PASSES[name].module)
-    laboratory = ReferenceLaboratory(samples)
-    before = (*examples.QUANTIZE, "calibrate")
-    examples.check_example(module, PASSES[name].load()(), before, laboratory)
+    found = []
+    for _ in range(16):
+        first, second = (rng.uniform(0, end, (1, 1, 4, 4)) for end in (120, 20))
+        channels = [first, first / 6 if joined else second]
+        found.append({"x": np.concatenate(channels, axis=1).astype(np.float32)})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("item", "joined"),
+    [
+        (SearchScales(), False),
+        (Gptq(scales=0, rounds=0), True),
+        (CorrectBiasSequentially(), False),
+        (ReconstructBlocks(scales=False), True),
+        (LearnStepSize(weights=False), True),
+        (TrainThresholds(weights=False), True),
+        (TuneRounding(rate=0.05), True),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_example_of_a_pass_holds(item, joined, examples):
+    module = importlib.import_module(PASSES[item.name].module)
+    laboratory = ReferenceLaboratory(samples(joined=joined))
+    examples.check_example(module, item, (*examples.QUANTIZE, "calibrate"), laboratory)

@@ -28,7 +28,7 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
 def test_each_kind_of_layer_and_granularity(layer_case, kind, group, granularity):
     case = layer_case(kind, group, granularity)
     done = case.after("search-scales")
-    (decision,) = done.history[-1].decisions
+    decision = done.history[-1].decisions[-1]
     assert decision.is_accepted
     assert decision.after < decision.before
     assert case.noise(done) < case.noise(case.graph)
@@ -48,9 +48,10 @@ def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
     """The samples that are fitted on use one channel, those that judge use the others."""
     case = layer_case(samples=contrary_samples())
     done = case.after("search-scales")
-    (decision,) = done.history[-1].decisions
-    assert not decision.is_accepted
-    assert decision.reason == "the error does not fall on held-out samples"
+    for decision in done.history[-1].decisions:
+        assert not decision.is_accepted
+        assert decision.reason == "the error does not fall on held-out samples"
+    assert len(done.history[-1].decisions) == 2
     assert graph_digest(done) == graph_digest(case.graph)
 
 

@@ -78,27 +78,6 @@ def _second_target() -> Work:
     return work
 
 
-def _own(tool: str) -> Work:
-    """Return what quantizes for TARGET[@BITS]/EFFORT, and leaves ``quantized.qir``."""
-    from quantable.bench.own import quantize_network
-    from quantable.driver import api, runtime
-    from quantable.targets.description import load_target
-
-    name, _, effort = tool.partition("/")
-    target, _, bits = name.partition("@")
-    load_target(target)  # fails before torch is imported
-    runtime.executor()
-    _import_passes()
-    options = {"average_bits": float(bits)} if bits else {}
-
-    def work(model: Path, images: Path, folder: Path) -> None:
-        samples = list(np.load(images, mmap_mode="r"))
-        quantized = quantize_network(model, samples, target, effort=effort, **options)
-        api.save(quantized, folder / "quantized.qir")
-
-    return work
-
-
 def _peer(tool: str) -> Work:
     from quantable.bench.peers import PEERS
 
@@ -139,7 +118,13 @@ def work_of(tool: str) -> Work:
     """Return what runs a tool; everything that it needs is imported."""
     if tool in TOOLS:
         return TOOLS[tool]()
-    return _own(tool) if "/" in tool else _peer(tool)
+    if "/" in tool:
+        from quantable.bench.own import work_of_target
+
+        work = work_of_target(tool)
+        _import_passes()
+        return work
+    return _peer(tool)
 
 
 def is_own(tool: str) -> bool:

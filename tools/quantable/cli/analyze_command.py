@@ -53,15 +53,19 @@ def command(
       quantable analyze 04-opt.qir --data test.npz --only layerwise --samples 32 --json
       quantable analyze 04-opt.qir --profile images.qprof
     """
+    from quantable.ir import OptionError
     from quantable.report.analysis_text import tables, verdict
 
+    if html is not None and not html.parent.is_dir():  # said before minutes of work
+        raise OptionError("cannot be written: there is no such folder", where=str(html))
     facts = _facts(graph, data, profile, quiet=quiet, samples=samples, only=only, at=at, **how)
     for remark in facts.get("remarks", []):
         say(f"remark: {remark}")
     if html is not None:
+        from quantable.driver.emission import write_text
         from quantable.report.analysis_page import analysis_page
 
-        html.write_text(analysis_page(facts), encoding="utf-8")
+        write_text(analysis_page(facts), html)
     if as_json:
         show(facts, as_json=True)
         return
@@ -79,6 +83,9 @@ def _facts(
 
     if data is None and profile is None:
         raise click.UsageError("expected --data, --profile, or both")
+    unused = [name for name in ("samples", "only", "at") if how[name] and data is None]
+    if unused:
+        raise click.UsageError(f"--{unused[0]} is about samples: expected --data, too")
     graph, preprocessing = api.load(path), preprocessing_of(how)
     facts: dict[str, Any] = {}
     if profile is not None:

@@ -13,6 +13,7 @@ from quantable.cli.dispatch_options import dispatch_options, dispatched
 from quantable.cli.instrument_options import instrument_options, selection_of
 from quantable.cli.options import (
     FILE,
+    checkpoint_option,
     json_option,
     output_option,
     preprocessing_of,
@@ -34,6 +35,11 @@ from quantable.cli.output import progress, say, show
 @threads_option
 @dispatch_options
 @click.option(
+    "--effort", default="fast", show_default=True,
+    help="fast (seconds), balanced (under a minute), or best (minutes, for ResNet-50's size).",
+)  # fmt: skip
+@checkpoint_option
+@click.option(
     "--pipeline", multiple=True, metavar="STAGE=PASSES",
     help="Another pipeline for a stage; see `quantable list stages`.",
 )  # fmt: skip
@@ -49,6 +55,8 @@ def command(
     profile: Path | None,
     samples: int | None,
     threads: int,
+    effort: str,
+    checkpoint: Path | None,
     pipeline: tuple[str, ...],
     output: Path,
     cache: Path | None,
@@ -83,9 +91,9 @@ def command(
             model, output, target=target,
             calibration=Calibration(
                 calibration, api.load_profile(profile) if profile else None,
-                preprocessing_of(how), samples, threads, count,
+                preprocessing_of(how), samples, threads, checkpoint, count,
             ),
-            pipelines=pipelines,
+            pipelines=pipelines, effort=effort,
             announce=lambda stage: tell(f"{stage} ..."),
             cache=open_cache(cache, cache_limit, tell), notice=tell, selection=selected,
         )  # fmt: skip

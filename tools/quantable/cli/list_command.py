@@ -14,11 +14,11 @@ Listing = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["passes", "targets", "operations", "stages"]))
+@click.argument("what", type=click.Choice(["passes", "targets", "operations", "stages", "efforts"]))
 @click.option("--target", help="With operations: what this target does with each.")
 @json_option
 def command(what: str, target: str | None, as_json: bool) -> None:
-    """List passes with their options, targets, operations, or the stages.
+    """List passes with their options, targets, operations, the stages, or efforts.
 
     \b
     Example:
@@ -31,6 +31,7 @@ def command(what: str, target: str | None, as_json: bool) -> None:
         "passes": _passes,
         "targets": _targets,
         "stages": _stages,
+        "efforts": _efforts,
         "operations": lambda: _rules(target) if target else _operations(),
     }
     columns, rows = listings[what]()
@@ -53,6 +54,25 @@ def _options(cls: type) -> str:
     return ", ".join(
         f"{field.name.replace('_', '-')}={option_text(field.default)}" for field in fields(cls)
     )
+
+
+def _efforts() -> Listing:
+    from quantable.driver.efforts import EFFORTS
+
+    rows: list[tuple[object, ...]] = [
+        (
+            effort.name, effort.summary, ",".join(effort.tuning) or "nothing",
+            ",".join(effort.rewrites) or "nothing",
+        )
+        for effort in EFFORTS.values()
+    ]  # fmt: skip
+    columns = (
+        "effort",
+        "what it costs",
+        "added to calibrate",
+        "to canonicalize, per-tensor weights",
+    )
+    return columns, rows
 
 
 def _targets() -> Listing:

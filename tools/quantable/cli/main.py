@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "diff": "show what differs between two graphs",
     "compare": "run two stages and name the first operation whose numbers differ",
     "analyze": "measure what quantization does to a network, and where",
+    "search": "find how many bits each operand needs under a budget",
     "replay": "redo a file's history and compare every digest",
     "why": "tell what touched an operation and where its scales come from",
     "bisect": "find the pass and the rewrite that make a graph bad",
@@ -44,7 +45,7 @@ COMMANDS: dict[str, str] = {
     "unpack": "write a graph with its large contents in files of their own",
     "upgrade": "write a file in this or an older version of its format",
     "verify": "check files against every rule of the format and the IR",
-    "list": "list passes, targets, operations or stages",
+    "list": "list passes, targets, operations, stages or efforts",
 }
 """Every command with its sentence, in the order of the work."""
 

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from quantable.cli.instrument_options import instrument_options, selection_of
-from quantable.cli.options import FILE, graph_argument, json_option, target_option
+from quantable.cli.options import (
+    FILE,
+    graph_argument,
+    json_option,
+    target_option,
+    tuning_of,
+    tuning_options,
+)
 from quantable.cli.output import show_graph
 
 
@@ -19,6 +26,7 @@ from quantable.cli.output import show_graph
 @target_option
 @click.option("--profile", type=FILE, help="Statistics, for passes that calibrate.")
 @click.option("-o", "--output", type=FILE, help="Where to write; without it nothing is written.")
+@tuning_options
 @instrument_options
 @json_option
 def command(
@@ -37,6 +45,7 @@ def command(
     Example:
       quantable opt 00-import.qir --passes "canonicalize" -o 01-opt.qir
       quantable opt 03.qir --passes "align,passive-parameters,bake" -o 04.qir --timing
+      quantable opt 03.qir --passes gptq --data images.npz --scale 1/255 -o 03-fitted.qir
       quantable opt repro-bake-1f2e3d4c5b6a.qir --replay
     """
     from quantable.driver import api
@@ -45,6 +54,7 @@ def command(
     if replay == bool(passes):
         raise click.UsageError("give either --passes or --replay")
     loaded = api.load(graph)
+    tuning = tuning_of(loaded, watch)
     selected = selection_of(watch)
     remarks: api.Remarks = []
     if replay:
@@ -52,7 +62,7 @@ def command(
     else:
         statistics = api.load_profile(profile) if profile else None
         result = api.optimize(
-            loaded, passes, target=target, profile=statistics, remarks=remarks,
+            loaded, passes, target=target, profile=statistics, tuning=tuning, remarks=remarks,
             instruments=selected.instruments,
         )  # fmt: skip
     if output is not None:

@@ -23,6 +23,10 @@ threads_option = click.option(
     "--threads", type=int, default=2, show_default=True,
     help="Samples run at the same time; no result depends on it.",
 )  # fmt: skip
+checkpoint_option = click.option(
+    "--checkpoint", type=FILE, metavar="DIR",
+    help="Keep the steps of long passes here; a stopped one goes on from there, to the same bytes.",
+)  # fmt: skip
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 PREPROCESSING_KEYS = ("size", "resize", "crop", "scale", "mean", "std", "layout", "channel_order")
@@ -47,6 +51,25 @@ def preprocessing_options(function: Function) -> Function:
     for option in reversed(_PREPROCESSING):
         function = option(function)
     return recipe_option(function)
+
+
+def tuning_options(function: Function) -> Function:
+    """Add `--data` with its preprocessing, and `--checkpoint`: samples for passes that fit."""
+    function = checkpoint_option(samples_option(preprocessing_options(function)))
+    return click.option(
+        "--data", help="Calibration inputs, for passes that fit: .npz, .npy, or a folder of images."
+    )(function)
+
+
+def tuning_of(graph: Any, values: dict[str, Any]) -> Any:
+    """Take the options of `tuning_options` out of a command's values and return the samples."""
+    from quantable.driver.tuning_data import open_tuning_data
+
+    how = preprocessing_of(values)
+    data, samples, kept = (values.pop(name) for name in ("data", "samples", "checkpoint"))
+    if data is None:
+        return None
+    return open_tuning_data(graph, data, how, samples=samples, checkpoint=kept)
 
 
 def recipe_option(function: Function) -> Function:

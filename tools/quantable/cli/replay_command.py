@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from quantable.cli.options import FILE, graph_argument, json_option, target_option
+from quantable.cli.options import (
+    FILE,
+    graph_argument,
+    json_option,
+    target_option,
+    tuning_of,
+    tuning_options,
+)
 from quantable.cli.output import say, table
 
 
@@ -16,6 +24,7 @@ from quantable.cli.output import say, table
 @click.option("--from", "start", type=FILE, help="An earlier stage file to begin with instead.")
 @click.option("--profile", type=FILE, help="Statistics, where the history read some.")
 @target_option
+@tuning_options
 @json_option
 def command(
     graph: Path,
@@ -24,6 +33,7 @@ def command(
     profile: Path | None,
     target: str | None,
     as_json: bool,
+    **tuning: Any,
 ) -> int:
     """Redo the history of a file from its source, and compare every digest.
 
@@ -39,9 +49,11 @@ def command(
 
     if model is not None and start is not None:
         raise click.UsageError("give either --model or --from")
+    loaded = api.load(graph)
     done = replay_history(
-        api.load(graph), model=model, start=api.load(start) if start else None,
+        loaded, model=model, start=api.load(start) if start else None,
         profile=api.load_profile(profile) if profile else None, target=target,
+        tuning=tuning_of(loaded, tuning),
     )  # fmt: skip
     rows = [
         (one.stage, one.expected[:16], one.found[:16], one.fault or _verdict(one.is_equal))

@@ -23,13 +23,15 @@ import numpy.typing as npt
 from quantable.driver.analysis.forms import Form, Values, rerun
 from quantable.driver.analysis.grids import FINE_BITS, Place, beyond, is_linear, with_refined
 from quantable.driver.analysis.groups import is_executed
+from quantable.driver.analysis.shifts import BIAS_SLOT, OUTPUT_AXIS
 from quantable.driver.analysis.subject import Pair, Subject, named
-from quantable.ir import Graph, QuantableOperation, Relation
+from quantable.ir import Graph, QuantableOperation, Relation, TensorQuantizationConfig
 
 CATEGORIES: dict[str, str] = {
     "weight_clipping": "a parameter, clipped to the ends of its grid",
     "weight_rounding": "a parameter, rounded; all else that passes did to it",
-    "bias": "a bias: rounded, clipped, and what passes did to it",
+    "correction": "what passes added to a bias",
+    "bias": "a bias, rounded, and clipped to the ends of its grid",
     "activation_clipping": "a tensor, clipped to the ends of its grid",
     "activation_rounding": "a tensor, rounded where an operation reads it",
     "requantization": "what an operation computed, rounded to its output's grid",
@@ -125,45 +127,66 @@ def _share(noise: float, total: float) -> float | None:
 
 def _steps(graph: Graph) -> Iterator[Step]:
     for op in graph.quantable_operations:
-        places = [Place(op.name, side, index) for side, index, _ in op.config.slots()]
-        executed = [place for place in places if is_executed(place.config(graph))]
         present = graph.with_operation(op.dequantize())
-        # Inputs before parameters: the bias is added to the product of the two.
-        for place in sorted(executed, key=lambda place: _rank(graph, op, place)):
-            config = place.config(graph)
-            row, is_parameter = graph.rows[config.row], place.value(graph) in graph.parameters
-            restored = _with_config(present, graph, place)
-            clipping, rounding = _categories(graph, place)
-            if clipping and is_linear(config):
-                clipped = with_refined(restored, place, FINE_BITS)
-                needless = None
-                if is_parameter:
-                    original = op.original(place.index)
-                    assert original is not None
-                    needless = not beyond(graph.store.get(original), config, row).any()
-                yield Step(place, clipping, Form(clipped), needless)
+        for place in _places(graph, op):
+            restored = _with_config(present, place, place.config(graph))
+            yield from _before_rounding(graph, present, restored, place)
             present = restored
-            yield Step(place, rounding, Form(present), False)
+            first, rounding = _categories(graph, place)
+            if first != "correction" or is_executed(place.config(graph)):
+                yield Step(place, rounding, Form(present), False)
 
 
-def _with_config(present: Graph, graph: Graph, place: Place) -> Graph:
+def _before_rounding(graph: Graph, present: Graph, restored: Graph, place: Place) -> Iterator[Step]:
+    """Yield the steps that a slot takes before it is quantized as it is in the end."""
+    config, (first, _) = place.config(graph), _categories(graph, place)
+    if first == "correction":
+        if _is_changed(graph, place):  # the present contents, not quantized
+            corrected = _with_config(present, place, TensorQuantizationConfig())
+            yield Step(place, first, Form(corrected), False)
+    elif is_executed(config) and is_linear(config):
+        needless = None
+        if place.is_parameter(graph):
+            original = graph.store.get(place.original(graph))
+            needless = not beyond(original, config, graph.rows[config.row]).any()
+        yield Step(place, first, Form(with_refined(restored, place, FINE_BITS)), needless)
+
+
+def _places(graph: Graph, op: QuantableOperation) -> list[Place]:
+    """Return the slots that make a difference, inputs first, then parameters, then outputs.
+
+    A parameter that is not quantized makes one where a pass changed it: a bias that stays float.
+    """
+    places = [Place(op.name, side, index) for side, index, _ in op.config.slots()]
+    found = []
+    for place in places:
+        if place.is_parameter(graph):
+            if _is_changed(graph, place) or is_executed(place.config(graph)):
+                found.append((1, place))
+        elif is_executed(place.config(graph)):
+            found.append((2 if place.side == "out" else 0, place))
+    return [place for _, place in sorted(found, key=lambda entry: entry[0])]
+
+
+def _is_changed(graph: Graph, place: Place) -> bool:
+    return graph.parameters[place.value(graph)] != place.original(graph)
+
+
+def _with_config(present: Graph, place: Place, config: TensorQuantizationConfig) -> Graph:
     op = present.operation_by_name[place.operation]
     assert isinstance(op, QuantableOperation)
-    restored = op.with_slot(place.side, place.index, place.config(graph))
-    return present.with_operation(restored)
-
-
-def _rank(graph: Graph, op: QuantableOperation, place: Place) -> int:
-    if place.side == "out":
-        return 2
-    return 1 if op.inputs[place.index] in graph.parameters else 0
+    return present.with_operation(op.with_slot(place.side, place.index, config))
 
 
 def _categories(graph: Graph, place: Place) -> tuple[str, str]:
-    """Return the category of clipping ('' where it is not told apart) and that of rounding."""
-    if place.config(graph).relation is Relation.DERIVED:
-        return "", "bias"
-    if place.value(graph) in graph.parameters:
+    """Return the category of what comes before rounding, and that of rounding."""
+    relation = place.config(graph).relation
+    is_bias_slot = place.index == BIAS_SLOT and place.side == "in"
+    kind = graph.operation_by_name[place.operation].kind
+    if relation is Relation.DERIVED or (is_bias_slot and kind in OUTPUT_AXIS):
+        return "correction", "bias"
+    # Bounds of a Clip share a tensor's grid: they clip and round it.
+    if place.is_parameter(graph) and relation is not Relation.SHARED:
         return "weight_clipping", "weight_rounding"
     rounding = "activation_rounding" if place.side == "in" else "requantization"
     return "activation_clipping", rounding

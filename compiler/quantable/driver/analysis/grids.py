@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.ir import (
+    ContentRef,
     Graph,
     QuantableOperation,
     QuantizationParameters,
     State,
     TensorQuantizationConfig,
 )
-from quantable.ir.numerics import broadcast_channels
+from quantable.ir.numerics import along
 
 Array = npt.NDArray[np.generic]
 FINE_BITS = 14
@@ -50,6 +51,15 @@ class Place:
         """Return the name of the slot's value."""
         op = graph.operation_by_name[self.operation]
         return (op.inputs if self.side == "in" else op.outputs)[self.index]
+
+    def is_parameter(self, graph: Graph) -> bool:
+        """Return whether the slot reads a parameter."""
+        return self.side == "in" and graph.is_parameter(self.value(graph))
+
+    def original(self, graph: Graph) -> ContentRef:
+        """Return what the float network takes for the slot's parameter."""
+        held = _operation(graph, self.operation).original(self.index)
+        return graph.parameters[self.value(graph)] if held is None else held
 
     def __str__(self) -> str:
         return f"{self.side}{self.index}"
@@ -87,13 +97,12 @@ def refined(
 
 
 def ends(
-    config: TensorQuantizationConfig, row: QuantizationParameters, rank: int
+    config: TensorQuantizationConfig, row: QuantizationParameters, shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the outermost numbers of a grid, so that they broadcast to a tensor of a rank."""
-    scale = row.scale_array.astype(np.float64)
-    zero, axis = row.zero_point_array, config.channel_axis
-    low, high = ((end - zero) * scale for end in (config.quant_min, config.quant_max))
-    return broadcast_channels(low, rank, axis), broadcast_channels(high, rank, axis)
+    """Return the outermost numbers of a grid, so that they broadcast along a tensor of a shape."""
+    scale = along(row.scale_array.astype(np.float64), shape, config)
+    zero = along(row.zero_point_array, shape, config)
+    return (config.quant_min - zero) * scale, (config.quant_max - zero) * scale
 
 
 def beyond(
@@ -104,7 +113,7 @@ def beyond(
     The end of a grid is a product of float32 numbers: the element that the scale was made from may
     lie a rounding error outside.
     """
-    low, high = ends(config, row, values.ndim)
+    low, high = ends(config, row, values.shape)
     slack = (high - low) / (config.quant_max - config.quant_min) * 2.0**-FINE_BITS
     found: npt.NDArray[np.bool_] = np.less(values, low - slack) | np.greater(values, high + slack)
     return found
@@ -118,12 +127,11 @@ def with_refined(graph: Graph, place: Place, bits: int) -> Graph:
     op, config = _operation(graph, place.operation), place.config(graph)
     finer, row = refined(config, graph.rows[config.row], bits)
     parameters = graph.parameters
-    original = op.original(place.index) if place.side == "in" else None
-    if original is not None:
+    if place.is_parameter(graph):
         state = State.PASSIVE if config.state is State.PASSIVE_BAKED else config.state
         state = State.ACTIVATED if config.state is State.BAKED else state
         finer = replace(finer, state=state)
         op = replace(op, baked=tuple(b for b in op.baked if b.slot != place.index))
-        parameters = {**parameters, place.value(graph): original}
+        parameters = {**parameters, place.value(graph): place.original(graph)}
     changed = graph.with_operation(op.with_slot(place.side, place.index, finer))
     return replace(changed, rows={**graph.rows, row.id: row}, parameters=parameters)

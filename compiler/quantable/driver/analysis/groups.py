@@ -120,11 +120,14 @@ def _activations(
 
 def _group(graph: Graph, chain: list[Operation]) -> Group:
     inner = {name for op in chain[:-1] for name in op.outputs}
+    made = {name: index for op in chain for index, name in enumerate(op.outputs) if name}
+    # An optional output that nobody reads (a mask, a variance) is not computed.
     outputs = tuple(
-        n
-        for op in chain
-        for n in op.outputs
-        if n and n not in inner and graph.values[n].dtype.is_float
+        name
+        for name, index in made.items()
+        if name not in inner
+        and graph.values[name].dtype.is_float
+        and (not index or graph.uses(name) or name in graph.outputs)
     )
     slots = (
         config

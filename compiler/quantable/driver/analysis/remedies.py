@@ -144,7 +144,9 @@ def _trials(subject: Subject, places: Sequence[Place], means: Means) -> Iterator
 def _wider_range(subject: Subject, place: Place, means: Means) -> Cure | None:
     """Cover all that the tensors of the slot's row hold."""
     del means
-    graph, config = subject.graph, place.config(subject.graph)
+    graph = subject.graph
+    place = _owner(graph, place)
+    config = place.config(graph)
     if not _is_free(config):
         return None
     row = graph.rows[config.row]
@@ -165,7 +167,9 @@ def _wider_range(subject: Subject, place: Place, means: Means) -> Cure | None:
 def _int16(subject: Subject, place: Place, means: Means) -> Cure | None:
     """Take 16 bits for the same range."""
     del means
-    graph, config = subject.graph, place.config(subject.graph)
+    graph = subject.graph
+    place = _owner(graph, place)
+    config = place.config(graph)
     if not _is_free(config) or config.bits >= _WIDE:
         return None
     row, more = graph.rows[config.row], _WIDE - config.bits
@@ -185,7 +189,7 @@ def _per_channel(subject: Subject, place: Place, means: Means) -> Cure | None:
     if weights is None or place != Place(op.name, "in", 1) or not _is_free(config):
         return None
     is_grouped = op.kind == "ConvTranspose" and op.int_attribute("group", 1) > 1
-    if config.policy.is_per_channel or op.kind not in _WEIGHT_AXIS or is_grouped:
+    if config.policy.has_axis or op.kind not in _WEIGHT_AXIS or is_grouped:
         return None
     axis = _WEIGHT_AXIS[op.kind]
     low, high = grid_weights(weights, per_channel(config, axis))
@@ -247,16 +251,30 @@ REMEDIES: dict[str, Remedy] = {
 
 def _is_free(config: TensorQuantizationConfig) -> bool:
     """Whether a slot's grid can be another one: a bias follows, and some are the target's."""
-    is_derived = config.relation is Relation.DERIVED
-    return is_linear(config) and not is_derived and config.observer != _FIXED
+    is_own = config.relation is Relation.OWN and config.observer != _FIXED
+    return is_own and is_linear(config) and is_executed(config)
+
+
+def _owner(graph: Graph, place: Place) -> Place:
+    """Return the slot that owns the row of another one."""
+    config = place.config(graph)
+    if config.relation is not Relation.SHARED:
+        return place
+    slots = (
+        (Place(op.name, side, index), held)
+        for op in graph.quantable_operations
+        for side, index, held in op.config.slots()
+    )
+    return next(
+        slot for slot, held in slots if held.row == config.row and held.relation is Relation.OWN
+    )
 
 
 def _original(graph: Graph, place: Place) -> npt.NDArray[np.float32] | None:
-    op = graph.operation_by_name[place.operation]
-    held = op.original(place.index) if isinstance(op, QuantableOperation) else None
-    if held is None or place.side == "out":
+    """Return the original of a slot's parameter, None for an activation."""
+    if not place.is_parameter(graph):
         return None
-    return graph.store.get(held).astype(np.float32)
+    return graph.store.get(place.original(graph)).astype(np.float32)
 
 
 def _values(graph: Graph, row: str) -> list[str]:

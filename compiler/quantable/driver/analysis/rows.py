@@ -71,4 +71,4 @@ def _operation(
 def per_channel(config: TensorQuantizationConfig, axis: int) -> TensorQuantizationConfig:
     """Return a config with a scale for every channel along an axis."""
     policy = replace(config.policy, granularity=Granularity.PER_CHANNEL)
-    return replace(config, policy=policy, channel_axis=axis)
+    return replace(config, policy=policy, channel_axis=axis, block_size=0)

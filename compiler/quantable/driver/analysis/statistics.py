@@ -151,9 +151,9 @@ def _parameters(graph: Graph) -> list[Tensor]:
 
 
 def _quantized(graph: Graph, op: QuantableOperation, slot: int) -> Array | None:
-    """Return a parameter as the quantized network takes it; None where its grid is not linear."""
+    """Return a parameter as the quantized network takes it; None where it is not quantized."""
     config = op.config.inputs[slot]
-    if not is_executed(config) or not is_linear(config):
+    if not is_executed(config) or config.policy.dynamic:
         return None
     baked, row = op.baked_parameter(slot), graph.rows[config.row]
     if config.state.is_baked and baked is not None:

@@ -21,7 +21,9 @@ Preconditions:
     4. Rows that are filled stay, unless `again` is set; baked and suspended slots stay always.
 
 Numerics: lossy (this is where quantization starts).
-See: `methods`, `weights`; PPQ's ParameterQuantizePass and RuntimeCalibrationPass.
+See: `methods`, `weights`. PPQ's ParameterQuantizePass is the part for parameters in state initial
+(weights, constant operands), which needs no profile; its RuntimeCalibrationPass the part for
+activations. What PPQ calls passive parameters is `passive-parameters`.
 """
 
 from __future__ import annotations
@@ -94,6 +96,11 @@ class Calibrate(Pass):
         return editor.finish()
 
     def check(self) -> None:
+        if self.method == "isotone":
+            raise OptionError(
+                "calibration method 'isotone' needs the samples themselves, a profile has counts",
+                help="run the pass isotone-calibration after calibrate; it is given the samples",
+            )
         if self.method:
             _known(METHODS, self.method)
         if self.weights:

@@ -122,7 +122,8 @@ def _squared_errors(rows: Weights, scale: Weights, config: TensorQuantizationCon
         config, channel_axis=0, block_size=0,
         policy=replace(config.policy, granularity=Granularity.PER_CHANNEL),
     )  # fmt: skip
-    real = rounded(rows, by_row, QuantizationParameters("").filled(scale, 0, ""))
+    with np.errstate(over="ignore"):  # the largest numbers may be rounded to infinity
+        real = rounded(rows, by_row, QuantizationParameters("").filled(scale, 0, ""))
     return np.asarray(np.square(real.astype(np.float64) - rows), np.float64)
 
 

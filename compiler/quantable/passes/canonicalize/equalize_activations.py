@@ -48,7 +48,7 @@ from quantable.passes.canonicalize.channel_ranges import (
     channel_ranges,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class EqualizeActivations(Pass):
             moves all of them into the weights.
         scale_limit: Largest scale, and inverse of the smallest.
         layers: Names of layers that read; groups without any of them are left alone. Empty for all.
+        gain: Part of the error by which it has to fall: less is chance.
     """
 
     name: ClassVar[str] = "equalize-activations"
@@ -67,8 +68,11 @@ class EqualizeActivations(Pass):
     strengths: tuple[float, ...] = (0.15, 0.25, 0.5, 0.75, 0.95)
     scale_limit: float = 1000.0
     layers: tuple[str, ...] = ()
+    gain: float = 0.01
 
     def check(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         for strength in self.strengths:
             if not 0.0 <= strength <= 1.0:
                 raise OptionError(f"strengths: expected 0 to 1, found {strength:g}")
@@ -76,7 +80,7 @@ class EqualizeActivations(Pass):
             raise OptionError(f"scale-limit: expected more than 1, found {self.scale_limit:g}")
 
     def data_digest(self, context: PassContext) -> str:
-        return "" if context.laboratory is None else context.laboratory.digest
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Search the strength of every group, in the order of the graph."""
@@ -93,7 +97,7 @@ class EqualizeActivations(Pass):
         groups = [group for group in groups if set(_read_values(group)) <= set(ranges)]
         if not groups:
             return graph
-        trials = Trials(graph, context, self.name)
+        trials = Trials(graph, context, self.name, self.gain)
         for group in groups:
             # A group is moved once: scales of the candidates are those of the graph before it.
             start, measured = trials.graph, _largest(group, ranges)

@@ -56,7 +56,7 @@ from quantable.passes.canonicalize.channel_ranges import (
     channel_ranges,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 Way = Literal["dfq", "made", "read", "both"]
 
@@ -100,7 +100,7 @@ class EqualizeByTrial(Pass):
             raise OptionError(f"scale-limit: expected more than 1, found {self.scale_limit:g}")
 
     def data_digest(self, context: PassContext) -> str:
-        return "" if context.laboratory is None else context.laboratory.digest
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Try every pair in turn."""

@@ -37,7 +37,7 @@ from quantable.ir import Graph, GraphEditor, Operation, OptionError, UnknownName
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.channel_groups import LAYERS, has_bias, has_own_parameters
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 Method = Literal["hadamard", "svd"]
 
@@ -50,6 +50,7 @@ class FactorizeMatrices(Pass):
         methods: What is tried for every layer.
         energy: Part of the sum of squared singular values that "svd" keeps.
         layers: Names of the layers to try; empty for all.
+        gain: Part of the error by which it has to fall: another layer has to pay.
     """
 
     name: ClassVar[str] = "factorize-matrices"
@@ -57,10 +58,16 @@ class FactorizeMatrices(Pass):
     methods: tuple[Method, ...] = ("hadamard", "svd")
     energy: float = 1.0
     layers: tuple[str, ...] = ()
+    gain: float = 0.05
 
     def check(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         if not 0.0 < self.energy <= 1.0:
             raise OptionError(f"energy: expected more than 0, at most 1, found {self.energy:g}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Try every matrix."""
@@ -79,7 +86,7 @@ class FactorizeMatrices(Pass):
             for method in self.methods:
                 candidate = self._factorized(start, op, method)
                 if candidate is not None:
-                    trials = trials or Trials(graph, context, self.name)
+                    trials = trials or Trials(graph, context, self.name, self.gain)
                     trials.offer(candidate, (op.name,), f"factorize by {method}")
         return graph if trials is None else trials.graph
 
@@ -123,10 +130,10 @@ def _is_matrix(editor: GraphEditor, op: Operation) -> bool:
 
 def _hadamard(size: int) -> Float64:
     """Return the orthogonal Hadamard matrix of a power of two (Sylvester's)."""
-    matrix = np.ones((1, 1))
+    matrix: Float64 = np.full((1, 1), 1.0 / np.sqrt(size))
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return matrix / np.sqrt(size)
+    return matrix
 
 
 def _replaced(graph: Graph, op: Operation, first: Float64, second: Float64) -> Graph:

@@ -45,7 +45,7 @@ from quantable.passes.canonicalize.channel_groups import (
     has_bias,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 Side = Literal["made", "read", "both"]
 FACTORS: dict[Side, tuple[float, float]] = {
@@ -64,6 +64,7 @@ class SplitChannels(Pass):
         threshold: How many times larger than the median channel an outlier is.
         sides: Which halvings are tried.
         bias: Let a bias count as a weight that makes its channel.
+        gain: Part of the error by which it has to fall: more work has to pay.
     """
 
     name: ClassVar[str] = "split-channels"
@@ -73,14 +74,20 @@ class SplitChannels(Pass):
     threshold: float = 4.0
     sides: tuple[Side, ...] = ("read", "made", "both")
     bias: bool = False
+    gain: float = 0.05
 
     def check(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         if self.iterations < 1:
             raise OptionError(f"iterations: expected at least 1, found {self.iterations}")
         if not 0.0 < self.ratio <= 1.0:
             raise OptionError(f"ratio: expected more than 0, at most 1, found {self.ratio:g}")
         if not self.threshold >= 1.0:
             raise OptionError(f"threshold: expected at least 1, found {self.threshold:g}")
+
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Split the outliers of every group."""
@@ -101,7 +108,7 @@ class SplitChannels(Pass):
                 order = self._outliers(start, group, side)
                 if not order:
                     continue
-                trials = trials or Trials(graph, context, self.name)
+                trials = trials or Trials(graph, context, self.name, self.gain)
                 text = f"split {len(order)} channels, halve what is {side}"
                 trials.offer(_split(start, group, order, side), group.subject, text)
         return graph if trials is None else trials.graph

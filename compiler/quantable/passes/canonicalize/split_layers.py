@@ -43,7 +43,7 @@ from quantable.passes.canonicalize.channel_groups import (
     put_parameter,
 )
 from quantable.passes.canonicalize.rewriting import Float64
-from quantable.passes.canonicalize.trials import Trials, needed_judge
+from quantable.passes.canonicalize.trials import Trials, judged_on, needed_judge
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class SplitLayers(Pass):
         layers: Names of the layers to try; empty for all beyond the threshold.
         most: Most layers that are split.
         seed: Of the random parts.
+        gain: Part of the error by which it has to fall: more work has to pay.
     """
 
     name: ClassVar[str] = "split-layers"
@@ -66,8 +67,11 @@ class SplitLayers(Pass):
     layers: tuple[str, ...] = ()
     most: int = 4
     seed: int = 0
+    gain: float = 0.05
 
     def check(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise OptionError(f"gain: expected at least 0, less than 1, found {self.gain:g}")
         if not self.threshold >= 1.0:
             raise OptionError(f"threshold: expected at least 1, found {self.threshold:g}")
         if self.most < 1:
@@ -75,13 +79,16 @@ class SplitLayers(Pass):
         if self.seed < 0:
             raise OptionError(f"seed: expected at least 0, found {self.seed}")
 
+    def data_digest(self, context: PassContext) -> str:
+        return judged_on(context)
+
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Try the layers whose range is largest first."""
         needed_judge(context, self.name)
         found = self._candidates(graph)
         if not found:
             return graph
-        trials = Trials(graph, context, self.name)
+        trials = Trials(graph, context, self.name, self.gain)
         accepted = 0
         for index, (reach, op) in enumerate(found):
             candidate = self._split(trials.graph, op, index)

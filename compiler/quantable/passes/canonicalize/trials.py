@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from quantable.ir import DataError, Decision, Graph
 from quantable.passes.base import PassContext
@@ -12,8 +15,26 @@ from quantable.passes.laboratory import Judge
 MEASURE = "noise of the quantized outputs on held-out samples"
 
 
+_CERTAIN = 2.0
+"""How many times its standard error a gain has to be. A few dozen samples judge, and many rewrites
+are tried: of those that make no difference, the best looks good by chance."""
+
+
+@runtime_checkable
+class DiscerningJudge(Protocol):
+    """A judge that tells the samples apart."""
+
+    def __call__(self, graph: Graph) -> float:
+        """See `Judge`."""
+        ...
+
+    def parts(self, graph: Graph) -> Sequence[float]:
+        """Return the error of every sample."""
+        ...
+
+
 class Trials:
-    """A float graph that only ever gets better.
+    """A float graph that only ever gets better, as far as the samples can tell.
 
     Args:
         graph: What to begin with; leaving it alone is always a candidate.
@@ -44,14 +65,8 @@ class Trials:
         if candidate is self.graph or self._context.rewrites.is_exhausted:
             return False
         found = self._judge(candidate)
-        limit = self.error * (1.0 - self._gain)
-        is_better = math.isfinite(found) and (found < limit or not math.isfinite(self.error))
-        is_better = is_better and self._context.rewrites.admit(*subject)
-        reason = (
-            ""
-            if is_better
-            else "the error does not fall" + (f" by {self._gain:.0%}" if self._gain else "")
-        )
+        reason = self._objection(candidate, found)
+        is_better = not reason and self._context.rewrites.admit(*subject)
         self._context.decisions.append(
             Decision(subject, tried, MEASURE, self.error, found, is_better, reason)
         )
@@ -59,19 +74,35 @@ class Trials:
             self.graph, self.error = candidate, found
         return is_better
 
-    def offer_best(
-        self, candidates: list[tuple[str, Callable[[], Graph]]], subject: tuple[str, ...]
-    ) -> str:
-        """Offer candidates, each against the best so far, all made of the present graph.
+    def _objection(self, candidate: Graph, found: float) -> str:
+        """Return why a candidate is not better, '' where it is."""
+        if not math.isfinite(found):
+            return "the error is not finite"
+        if not math.isfinite(self.error):
+            return ""
+        if not found < self.error * (1.0 - self._gain):
+            return "the error does not fall" + (f" by {self._gain:.0%}" if self._gain else "")
+        if isinstance(self._judge, DiscerningJudge):
+            before, after = self._judge.parts(self.graph), self._judge.parts(candidate)
+            gain, error = _log_gain(before, after)
+            if not gain > _CERTAIN * error:
+                return f"the samples do not agree: {-gain:+.1%}, give or take {error:.1%}"
+        return ""
 
-        Returns:
-            What the one that was kept is called, '' where none was.
-        """
-        kept = ""
-        for tried, make in candidates:
-            if self.offer(make(), subject, tried):
-                kept = tried
-        return kept
+
+def _log_gain(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Return the mean logarithmic fall of the samples' errors, and its standard error."""
+    smallest = np.finfo(np.float64).tiny
+    logs = [np.log(np.maximum(np.array(parts), smallest)) for parts in (before, after)]
+    falls = logs[0] - logs[1]
+    if len(falls) < 2:
+        return float(falls.mean()), 0.0
+    return float(falls.mean()), float(falls.std(ddof=1) / np.sqrt(len(falls)))
+
+
+def judged_on(context: PassContext) -> str:
+    """Return the digest of the samples that judge, for the record of a pass."""
+    return "" if context.laboratory is None else context.laboratory.digest
 
 
 def needed_judge(context: PassContext, name: str) -> Judge:

@@ -51,6 +51,8 @@ def _bounds(graph: Graph, target: Target, op: QuantableOperation) -> Iterator[fl
         return
     if max(config.bits for config in operands) <= _USUAL_BITS:
         return
+    if any(config.policy.is_floating or config.policy.is_per_block for config in operands):
+        return  # they are multiplied as floats
     if graph.is_parameter(op.inputs[1]):
         weights = np.abs(graph.array(op.inputs[1]).astype(np.float64))
         yield _steps(operands[0]) * _weight_sum(weights, operands[1], rule.weight_axis)

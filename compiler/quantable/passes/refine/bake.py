@@ -10,7 +10,9 @@ After (stored as i8 and i32):
 
 Preconditions:
     1. The parameter's slot is in force and its operation is not dequantized.
-    2. The parameter has one reader (`unshare-parameters` sees to that); a shared one is an error.
+    2. Its policy is static. Floating ones are stored as bit patterns of a small float type, and a
+       width that no type has is an error.
+    3. The parameter has one reader (`unshare-parameters` sees to that); a shared one is an error.
 
 Numerics: bit-exact (the integers stand for exactly what the slot quantized on the fly).
 See: PPQ's ParameterBakingPass.

@@ -12,7 +12,7 @@ from quantable.passes.tune.layer import Layer, Reals
 DAMPING = 0.003
 """Least weight of the float weights in a fit, as a share of the mean diagonal."""
 
-NOTHING = 1e-10
+_NOTHING = 1e-10
 """A share of a sum of squares that may be an error of rounding."""
 
 
@@ -48,7 +48,7 @@ def metric(layer: Layer, moments: SecondMoments, damping: float = DAMPING) -> Me
     share = damping + (k / moments.count) ** 2
     # Of inputs that hardly vary around their means, differences of large numbers are left.
     whole = np.trace(moments.quantized[:, :-1, :-1], axis1=1, axis2=2) / k
-    weight = np.maximum(share * mean, NOTHING * whole)
+    weight = np.maximum(share * mean, _NOTHING * whole)
     # Inputs that are all dead leave the weights as they are, whatever the number.
     weight = np.where(weight > 0, weight, 1.0)[:, None, None]
     h = h + weight * np.eye(k)

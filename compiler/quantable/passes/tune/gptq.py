@@ -1,10 +1,12 @@
 """Round the weights of a layer together, so that their errors cancel in the outputs.
 
-Before (target c-portable):
+Before (target c-portable, scales=0, the second channel of x is a sixth of the first):
     c = Conv(x, v, b)
     c.in1 activated own c.in1 = 0.25 0.125
-After (contents lie on the grid; they are not all the nearest points of it):
+    v = 31.75 -2.1 1.03 -15.88
+After (1.03 is rounded down, and -15.875, which is a whole step, goes up to make up for it):
     c.in1 activated own c.in1 = 0.25 0.125
+    v = 31.75 -2 1 -15.75
 
 Let X be what the weights meet in the quantized network and F in the float one. The outputs
 ``X q^T`` come closest to ``F w^T`` for q at ``H^-1 G w``, H = X^T X and G = X^T F, and whole steps
@@ -40,8 +42,8 @@ from quantable.passes.base import Pass, PassContext
 from quantable.passes.laboratory import SecondMoments
 from quantable.passes.tune.error import DAMPING, Metric, metric, with_best_bias
 from quantable.passes.tune.layer import Layer, Reals, reason_for_scales
-from quantable.passes.tune.rounding import Lattice, NearestPlane, closest
-from quantable.passes.tune.scales import with_best_scales
+from quantable.passes.tune.rounding import Lattice, NearestPlane, closest, descended
+from quantable.passes.tune.scales import with_best_scales, with_fitted_scales
 from quantable.passes.tune.tuning import Proposal, tuned
 
 
@@ -55,6 +57,8 @@ class Gptq(Pass):
             down to `least`; 0 leaves the scales as they are.
         least: The smallest share.
         refine: Change steps one at a time afterwards, until nothing helps.
+        rounds: How often scales are fitted to the steps, and the steps changed for these scales;
+            not without `refine`, nor where scales stay.
     """
 
     name: ClassVar[str] = "gptq"
@@ -64,12 +68,15 @@ class Gptq(Pass):
     scales: int = 16
     least: float = 0.4
     refine: bool = True
+    rounds: int = 3
 
     def check(self) -> None:
         if not 0.0 < self.damping <= 1e6:
             raise OptionError(f"damping: expected more than 0, found {self.damping:g}")
         if self.scales < 0:
             raise OptionError(f"scales: expected at least 0, found {self.scales}")
+        if self.rounds < 0:
+            raise OptionError(f"rounds: expected at least 0, found {self.rounds}")
         if not 0.0 < self.least <= 1.0:
             raise OptionError(f"least: expected more than 0, at most 1, found {self.least:g}")
 
@@ -83,17 +90,18 @@ class Gptq(Pass):
         """Return the layer with weights that are rounded together."""
         space = metric(layer, moments, self.damping)
         plane = NearestPlane(space.hessian)
-        rescaled = self._rescaled(layer, space, plane)
-        lattice = Lattice.of(rescaled)
-        steps = closest(lattice, space, plane, refine=self.refine)
-        before, scale = layer.steps, layer.row.scale_array
-        others = int((rescaled.row.scale_array != scale).sum())
-        count = int((steps != before).sum())
+        found = self._rescaled(layer, space, plane)
+        steps = closest(Lattice.of(found), space, plane, refine=self.refine)
+        is_free = self.scales and self.refine and not reason_for_scales(layer.op)
+        for _ in range(self.rounds if is_free else 0):
+            found = with_fitted_scales(found, steps, space, f"{self.name}: fitted to outputs")
+            steps = descended(Lattice.of(found), space.hessian, space.target, steps)
+        others = int((found.row.scale_array != layer.row.scale_array).sum())
+        count = int((steps != layer.steps).sum())
         if not count and not others:
             return None
-        found = with_best_bias(rescaled.with_steps(steps), moments)
-        text = f"{count} of {steps.size} weights rounded another way"
-        return Proposal(found, f"{text}, with {others} other scales" if others else text)
+        text = f"{count} of {steps.size} weights rounded another way, {others} scales changed"
+        return Proposal(with_best_bias(found.with_steps(steps), moments), text)
 
     def _rescaled(self, layer: Layer, space: Metric, plane: NearestPlane) -> Layer:
         """Return the layer with the scales that suit weights that are rounded together."""

@@ -15,7 +15,7 @@ from quantable.ir import (
     State,
     TensorQuantizationConfig,
 )
-from quantable.ir.numerics import dequantize, quantize, rounded
+from quantable.ir.numerics import along, dequantize, quantize, rounded
 from quantable.ir.profile import INPUT_CHANNEL_AXIS
 
 Reals = npt.NDArray[np.float64]
@@ -130,9 +130,7 @@ class Layer:
         wide: Reals = row.astype(np.float64)
         if self.config.channel_axis is None:
             return np.broadcast_to(wide.reshape(()), self.weights.shape)
-        along = [1] * self.weights.ndim
-        along[self.config.channel_axis] = -1
-        return np.broadcast_to(wide.reshape(along), self.weights.shape)
+        return np.broadcast_to(along(wide, self.weights.shape, self.config), self.weights.shape)
 
 
 def reason(graph: Graph, op: QuantableOperation) -> str:
@@ -144,7 +142,8 @@ def reason(graph: Graph, op: QuantableOperation) -> str:
         return "it shares its row"
     if len(graph.uses(op.inputs[_WEIGHT])) > 1:
         return "other operations read it"
-    if graph.rows[held.row].scale_array.size > 1 and held.channel_axis != _output_axis(op):
+    of_outputs = held.channel_axis == _output_axis(op) or held.policy.is_per_block
+    if graph.rows[held.row].scale_array.size > 1 and not of_outputs:
         return "its scales are not those of outputs"
     if _has(op, _BIAS) and op.inputs[_BIAS] not in graph.parameters:
         return "the bias is computed"
@@ -153,6 +152,8 @@ def reason(graph: Graph, op: QuantableOperation) -> str:
 
 def reason_for_scales(op: QuantableOperation) -> str:
     """Return why the scales of a layer's weight have to stay, '' where they need not."""
+    if op.config.inputs[_WEIGHT].policy.is_per_block:
+        return "an output has several, one a block"
     held = op.config.inputs[_BIAS] if _has(op, _BIAS) else None
     if held is not None and held.relation is Relation.DERIVED and held.state in _DERIVED:
         return "the row of its bias is derived from its own already"

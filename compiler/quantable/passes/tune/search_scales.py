@@ -3,8 +3,11 @@
 Before (target c-portable):
     c = Conv(x, v, b)
     c.in1 activated own c.in1 = 0.25 0.125
-After (the first output is told better with a finer grid that clips its largest weight):
-    c.in1 activated own c.in1
+    b = 1.5 -2.25
+After (the largest weights are 127 steps of these scales, and no finer one is worth clipping them;
+the bias takes up what rounding -2.1 and 1.03 does to inputs with means):
+    c.in1 activated own c.in1 = 0.25 0.125
+    b = 0.5469 -0.5445
 
 `calibrate` chooses a scale by the error of the weights, as if all inputs were alike. Here every
 scale tries shares of its channel's extrema, and the one with the least squared error of the outputs

@@ -9,6 +9,7 @@ results that the folder has for the present sources and versions.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     allowed = OTHER_SOURCES if options.other_sources else frozenset()
-    options.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.results, prefix=".scratch-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="quantable-accuracy-") as scratch:
         bench = Bench(options.shared, Results(options.results), Path(scratch))
         failed = 0 if options.page_only else _measure(bench, chosen, allowed)
         rows, missing = collect(bench, allowed)
@@ -116,5 +116,11 @@ def collect(bench: Bench, allowed: frozenset[str]) -> tuple[list[Row], list[Case
     return judged, missing
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command; asked to end, it takes its tool and its scratch files along."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -149,12 +149,14 @@ class Verdict:
         figure: Which.
         found, wanted: The figure, and the least (or, for a distance, the most) that is asked for.
         margin: How far on the right side; negative where the bar is missed.
+        relation: How the figure has to stand to the one that is wanted.
     """
 
     figure: str
     found: float
     wanted: float
     margin: float
+    relation: str = "≥"
 
     @property
     def holds(self) -> bool:
@@ -170,7 +172,7 @@ def at_least(figure: str, found: float, wanted: float) -> Verdict:
 
 def at_most(figure: str, found: float, wanted: float) -> Verdict:
     """Return the verdict on a distance that must not be larger."""
-    return Verdict(figure, found, wanted, wanted - found)
+    return Verdict(figure, found, wanted, wanted - found, "≤")
 
 
 def least_top_1(bar: Bar, float_top_1: float) -> float:

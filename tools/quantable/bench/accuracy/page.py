@@ -80,10 +80,10 @@ def _summary(rows: Sequence[Row]) -> Iterator[str]:
         yield from ("", "| missed in | network | tool | bar | found | wanted | short by |")
         yield "|---|---|---|---|---|---|---|"
     for row, verdict in missed:
-        case = row.case
+        case, wanted = row.case, f"{verdict.relation} {verdict.wanted:.2f}"
         yield (
             f"| {case.suite} | {case.network} | {case.tool} | {verdict.figure} | "
-            f"{verdict.found:.2f} | {verdict.wanted:.2f} | {-verdict.margin:.2f} |"
+            f"{verdict.found:.2f} | {wanted} | {-verdict.margin:.2f} |"
         )
 
 
@@ -138,14 +138,14 @@ def _gain(gain: Gain) -> str:
 def _bar(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return ""
-    missed = [f"{v.figure} by {-v.margin:.2f}" for v in verdicts if not v.holds]
+    missed = [f"{_asked(v)} by {-v.margin:.2f}" for v in verdicts if not v.holds]
     if missed:
         return f"misses {', '.join(missed)}"
-    room = [f"{v.figure} {v.margin:+.2f}" for v in verdicts if v.figure != _LOSS]
-    return f"holds ({', '.join(room)})" if room else "holds"
+    return f"holds {', '.join(f'{_asked(v)} ({v.margin:+.2f})' for v in verdicts)}"
 
 
-_LOSS = "top-1 loss beyond noise"
+def _asked(verdict: Verdict) -> str:
+    return f"{verdict.figure} {verdict.relation} {verdict.wanted:.2f}"
 
 
 def _significant(rows: Sequence[Row]) -> Iterator[str]:

@@ -6,6 +6,7 @@ it was, and a run after an edit does again what the edit may have changed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ MEASURING = (
     "datasets.py", "peers.py", "quantize_once.py", "accuracy/evaluate.py", "accuracy/outcome.py",
 )  # fmt: skip
 """Sources of the benchmark that can change a result; the others only choose and show results."""
+OWN = ("own.py",)
+"""Those that can change results of ours only."""
 OTHER_SOURCES = frozenset({"sources"})
 """Components that may differ where results of other sources are asked for."""
 
@@ -55,14 +58,10 @@ class Result:
 
 def data_components(item: Network, shared: Path) -> dict[str, str]:
     """Return the digests of a network's file and sets, and of the sources that measure."""
-    h = hashlib.sha256()
-    for name in MEASURING:
-        content = (BENCH / name).read_bytes()
-        h.update(f"{name}\0{len(content)}\0".encode() + content)
     return {
         "model": file_digest(item.model(shared)),
         **{split: item.data_digest(shared, split) for split in ("calibration", "evaluation")},
-        "bench": h.hexdigest(),
+        "bench": _digest(MEASURING),
         "onnxruntime": version("onnxruntime"),
     }
 
@@ -75,9 +74,18 @@ def components(case: Case, data: Components) -> dict[str, str]:
         data: `data_components` of its network.
     """
     if case.is_own:
-        return {**data, **environment(), "tool": case.tool}
+        return {**data, **environment(), "tool": case.tool, "bench of ours": _digest(OWN)}
     packages = ["onnx", "numpy", *(["nncf", "openvino"] if case.tool.startswith("nncf") else [])]
     return {**data, "tool": case.tool, **{name: version(name) for name in packages}}
+
+
+@functools.cache
+def _digest(names: tuple[str, ...]) -> str:
+    h = hashlib.sha256()
+    for name in names:
+        content = (BENCH / name).read_bytes()
+        h.update(f"{name}\0{len(content)}\0".encode() + content)
+    return h.hexdigest()
 
 
 class Results:

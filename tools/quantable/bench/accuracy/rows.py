@@ -145,7 +145,7 @@ def judge(row: Row, bar: Bar, peers: Sequence[Row]) -> list[Verdict]:
     if bar.no_loss and row.change is not None and row.p_float is not None:
         is_noise = row.change >= 0 or row.p_float >= LEVEL
         margin = 0.0 if is_noise else row.change
-        found.append(Verdict("top-1 loss beyond noise", row.change, 0.0, margin))
+        found.append(Verdict("change beyond noise", row.change, 0.0, margin))
     return found
 
 

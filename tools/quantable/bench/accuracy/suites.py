@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from quantable.bench.datasets import NETWORKS
+from quantable.driver import efforts
 from quantable.ir import UnknownNameError
 
-EFFORTS = ("fast", "balanced", "best")
+EFFORTS = tuple(efforts.EFFORTS)
 CHEAP = ("fast",)
 ALL = tuple(NETWORKS)
 RESNETS = ("resnet8", "resnet20", "resnet56")
@@ -38,9 +39,7 @@ class Suite:
     @property
     def tools(self) -> tuple[str, ...]:
         """Peers, then ours as TARGET/EFFORT."""
-        own = (
-            f"{target}/{effort}" for target, efforts in self.targets.items() for effort in efforts
-        )
+        own = (f"{target}/{effort}" for target, found in self.targets.items() for effort in found)
         return (*self.peers, *own)
 
 

@@ -1,0 +1,86 @@
+"""How much work a quantization may cost: one table, from the user's word to pipelines.
+
+    fast       seconds: statistics, and biases corrected with them
+    balanced   under a minute: every layer fitted in closed form on the calibration samples
+    best       minutes: blocks trained after that, ranges judged by what they do to the outputs
+
+Every pass in them is transactional: it keeps a change only where an error falls on samples that are
+held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from quantable.driver.stages import STAGE
+from quantable.ir import UnknownNameError
+from quantable.targets.description import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """One row of the table.
+
+    Attributes:
+        name: What the user says.
+        summary: For people.
+        rewrites: Passes after `canonicalize` where weights have one scale a tensor.
+        tuning: Passes after those of the stage `calibrate`.
+    """
+
+    name: str
+    summary: str
+    rewrites: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether a profile is not enough."""
+        return bool(self.rewrites or self.tuning)
+
+
+EFFORTS: Mapping[str, Effort] = MappingProxyType({
+    effort.name: effort
+    for effort in (
+        Effort("fast", "seconds; a profile is enough"),
+        Effort(
+            "balanced", "under a minute for ResNet-50: layers are fitted to samples",
+            ("equalize-layers",), ("align", "gptq"),
+        ),
+        Effort(
+            "best", "minutes for ResNet-50: layers are fitted, then blocks",
+            ("equalize-layers",), ("align", "gptq", "correct-bias-sequentially"),
+        ),
+    )
+})  # fmt: skip
+"""Every effort by name, in the order of the work."""
+DEFAULT = "fast"
+
+
+def effort_of(name: str) -> Effort:
+    """Return an effort by name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in EFFORTS:
+        raise UnknownNameError("effort", name, EFFORTS)
+    return EFFORTS[name]
+
+
+def pipelines_of(name: str, target: Target) -> dict[str, str]:
+    """Return the pipelines of an effort by stage; stages that are not there keep their own.
+
+    Raises:
+        UnknownNameError: No effort has the name.
+    """
+    effort = effort_of(name)
+    found = {}
+    is_per_tensor = not target.schemes["weight"].policy.has_axis
+    if effort.rewrites and is_per_tensor:
+        found["canonicalize"] = ",".join((STAGE["canonicalize"].pipeline, *effort.rewrites))
+    if effort.tuning:
+        found["calibrate"] = ",".join((STAGE["calibrate"].pipeline, *effort.tuning))
+    return found
