@@ -139,6 +139,8 @@ class ReferenceLaboratory:
             )  # fmt: skip
 
         def read(rows: Sequence[int]) -> dict[str, Array]:
+            for name in graph.inputs:
+                release(source[name])  # what the batches before looked at
             return {name: _taken(source[name], rows) for name in graph.inputs}
 
         return read

@@ -79,7 +79,6 @@ def test_the_bytes_do_not_depend_on_threads_and_are_the_same_again(real_case, te
     assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
     assert len(found) == 1
-    assert graph_digest(done) != graph_digest(case.graph)
 
 
 @pytest.mark.parametrize("text", PASSES[:2])

@@ -10,13 +10,12 @@ import pytest
 from quantable.passes.registry import PASSES
 from quantable.passes.tune.correct_bias_sequentially import CorrectBiasSequentially
 from quantable.passes.tune.gptq import Gptq
+from quantable.passes.tune.learn_step_size import LearnStepSize
+from quantable.passes.tune.reconstruct_blocks import ReconstructBlocks
 from quantable.passes.tune.search_scales import SearchScales
+from quantable.passes.tune.train_thresholds import TrainThresholds
+from quantable.passes.tune.tune_rounding import TuneRounding
 from quantable.training import ReferenceLaboratory
-
-FITTING = [
-    PASSES[name].load()
-    for name in ("reconstruct-blocks", "learn-step-size", "train-thresholds", "tune-rounding")
-]
 
 
 def samples(*, joined):
@@ -36,7 +35,10 @@ def samples(*, joined):
         (SearchScales(), False),
         (Gptq(scales=0, rounds=0), True),
         (CorrectBiasSequentially(), False),
-        *((item(), False) for item in FITTING),
+        (ReconstructBlocks(scales=False), True),
+        (LearnStepSize(weights=False), True),
+        (TrainThresholds(weights=False), True),
+        (TuneRounding(rate=0.05), True),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

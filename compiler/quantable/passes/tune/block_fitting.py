@@ -29,6 +29,8 @@ Array = npt.NDArray[np.generic]
 Prepare = Callable[[Graph, Graph], FitTask]
 """Returns what to fit of a part of a graph (whole graph, part); feeds and targets come later."""
 MEASURE = "noise of the block's outputs on held-out samples"
+_RISE = 1.1
+"""By what a block may raise the noise of the network: most often later ones make up for it."""
 
 
 def with_fitted_blocks(
@@ -42,8 +44,9 @@ def with_fitted_blocks(
     """Return a graph with block after block fitted, each on the tuned network before it.
 
     What was found for a block is accepted if, hardened, it lowers the noise of the block's outputs
-    on held-out samples, and does not raise that of the network's. Each block's outcome is kept in
-    the context's checkpoint, if there is one.
+    on held-out samples, and hardly raises that of the network's. In the end as many blocks, from
+    the first on, keep it as leave the least noise of the network, less than there was. Each block's
+    outcome is kept in the context's checkpoint, if there is one.
 
     Args:
         graph: A calibrated graph.
@@ -57,6 +60,7 @@ def with_fitted_blocks(
     context.remarks += [(item.name, place, reason) for place, reason in untrainable(graph)]
     key = _key(graph, item, laboratory)
     trial = _Trial(BlockWalk(graph, laboratory, blocks), laboratory, auxiliary, item.name)
+    outcomes = []
     for index, names in enumerate(blocks):
         part = subgraph(trial.walk.graph, set(names))
         task = replace(prepare(trial.walk.graph, part), graph=part, stream=index)
@@ -67,11 +71,38 @@ def with_fitted_blocks(
             outcome = trial.of(index, task)
             if context.checkpoint is not None:
                 context.checkpoint.store(f"{key}-{index}", outcome.arrays())
-        if outcome.decision.is_accepted and not context.rewrites.admit(*_layers(task)):
-            break
-        context.decisions.append(outcome.decision)
         trial.take(outcome)
-    return trial.walk.graph
+        outcomes.append(outcome)
+    return _settled(graph, context, item.name, trial.before, outcomes)
+
+
+def _settled(
+    graph: Graph, context: PassContext, name: str, before: float, outcomes: Sequence[Outcome]
+) -> Graph:
+    """Return the graph with the accepted blocks up to the one with the least noise of the network.
+
+    Args:
+        graph: The graph that the pass was given.
+        context: Decisions go there.
+        name: Of the pass.
+        before: Noise of the network's outputs with that graph.
+        outcomes: Of all blocks, in order.
+    """
+    levels = [before, *(o.network for o in outcomes if o.decision.is_accepted)]
+    least = levels.index(min(levels))
+    kept = 0
+    for outcome in outcomes:
+        decision = outcome.decision
+        if decision.is_accepted and kept == least:
+            why = f"taken back: the noise of the network was {levels[least]:.4g} without"
+            decision = replace(decision, is_accepted=False, reason=why)
+        if decision.is_accepted:
+            if not context.rewrites.admit(*decision.subject):
+                break
+            kept += 1
+            graph = outcome.put_into(graph, name)
+        context.decisions.append(decision)
+    return graph
 
 
 def check_schedule(block_size: int, steps: int, batch: int, seed: int) -> None:
@@ -103,6 +134,7 @@ class _Trial:
 
     Attributes:
         walk: The walk, with the graph as it is by now.
+        before: Noise of the network's outputs at first.
     """
 
     def __init__(
@@ -110,8 +142,9 @@ class _Trial:
     ) -> None:
         self.walk, self._laboratory, self._auxiliary, self._name = walk, laboratory, auxiliary, name
         self._judging = held_out_samples(laboratory.count)
-        self._targets: Mapping[str, Array] = {}
-        self._network: float | None = None
+        names = [n for n in walk.graph.outputs if walk.graph.values[n].dtype.is_float]
+        self._targets = laboratory.values(walk.graph.dequantized(), names, self._judging)
+        self.before = self._least = self._noise(walk.graph)
 
     def of(self, index: int, task: FitTask) -> Outcome:
         """Return what fitting a block gives."""
@@ -145,7 +178,7 @@ class _Trial:
         """Go on with what was found, if it is accepted."""
         if outcome.decision.is_accepted:
             self.walk.graph = outcome.put_into(self.walk.graph, self._name)
-            self._network = outcome.network
+            self._least = min(self._least, outcome.network)
 
     def _inside(self, part: Graph, borders: BlockValues) -> Mapping[str, Array]:
         """Return the float values inside a block that are fitted too."""
@@ -168,12 +201,9 @@ class _Trial:
         elif not after < before:
             why = "the error does not fall on held-out samples"
         else:
-            whole = changed(self.walk.graph, found.contents, found.scales, "")
-            if self._network is None:
-                self._network = self._noise(self.walk.graph)
-            network = self._noise(whole)
-            if not network <= self._network:
-                why = f"the noise of the network rises, {self._network:.4g} to {network:.4g}"
+            network = self._noise(changed(self.walk.graph, found.contents, found.scales, ""))
+            if not network <= _RISE * self._least:
+                why = f"the noise of the network rises, {self._least:.4g} to {network:.4g}"
         tried = f"{_what(task)} fitted in {task.steps} steps, loss %.4g to %.4g" % found.losses
         decision = Decision(_layers(task), tried, MEASURE, before, after, not why, why)
         if why:
@@ -182,10 +212,6 @@ class _Trial:
 
     def _noise(self, graph: Graph) -> float:
         """Return the noise of the network's outputs on held-out samples."""
-        if not self._targets:
-            names = [name for name in graph.outputs if graph.values[name].dtype.is_float]
-            original = graph.dequantized()
-            self._targets = self._laboratory.values(original, names, self._judging)
         return float(sum(self._laboratory.noise(graph, self._targets, self._judging).values()))
 
 

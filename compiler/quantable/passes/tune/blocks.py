@@ -12,13 +12,18 @@ Block = tuple[str, ...]
 _WIDE = 2
 """A part without narrow places is cut anyway once it has so many times the wanted layers."""
 
+_REST = 2
+"""The end of a network is a block of its own if it has more than 1 / so many of these layers."""
+
 
 def blocks(graph: Graph, size: int) -> list[Block]:
     """Return a graph's operations, cut where just one value is needed further on.
 
     There a residual or transformer block ends. Neighbours are merged while they have at most `size`
     layers (operations with weights) together; a part that is never narrow, between the skips of a
-    U-Net for instance, is cut into blocks of `size` layers.
+    U-Net for instance, is cut into blocks of `size` layers. What is left at the end, a classifier
+    for instance, belongs to the last block, which then is fitted to the outputs of the network:
+    what is close before a classifier need not be so behind it.
 
     Args:
         graph: Of any level.
@@ -32,7 +37,7 @@ def blocks(graph: Graph, size: int) -> list[Block]:
             found.append(current)
             current = ()
         current += part
-    if found and not _layers(graph, current):
+    if found and _REST * _layers(graph, current) <= size:
         found[-1] += current
     elif current:
         found.append(current)

@@ -1,10 +1,12 @@
 """Train weights, biases and all quantization steps by gradients, against the float network.
 
-Before (target c-portable):
+Before (target onnxruntime, weights=false, the second channel of x is a sixth of the first):
     c = Conv(x, v, b)
+    c.in0 activated own c.in0 = 0.5
     c.in1 activated own c.in1 = 0.25 0.125
-After (contents lie on the grid of the new scales):
-    c.in1 activated own c.in1
+After (x was observed up to 127.5, but only reaches 120: finer steps tell more):
+    c.in0 activated own c.in0 = 0.467252
+    c.in1 activated own c.in1 = 0.249925 0.122382
 
 Weights move freely and are rounded with a straight-through gradient. Scales of weights and of
 activations move as the logarithm of what they are multiplied by, with the gradients of Learned Step

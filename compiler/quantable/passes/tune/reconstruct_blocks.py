@@ -1,10 +1,12 @@
 """Learn, block by block, to which of its two neighbours each weight is rounded.
 
-Before (target c-portable):
+Before (target onnxruntime, scales=false, the second channel of x is a sixth of the first):
     c = Conv(x, v, b)
     c.in1 activated own c.in1 = 0.25 0.125
-After (contents lie on the grid; they are not all the nearest points of it):
+    v = 31.75 -2.1 1.03 -15.88
+After (1.03 is rounded down, and -15.875, which is a whole step, goes up to make up for it):
     c.in1 activated own c.in1 = 0.25 0.125
+    v = 31.75 -2 1 -15.75
 
 Each weight is ``floor(w / s) + h(v)`` steps, h a sigmoid that is stretched and clipped so that it
 reaches 0 and 1. Gradients of the squared error of the block's outputs train v, on the inputs that

@@ -1,10 +1,12 @@
 """Move the integers of weights by one step at most, where the outputs gain.
 
-Before (target c-portable):
+Before (target onnxruntime, rate=0.05, the second channel of x is a sixth of the first):
     c = Conv(x, v, b)
     c.in1 activated own c.in1 = 0.25 0.125
-After (contents lie on the grid, at most one step from the nearest points of it):
+    v = 31.75 -2.1 1.03 -15.88
+After (the nearest of -2.1 would be -2, a step above):
     c.in1 activated own c.in1 = 0.25 0.125
+    v = 31.75 -2.25 1 -15.88
 
 Scales and biases stay. Each weight has an offset of -1, 0 or +1 steps from its present integer,
 trained with a straight-through gradient by the squared error of the block's outputs, on the inputs
