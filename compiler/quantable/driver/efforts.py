@@ -47,11 +47,11 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType({
         Effort("fast", "seconds; a profile is enough"),
         Effort(
             "balanced", "under a minute for ResNet-50: layers are fitted to samples",
-            ("equalize-layers",), ("align", "gptq"),
+            ("silence-channels", "equalize-layers"), ("align", "gptq"),
         ),
         Effort(
             "best", "minutes for ResNet-50: layers are fitted, then blocks",
-            ("equalize-layers",), ("align", "gptq", "correct-bias-sequentially"),
+            ("silence-channels", "equalize-layers"), ("align", "gptq", "correct-bias-sequentially"),
         ),
     )
 })  # fmt: skip

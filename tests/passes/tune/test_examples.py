@@ -13,6 +13,11 @@ from quantable.passes.tune.gptq import Gptq
 from quantable.passes.tune.search_scales import SearchScales
 from quantable.training import ReferenceLaboratory
 
+FITTING = [
+    PASSES[name].load()
+    for name in ("reconstruct-blocks", "learn-step-size", "train-thresholds", "tune-rounding")
+]
+
 
 def samples(*, joined):
     """Return samples with channel means 60 and 10; joined: in the same places."""
@@ -27,7 +32,12 @@ def samples(*, joined):
 
 @pytest.mark.parametrize(
     ("item", "joined"),
-    [(SearchScales(), False), (Gptq(scales=0, rounds=0), True), (CorrectBiasSequentially(), False)],
+    [
+        (SearchScales(), False),
+        (Gptq(scales=0, rounds=0), True),
+        (CorrectBiasSequentially(), False),
+        *((item(), False) for item in FITTING),
+    ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_the_example_of_a_pass_holds(item, joined, examples):

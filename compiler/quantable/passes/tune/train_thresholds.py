@@ -5,7 +5,7 @@ Before (target c-portable):
     c.in1 activated own c.in1 = 0.25 0.125
 After:
     c.in1 activated own c.in1
-    v = 31.75 -2.1 1.03 -15.875
+    v = 31.75 -2.1 1.03 -15.88
 
 A threshold is the largest number that is not clipped; the logarithm of it is trained, which is that
 of the scale and a constant. Where the policy demands a power of two, the scale is the next one that
