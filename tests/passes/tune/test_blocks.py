@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantable.passes.subgraph import subgraph
-from quantable.passes.tune.blocks import blocks
+from quantable.passes.tune.blocks import blocks, borders
 
 RESIDUAL = """
     a = Conv(x, w, b)
@@ -24,6 +24,7 @@ def test_a_residual_block_is_cut_only_where_it_is_long(examples):
     graph = examples.network(RESIDUAL)
     assert blocks(graph, 1) == [("a", "r"), ("c",), ("d", "s"), ("e", "f")]
     assert blocks(graph, 2) == [("a", "r"), ("c", "d", "s", "e", "f")]
+    assert borders(graph, 2) == ["r", "s", "f"]
     assert blocks(graph, 4) == [tuple(op.name for op in graph.operations)]
 
 

@@ -39,7 +39,7 @@ def with_fitted_blocks(
     item: Pass,
     blocks: Sequence[Sequence[str]],
     prepare: Prepare,
-    auxiliary: Sequence[str] = (),
+    auxiliary: Sequence[str],
 ) -> Graph:
     """Return a graph with block after block fitted, each on the tuned network before it.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from quantable.ir import Graph
 from quantable.ir.profile import INPUT_CHANNEL_AXIS
+from quantable.passes.subgraph import subgraph
 
 Block = tuple[str, ...]
 """Names of operations, in the order of the graph."""
@@ -29,6 +30,19 @@ def blocks(graph: Graph, size: int) -> list[Block]:
         graph: Of any level.
         size: Layers of a block, at least 1.
     """
+    found = _merged(graph, size)
+    if len(found) > 1 and _REST * _layers(graph, found[-1]) <= size:
+        found[-2:] = [found[-2] + found[-1]]
+    return found
+
+
+def borders(graph: Graph, size: int) -> list[str]:
+    """Return the values at which blocks end, and where the last one was joined with the rest."""
+    ends = [name for block in _merged(graph, size) for name in subgraph(graph, set(block)).outputs]
+    return [name for name in ends if graph.values[name].dtype.is_float]
+
+
+def _merged(graph: Graph, size: int) -> list[Block]:
     found: list[Block] = []
     current: Block = ()
     for part in _parts(graph, size):
@@ -37,11 +51,7 @@ def blocks(graph: Graph, size: int) -> list[Block]:
             found.append(current)
             current = ()
         current += part
-    if found and _REST * _layers(graph, current) <= size:
-        found[-1] += current
-    elif current:
-        found.append(current)
-    return found
+    return [*found, current] if current else found
 
 
 def _parts(graph: Graph, size: int) -> list[Block]:

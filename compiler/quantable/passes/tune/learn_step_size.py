@@ -36,9 +36,8 @@ from typing import ClassVar
 from quantable.ir import Graph, Level, OptionError, UnknownNameError
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.laboratory import FitTask
-from quantable.passes.subgraph import subgraph
 from quantable.passes.tune.block_fitting import check_rates, check_schedule, with_fitted_blocks
-from quantable.passes.tune.blocks import blocks
+from quantable.passes.tune.blocks import blocks, borders
 from quantable.passes.tune.trainable import trainable_biases, trainable_scales, trainable_weights
 
 SCOPES = ("block", "network")
@@ -95,12 +94,10 @@ class LearnStepSize(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         found = blocks(graph, self.block_size)
-        if self.scope == "block":
-            return with_fitted_blocks(graph, context, self, found, self._task)
-        ends = [name for block in found for name in subgraph(graph, set(block)).outputs]
-        inner = [name for name in ends if graph.values[name].dtype.is_float]
-        whole = [tuple(op.name for op in graph.operations)]
-        return with_fitted_blocks(graph, context, self, whole, self._task, inner)
+        if self.scope == "network":
+            found = [tuple(op.name for op in graph.operations)]
+        inside = borders(graph, self.block_size)
+        return with_fitted_blocks(graph, context, self, found, self._task, inside)
 
     def _task(self, graph: Graph, part: Graph) -> FitTask:
         kind = "free" if self.weights else "fixed"

@@ -36,7 +36,7 @@ from quantable.ir import Graph, Level
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.laboratory import FitTask
 from quantable.passes.tune.block_fitting import check_rates, check_schedule, with_fitted_blocks
-from quantable.passes.tune.blocks import blocks
+from quantable.passes.tune.blocks import blocks, borders
 from quantable.passes.tune.trainable import trainable_scales, trainable_weights
 
 
@@ -71,7 +71,8 @@ class TrainThresholds(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         found = blocks(graph, self.block_size)
-        return with_fitted_blocks(graph, context, self, found, self._task)
+        inside = borders(graph, self.block_size)
+        return with_fitted_blocks(graph, context, self, found, self._task, inside)
 
     def _task(self, graph: Graph, part: Graph) -> FitTask:
         scales = trainable_scales(graph, part, weights=self.weights, inputs=True)
