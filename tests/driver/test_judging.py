@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from quantable.driver import api
-from quantable.driver.judging import QuantizedNoise, evenly, judged_values
+from quantable.driver.judging import QuantizedNoise, evenly
 from quantable.driver.tuning_data import TuningData
 from quantable.ir import DType, Graph, Operation, Value
 from quantable.passes.base import PassContext
 from quantable.passes.canonicalize.trials import DiscerningJudge
 from quantable.passes.laboratory import fitting_samples, held_out_samples
+from quantable.passes.network_noise import judged_values
 from quantable.targets.description import Target, load_target
 from quantable.training import ReferenceLaboratory
 

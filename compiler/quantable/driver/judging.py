@@ -21,6 +21,7 @@ from quantable.driver.stages import STAGE
 from quantable.ir import Graph, Profile, graph_digest
 from quantable.passes.base import PassContext, run_passes
 from quantable.passes.laboratory import Laboratory, fitting_samples, held_out_samples
+from quantable.passes.network_noise import judged_values
 from quantable.targets.description import Target
 
 Array = npt.NDArray[np.generic]
@@ -132,18 +133,6 @@ def _ratio(error: float, signal: float) -> float:
     if not np.isfinite(error):
         return math.inf
     return float(error / signal if signal > 0 else error)
-
-
-def judged_values(graph: Graph) -> list[str]:
-    """Return the values that are compared: the outputs, or what a Softmax makes them of."""
-    return [_before_softmax(graph, name) for name in graph.outputs]
-
-
-def _before_softmax(graph: Graph, output: str) -> str:
-    producer = graph.producers.get(output)
-    if producer is None or producer.kind != "Softmax":
-        return output
-    return producer.inputs[0]
 
 
 def evenly(samples: Sequence[int], most: int) -> list[int]:

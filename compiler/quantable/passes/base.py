@@ -97,7 +97,7 @@ class Pass(ABC):
         given = [
             f"{f.name.replace('_', '-')}={option_text(getattr(self, f.name))}"
             for f in fields(self)
-            if getattr(self, f.name) != f.default
+            if option_text(getattr(self, f.name)) != option_text(f.default)  # -0.0 is not 0.0
         ]
         return f"{{{' '.join(given)}}}" if given else ""
 

@@ -15,6 +15,7 @@ from quantable.driver import api
 from quantable.driver.pipelines import resolve
 from quantable.ir import ContentStore, Decision, DType, Graph, Level, Operation, Value, verify
 from quantable.passes.base import Pass, PassContext, run_passes
+from quantable.passes.network_noise import WHOLE
 from quantable.reference import ReferenceRuntime
 from quantable.targets.description import load_target
 from quantable.training import ReferenceLaboratory
@@ -38,6 +39,11 @@ BLOCKS = """
 block_size = 3
 otherwise = "kernel"
 """
+
+
+def layer_decisions(graph: Graph) -> list[Decision]:
+    """Return the decisions about single layers of the last pass, without that about all."""
+    return [d for d in graph.history[-1].decisions if d.measure != WHOLE]
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from quantable.ir import graph_digest
 from quantable.ir.numerics import quantize
-from tests.passes.tune.conftest import inputs
+from tests.passes.tune.conftest import inputs, layer_decisions
 
 
 def test_the_outputs_of_a_real_network_come_closer(real_case):
@@ -18,10 +18,10 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
         case.after(f"correct-bias-sequentially{options}") for options in ("{scales=false}", "")
     ]
     for done in parts:
-        decisions = done.history[-1].decisions
+        decisions = layer_decisions(done)
         assert any(d.is_accepted for d in decisions)
         assert all(d.is_accepted == (d.after < d.before) for d in decisions)
-    fitted = [d for d in parts[1].history[-1].decisions if "scales times" in d.tried]
+    fitted = [d for d in layer_decisions(parts[1]) if "scales times" in d.tried]
     assert sum(d.is_accepted for d in fitted) > len(fitted) / 2
     found = [case.noise(part) for part in parts]
     assert max(found) < case.noise(case.graph), found
@@ -59,7 +59,7 @@ def test_fitted_scales_leave_the_integers(layer_case, kind, group, granularity):
 def test_a_layer_without_a_bias_has_its_scales_fitted(layer_case):
     case = layer_case(bias=False)
     done = case.after("correct-bias-sequentially")
-    (decision,) = done.history[-1].decisions
+    (decision,) = layer_decisions(done)
     assert decision.is_accepted
     assert "scales times" in decision.tried
 
@@ -72,7 +72,7 @@ def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
             samples[index] = {"x": -samples[index]["x"]}
     case = layer_case(samples=samples)
     done = case.after("correct-bias-sequentially{scales=false}")
-    (decision,) = done.history[-1].decisions
+    (decision,) = layer_decisions(done)
     assert not decision.is_accepted
     assert decision.reason
     assert graph_digest(done) == graph_digest(case.graph)

@@ -15,6 +15,7 @@ from quantable.ir.numerics import dequantize, quantize
 from quantable.passes.tune.error import noise
 from quantable.passes.tune.gptq import Gptq
 from quantable.passes.tune.layer import Layer
+from tests.passes.tune.conftest import layer_decisions
 
 KINDS = [
     ("Conv", 1), ("Conv", 2), ("Conv", 4), ("ConvTranspose", 1), ("ConvTranspose", 2),
@@ -25,7 +26,7 @@ KINDS = [
 def test_the_outputs_of_a_real_network_come_closer(real_case):
     case = real_case()
     done = case.after("gptq")
-    decisions = done.history[-1].decisions
+    decisions = layer_decisions(done)
     assert all(d.after < d.before for d in decisions if d.is_accepted)
     assert sum(d.is_accepted for d in decisions) > len(decisions) / 2
     assert case.noise(done) < 0.5 * case.noise(case.graph)
@@ -36,7 +37,7 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
 def test_each_kind_of_layer_gains(layer_case, kind, group, granularity):
     case = layer_case(kind, group, granularity)
     done = case.after("gptq")
-    decision = done.history[-1].decisions[-1]
+    decision = layer_decisions(done)[-1]
     assert decision.is_accepted
     assert "weights rounded another way" in decision.tried
     assert case.noise(done) < case.noise(case.graph)
@@ -48,16 +49,15 @@ def test_scales_stay_where_they_are_to_and_without_them_less_is_gained(layer_cas
     kept, whole = case.after("gptq{scales=0}"), case.after("gptq")
     assert kept.rows == case.graph.rows
     errors = [
-        min(d.after for d in graph.history[-1].decisions if d.is_accepted)
-        for graph in (whole, kept)
+        min(d.after for d in layer_decisions(graph) if d.is_accepted) for graph in (whole, kept)
     ]
-    assert errors[0] < errors[1] < kept.history[-1].decisions[0].before
+    assert errors[0] < errors[1] < layer_decisions(kept)[0].before
 
 
 def test_blocks_keep_their_scales_and_gain(layer_case):
     case = layer_case("quantable.Linear", 1, "block")
     done = case.after("gptq")
-    assert done.history[-1].decisions[-1].is_accepted
+    assert layer_decisions(done)[-1].is_accepted
     assert case.noise(done) < 0.8 * case.noise(case.graph)
     config = done.operation_by_name["y"].config.inputs[1]
     row = done.rows[config.row]
@@ -90,7 +90,7 @@ def test_the_noise_of_a_decision_is_the_measured_one(layer_case, kind, group, bi
     laboratory = case.context.laboratory
     held_out = [index for index in range(32) if index % 4 == 3]
     targets = laboratory.values(case.plain, ["y"], held_out)
-    decisions = done.history[-1].decisions
+    decisions = layer_decisions(done)
     last = next(d.after for d in reversed(decisions) if d.is_accepted)
     for graph, told in ((case.graph, decisions[0].before), (done, last)):
         assert laboratory.noise(graph, targets, held_out)["y"] == pytest.approx(told, rel=1e-3)
@@ -160,7 +160,7 @@ def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
         samples.append({"x": x})
     case = layer_case(samples=samples)
     done = case.after("gptq{damping=1e-9}")
-    decisions = done.history[-1].decisions
+    decisions = layer_decisions(done)
     assert len(decisions) == 2
     assert not any(d.is_accepted for d in decisions)
     assert graph_digest(done) == graph_digest(case.graph)

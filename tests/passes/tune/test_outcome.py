@@ -13,9 +13,11 @@ from quantable.ir import Decision
 from quantable.passes.tune.outcome import Outcome
 
 NAMES = st.text("abc/:._0", min_size=1, max_size=8)
+# Of all NaN, the one that arithmetic makes.
+NUMBERS = st.floats().map(lambda value: math.nan if math.isnan(value) else value)
 DECISIONS = st.builds(
-    Decision, st.tuples(NAMES, NAMES), st.text(max_size=9), st.text(max_size=9), st.floats(),
-    st.floats(), st.booleans(), st.text(max_size=9),
+    Decision, st.tuples(NAMES, NAMES), st.text(max_size=9), st.text(max_size=9), NUMBERS,
+    NUMBERS, st.booleans(), st.text(max_size=9),
 )  # fmt: skip
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from quantable.ir import DataError, OptionError, graph_digest
 from quantable.passes.tune.search_scales import SearchScales
+from tests.passes.tune.conftest import layer_decisions
 
 
 def test_the_outputs_of_a_real_network_come_closer(real_case):
     case = real_case()
     done = case.after("search-scales")
-    decisions = done.history[-1].decisions
+    decisions = layer_decisions(done)
     assert decisions
     assert all(d.after < d.before for d in decisions if d.is_accepted)
     assert case.noise(done) < 0.7 * case.noise(case.graph)
@@ -28,7 +29,7 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
 def test_each_kind_of_layer_and_granularity(layer_case, kind, group, granularity):
     case = layer_case(kind, group, granularity)
     done = case.after("search-scales")
-    decision = done.history[-1].decisions[-1]
+    decision = layer_decisions(done)[-1]
     assert decision.is_accepted
     assert decision.after < decision.before
     assert case.noise(done) < case.noise(case.graph)
@@ -48,10 +49,10 @@ def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
     """The samples that are fitted on use one channel, those that judge use the others."""
     case = layer_case(samples=contrary_samples())
     done = case.after("search-scales")
-    for decision in done.history[-1].decisions:
+    for decision in layer_decisions(done):
         assert not decision.is_accepted
         assert decision.reason == "the error does not fall on held-out samples"
-    assert len(done.history[-1].decisions) == 2
+    assert len(layer_decisions(done)) == 2
     assert graph_digest(done) == graph_digest(case.graph)
 
 
@@ -82,7 +83,7 @@ def test_rows_that_biases_are_derived_from_already_stay(layer_case):
     done = case.after("passive-parameters", "search-scales")
     (remark,) = case.context.remarks
     assert remark[2] == "the weight stays: the row of its bias is derived from its own already"
-    assert not done.history[-1].decisions
+    assert not layer_decisions(done)
 
 
 def test_samples_are_needed(layer_case):

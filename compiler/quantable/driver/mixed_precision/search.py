@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from quantable.driver import runtime
 from quantable.driver.efforts import pipelines_of
-from quantable.driver.judging import evenly, judged_values
+from quantable.driver.judging import evenly
 from quantable.driver.mixed_precision.budgets import Budget, Knapsack
 from quantable.driver.mixed_precision.found import HUGE, Assignment, Found
 from quantable.driver.mixed_precision.items import WIDTHS, Item, items_of
@@ -42,6 +42,7 @@ from quantable.ir import (
 )
 from quantable.passes.base import PassContext, run_passes
 from quantable.passes.laboratory import HOLD_OUT, Checkpoint, Laboratory, held_out_samples
+from quantable.passes.network_noise import judged_values
 from quantable.targets.description import load_target
 
 Array = npt.NDArray[np.generic]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from quantable.driver.judging import evenly, judged_values
+from quantable.driver.judging import evenly
 from quantable.driver.mixed_precision.items import FLOAT_BITS, WEIGHT, Item
 from quantable.ir import Graph, QuantableOperation, graph_digest
 from quantable.ir.numerics import rounded
@@ -28,6 +28,7 @@ from quantable.passes.laboratory import (
     fitting_samples,
     held_out_samples,
 )
+from quantable.passes.network_noise import judged_values
 from quantable.passes.subgraph import subgraph
 from quantable.passes.tune.gptq import Gptq
 from quantable.passes.tune.layer import Layer, is_quantized, reason

@@ -61,12 +61,11 @@ from quantable.passes.laboratory import (
     held_out_samples,
     needed_laboratory,
 )
+from quantable.passes.network_noise import WHOLE, judged_values
 
 LEAST_GAIN = 0.05
 """By how much the error of the network has to fall: less is what other samples change it by."""
-_SOFTMAX = ("Softmax", "LogSoftmax")
 LOCAL = "noise of the outputs of the tensor's readers on held-out samples"
-WHOLE = "noise of the network's outputs on held-out samples"
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class _Search:
             if _value(graph, block) in profile.statistics
         ]  # fmt: skip
         names = dict.fromkeys(n for b in self.blocks for n in (*b.outputs, *b.part(graph).inputs))
-        self.ends = [_before_softmax(graph, name) for name in graph.outputs]
+        self.ends = judged_values(graph)
         names.update(dict.fromkeys(self.ends))
         self.reals: Values = laboratory.values(graph.dequantized(), list(names), self.samples)
         self.walk = QuantizedWalk(graph, laboratory, self.samples)
@@ -197,12 +196,6 @@ class _Search:
             is_other = (candidate.scale, candidate.zero_point) != (row.scale, row.zero_point)
             if is_other and _biases_fit(graph, block.row, float(scale[0])):
                 yield label, candidate
-
-
-def _before_softmax(graph: Graph, output: str) -> str:
-    """Return what a last Softmax reads: behind it a few sure samples outweigh all others."""
-    maker = graph.producers.get(output)
-    return maker.inputs[0] if maker is not None and maker.kind in _SOFTMAX else output
 
 
 def _value(graph: Graph, block: ConsumerBlock) -> str:

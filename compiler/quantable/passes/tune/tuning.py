@@ -17,6 +17,7 @@ from quantable.passes.laboratory import (
     held_out_samples,
     needed_laboratory,
 )
+from quantable.passes.network_noise import decided
 from quantable.passes.tune.error import noise, with_best_bias
 from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
@@ -51,7 +52,8 @@ def tuned(
     """Return a graph with every layer tuned, in topological order, on the tuned network before it.
 
     First of all the bias is corrected, so that everything else is judged on its own merits.
-    Each proposal is accepted if the error of the layer's outputs falls on held-out samples.
+    Each proposal is accepted if the error of the layer's outputs falls on held-out samples, and
+    all together if that of the network's outputs does.
 
     Args:
         graph: A calibrated graph.
@@ -75,7 +77,11 @@ def tuned(
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
             chosen = () if is_wide else steps
             walk.graph = _tried(walk.graph, context, layer_name, chosen, (fit, judge))
-    return walk.graph
+    if walk.graph is graph:
+        return graph
+    whole = decided(graph, walk.graph, laboratory, held_out, "all that was accepted, together")
+    context.decisions.append(whole)
+    return walk.graph if whole.is_accepted else graph
 
 
 def _is_wide(graph: Graph, name: str) -> bool:

@@ -1,0 +1,61 @@
+"""The error of a whole network: what decides after all that was fitted part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantable.ir import Decision, Graph
+from quantable.passes.laboratory import Laboratory
+
+WHOLE = "noise of the network's outputs on held-out samples"
+_SOFTMAX = ("Softmax", "LogSoftmax")
+
+
+def judged_values(graph: Graph) -> list[str]:
+    """Return the values that are compared: the outputs, or what a last Softmax reads.
+
+    Behind a Softmax a few sure samples outweigh all others.
+    """
+    return [_before_softmax(graph, name) for name in graph.outputs]
+
+
+def _before_softmax(graph: Graph, output: str) -> str:
+    maker = graph.producers.get(output)
+    return maker.inputs[0] if maker is not None and maker.kind in _SOFTMAX else output
+
+
+class NetworkNoise:
+    """Measures quantable graphs against the float network that one of them is made of.
+
+    Args:
+        graph: Its originals are the float network.
+        laboratory: Runs graphs.
+        samples: Which ones.
+    """
+
+    def __init__(self, graph: Graph, laboratory: Laboratory, samples: Sequence[int]) -> None:
+        self._laboratory, self._samples = laboratory, samples
+        self._targets = laboratory.values(graph.dequantized(), judged_values(graph), samples)
+
+    def __call__(self, graph: Graph) -> float:
+        """Return the noise (see `Laboratory.noise`), averaged over the outputs."""
+        noise = self._laboratory.noise(graph, self._targets, self._samples)
+        return sum(noise.values()) / len(noise)
+
+
+def decided(
+    before: Graph, after: Graph, laboratory: Laboratory, samples: Sequence[int], tried: str
+) -> Decision:
+    """Return whether all changes of a pass together lower the error of the network."""
+    noise = NetworkNoise(before, laboratory, samples)
+    errors = noise(before), noise(after)
+    held = before.operation_by_name
+    changed = tuple(
+        op.name for op in after.operations
+        if op != held.get(op.name) or any(
+            before.parameters.get(name) != after.parameters.get(name) for name in op.inputs
+        )
+    )  # fmt: skip
+    is_better = errors[1] < errors[0]
+    reason = "" if is_better else "the network's error does not fall: all is taken back"
+    return Decision(changed, tried, WHOLE, *errors, is_better, reason)
