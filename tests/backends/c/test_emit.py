@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -25,16 +26,35 @@ from quantable.ir import (
 
 CLANG = "clang-19" if shutil.which("clang-19") else "clang"
 needs_clang = pytest.mark.skipif(shutil.which(CLANG) is None, reason="no clang on this machine")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def has_sanitizers(compiler: str) -> bool:
+    """Tell whether a compiler has what its sanitizers link, which is a package apart."""
+    if shutil.which(compiler) is None:
+        return False
+    command = [compiler, *SANITIZERS, "-x", "c", "-", "-o", os.devnull]
+    program = "int main(void) { return 0; }"
+    return not subprocess.run(command, input=program.encode(), capture_output=True).returncode
+
+
+def needs_sanitizers(compiler: str) -> pytest.MarkDecorator:
+    """Skip where a compiler is missing, or has no sanitizers."""
+    return pytest.mark.skipif(
+        not has_sanitizers(compiler), reason=f"no sanitizers of {compiler} on this machine"
+    )
+
+
 STRICTER = ("-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wcast-qual", "-Wvla")
 VARIANTS = [
     pytest.param("gcc", ("-O2",), id="gcc-O2"),
     pytest.param("gcc", ("-O3", "-march=native"), id="gcc-O3-native"),
     pytest.param("gcc", ("-O0", *STRICTER), id="gcc-O0-stricter"),
-    pytest.param("gcc", ("-O1", "-g", "-fsanitize=address,undefined",
-                         "-fno-sanitize-recover=all"), id="gcc-sanitizers"),
+    pytest.param("gcc", ("-O1", "-g", *SANITIZERS), id="gcc-sanitizers",
+                 marks=needs_sanitizers("gcc")),
     pytest.param(CLANG, ("-O2", *STRICTER), id="clang-O2", marks=needs_clang),
-    pytest.param(CLANG, ("-O1", "-g", "-fsanitize=address,undefined",
-                         "-fno-sanitize-recover=all"), id="clang-sanitizers", marks=needs_clang),
+    pytest.param(CLANG, ("-O1", "-g", *SANITIZERS), id="clang-sanitizers",
+                 marks=needs_sanitizers(CLANG)),
 ]  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_changes_name_what_differs() -> None:
 def test_peers_depend_on_their_packages_and_ours_on_the_sources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "version", lambda name: f"{name}-version")
+    monkeypatch.setattr(module, "installed_version", lambda name: f"{name}-version")
     mine = components(CASE, {"model": "a"})
     assert {"sources", "libraries", "model"} <= set(mine)
     peer = components(Case("w8a8", "resnet8", "nncf-accurate"), {"model": "a"})

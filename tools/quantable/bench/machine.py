@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
@@ -24,9 +24,18 @@ def _processor() -> str:
     return platform.machine()
 
 
+def installed_version(package: str) -> str:
+    """Return the version of a package, "not installed" for one that is absent."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the installed versions of packages, Python's first."""
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    found = {name: installed_version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
 
 
 def peak_memory_mb() -> float:

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from quantable.bench.accuracy.outcome import Outcome, Reference
 from quantable.bench.accuracy.suites import Case
 from quantable.bench.datasets import Network
+from quantable.bench.machine import installed_version
 from quantable.driver.cache_keys import environment, file_digest
 
 Components = Mapping[str, str]
@@ -62,7 +62,7 @@ def data_components(item: Network, shared: Path) -> dict[str, str]:
         "model": file_digest(item.model(shared)),
         **{split: item.data_digest(shared, split) for split in ("calibration", "evaluation")},
         "bench": _digest(MEASURING),
-        "onnxruntime": version("onnxruntime"),
+        "onnxruntime": installed_version("onnxruntime"),
     }
 
 
@@ -76,7 +76,7 @@ def components(case: Case, data: Components) -> dict[str, str]:
     if case.is_own:
         return {**data, **environment(), "tool": case.tool, "bench of ours": _digest(OWN)}
     packages = ["onnx", "numpy", *(["nncf", "openvino"] if case.tool.startswith("nncf") else [])]
-    return {**data, "tool": case.tool, **{name: version(name) for name in packages}}
+    return {**data, "tool": case.tool, **{name: installed_version(name) for name in packages}}
 
 
 @functools.cache
