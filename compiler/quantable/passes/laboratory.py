@@ -191,6 +191,7 @@ class Laboratory(Protocol):
         original: Array,
         samples: Sequence[int],
         *,
+        rows: int | None = None,
         sums_only: bool = False,
     ) -> SecondMoments:
         """Return the second moments of the inputs of a layer, over evenly spread positions.
@@ -201,6 +202,8 @@ class Laboratory(Protocol):
             quantized: Its input 0 in the quantized network, before its slot, [samples, ...].
             original: The same in the float network.
             samples: Which entries of both to sum over.
+            rows: About how many positions of all samples take part; by default just enough for
+                matrices of full rank.
             sums_only: Return the last rows of the matrices alone, [groups, 1, k + 1].
         """
         ...

@@ -99,10 +99,13 @@ class ReferenceLaboratory:
         original: Array,
         samples: Sequence[int],
         *,
+        rows: int | None = None,
         sums_only: bool = False,
     ) -> SecondMoments:
         """Return the second moments of a layer's inputs, see `second_moments`."""
-        found = second_moments(graph, operation, quantized, original, samples, sums_only=sums_only)
+        found = second_moments(
+            graph, operation, quantized, original, samples, rows=rows, sums_only=sums_only
+        )
         for array in (quantized, original):
             release(array)
         return found

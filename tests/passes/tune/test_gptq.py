@@ -32,6 +32,11 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
     assert case.noise(done) < 0.5 * case.noise(case.graph)
 
 
+def test_more_rows_than_full_rank_needs_bring_a_real_network_closer(real_case):
+    case = real_case()
+    assert case.noise(case.after("gptq")) < case.noise(case.after("gptq{rows=2}"))
+
+
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 @pytest.mark.parametrize(("kind", "group"), KINDS)
 def test_each_kind_of_layer_gains(layer_case, kind, group, granularity):
@@ -167,7 +172,7 @@ def test_what_does_not_help_on_held_out_samples_is_refused(layer_case):
 
 
 @pytest.mark.parametrize(
-    "options", [{"damping": 0.0}, {"scales": -1}, {"least": 2.0}, {"rounds": -1}]
+    "options", [{"damping": 0.0}, {"scales": -1}, {"least": 2.0}, {"rounds": -1}, {"rows": -1}]
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(OptionError, match="expected"):

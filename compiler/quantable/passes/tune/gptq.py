@@ -59,6 +59,8 @@ class Gptq(Pass):
         refine: Change steps one at a time afterwards, until nothing helps.
         rounds: How often scales are fitted to the steps, and the steps changed for these scales;
             not without `refine`, nor where scales stay.
+        rows: How many rows of inputs H and G are sums over, for each weight of an output; 0 takes
+            4 for weights of 8 bits or more, and 64 for others.
     """
 
     name: ClassVar[str] = "gptq"
@@ -69,14 +71,16 @@ class Gptq(Pass):
     least: float = 0.4
     refine: bool = True
     rounds: int = 3
+    rows: int = 0
 
     def check(self) -> None:
         if not 0.0 < self.damping <= 1e6:
             raise OptionError(f"damping: expected more than 0, found {self.damping:g}")
         if self.scales < 0:
             raise OptionError(f"scales: expected at least 0, found {self.scales}")
-        if self.rounds < 0:
-            raise OptionError(f"rounds: expected at least 0, found {self.rounds}")
+        for option in ("rounds", "rows"):
+            if getattr(self, option) < 0:
+                raise OptionError(f"{option}: expected at least 0, found {getattr(self, option)}")
         if not 0.0 < self.least <= 1.0:
             raise OptionError(f"least: expected more than 0, at most 1, found {self.least:g}")
 
@@ -84,7 +88,9 @@ class Gptq(Pass):
         return context.laboratory.digest if context.laboratory else ""
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
-        return tuned(graph, context, self.name, [self.rounded], changes_scales=False)
+        return tuned(
+            graph, context, self.name, [self.rounded], changes_scales=False, rows=self.rows
+        )
 
     def rounded(self, layer: Layer, moments: SecondMoments) -> Proposal | None:
         """Return the layer with weights that are rounded together."""

@@ -26,6 +26,12 @@ FINE = 8
 """From so many bits on a weight's rounding is small beside that of activations."""
 WIDE = 1280
 """An output with more weights than that is wide."""
+ROWS = 4
+"""Rows of inputs for each weight of an output that a fit looks at, where roundings are fine."""
+ROWS_OF_COARSE = 64
+"""The same where they are coarse: few rows mislead a fit that has so many ways to go."""
+_WEIGHTS = 1024
+"""An output with fewer weights gets as many rows as one with so many."""
 MEASURE = "noise of the layer's outputs on held-out samples"
 
 
@@ -48,6 +54,7 @@ def tuned(
     steps: Sequence[Propose],
     *,
     changes_scales: bool = True,
+    rows: int = 0,
 ) -> Graph:
     """Return a graph with every layer tuned, in topological order, on the tuned network before it.
 
@@ -61,6 +68,8 @@ def tuned(
         name: Name of the pass.
         steps: What else to try with every layer, one after the other.
         changes_scales: Whether a layer is left alone whose scales have to stay.
+        rows: How many rows of inputs a fit looks at, for each weight of an output; 0 chooses by
+            the number of bits.
     """
     laboratory = needed_laboratory(context, name)
     layers = _layers(graph, context, name, changes_scales)
@@ -70,9 +79,19 @@ def tuned(
     with threadpool_limits(limits=1, user_api="blas"):
         for layer_name, *inputs in walk.inputs_of(layers):
             quantized, original = inputs
-            is_wide = _is_wide(walk.graph, layer_name)
+            bits, weights = _size(walk.graph, layer_name)
+            # Roundings that are many and small even out: the bias is all there is to tune, and
+            # matrices of all inputs would take most of the time and the memory of a network.
+            is_wide = bits >= FINE and weights > WIDE
+            density = rows or (ROWS if bits >= FINE else ROWS_OF_COARSE)
             fit = laboratory.second_moments(
-                walk.graph, layer_name, quantized, original, fitting, sums_only=is_wide
+                walk.graph,
+                layer_name,
+                quantized,
+                original,
+                fitting,
+                rows=density * max(_WEIGHTS, weights),
+                sums_only=is_wide,
             )
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
             chosen = () if is_wide else steps
@@ -84,14 +103,10 @@ def tuned(
     return walk.graph if whole.is_accepted else graph
 
 
-def _is_wide(graph: Graph, name: str) -> bool:
-    """Whether a layer's roundings are many and small enough to even out: its bias is all to tune.
-
-    Matrices of all its inputs would take most of the time and the memory of a network.
-    """
+def _size(graph: Graph, name: str) -> tuple[int, int]:
+    """Return the bits of a layer's weight, and how many weights one output has."""
     op = next(op for op in graph.quantable_operations if op.name == name)
-    weights = Layer.of(graph, op).original.shape[2]
-    return op.config.inputs[1].bits >= FINE and weights > WIDE
+    return op.config.inputs[1].bits, Layer.of(graph, op).original.shape[2]
 
 
 def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
