@@ -126,3 +126,18 @@ def test_what_is_not_finite_is_refused():
     second_moments(graph, "y", x, f, [0, 2])
     with pytest.raises(DataError, match="value 'x': expected finite numbers"):
         second_moments(graph, "y", x, f, [0, 1])
+
+
+def test_the_variance_of_what_hardly_varies_is_not_negative():
+    # One sample differs a little: float32 sums of its squares are off by 2e-5 of their value.
+    graph, (x, _) = layer("Conv", (3, 3), 4, {"kernel_shape": (3, 3)}, 3)
+    x = np.full((200, *x.shape[1:]), 0.0937, np.float32)
+    x[7, ..., 2:4] = 0.0938
+    found = second_moments(graph, "y", x, x, range(200), rows=EVERYTHING)
+    sums = found.quantized[:, -1, :-1]
+    inner = slice(0, -1)
+    for product in (found.quantized, found.cross):
+        centred = product[:, inner, inner] - sums[:, :, None] * sums[:, None, :] / found.count
+        exact = np.diagonal(centred, axis1=1, axis2=2)
+        assert exact.min() > 0
+        assert np.linalg.eigvalsh(centred).min() > -1e-6 * exact.max()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -99,41 +99,76 @@ def second_moments(
     rows_of, weights = _row_maker(graph, op)
     wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * weights) if rows is None else rows
     batches = _batches(graph, op, rows_of, (quantized, original), samples, wanted)
-    products, plain, count = _summed(batches, sums_only=sums_only)
-    if not count:
+    sums = _summed(batches, sums_only=sums_only)
+    if not sums.count:
         raise DataError("second moments: there are no samples", where=op.where())
-    _require_finite(op, [*products, *plain])
-    own, other = (part.numpy() for part in plain)
+    _require_finite(op, [*sums.products, *sums.plain])
+    own, other = (part.numpy() for part in sums.plain)
     if sums_only:
-        return SecondMoments(own[:, None], other[:, None], count)
-    squares, cross = (part.numpy() for part in products)
+        return SecondMoments(own[:, None], other[:, None], sums.count)
+    squares, cross = (sums.moved_back(side).numpy() for side in (0, 1))
     # What factors it wants more than symmetry up to rounding, and a bias more than float32 sums.
     squares = squares + squares.transpose(0, 2, 1)
     squares /= 2
     squares[:, -1], squares[:, :, -1] = own, own
     cross[:, -1], cross[:, :, -1] = other, own
-    return SecondMoments(squares, cross, count)
+    return SecondMoments(squares, cross, sums.count)
 
 
-def _summed(
-    batches: Iterator[tuple[Tensor, Tensor]], *, sums_only: bool
-) -> tuple[list[Tensor], list[Tensor], int]:
-    """Return sums of products [x^T x, x^T f], exact ones of columns [x, f], and how many rows."""
-    products: list[Tensor] = []
-    plain: list[Tensor] = []
-    count = 0
+@dataclass(slots=True, eq=False)
+class _Sums:
+    """Sums over rows x and f, [x, f] each.
+
+    Columns are moved by `shifts` before they are multiplied, to about their means: of a column that
+    hardly varies float32 products would leave only what their rounding adds up to.
+
+    Attributes:
+        products: Of [x^T x, x^T f], moved.
+        plain: Of the columns themselves, float64.
+        shifts: [groups, k + 1], 0 for the last.
+        count: How many rows.
+    """
+
+    products: list[Tensor] = field(default_factory=list)
+    plain: list[Tensor] = field(default_factory=list)
+    shifts: list[Tensor] = field(default_factory=list)
+    count: int = 0
+
+    def moved_back(self, side: int) -> Tensor:
+        """Return the sums of products of rows that were not moved."""
+        rows, columns = self.shifts[0], self.shifts[side]
+        left, right = self.plain[0], self.plain[side]
+        return (
+            self.products[side] + rows[:, :, None] * right[:, None, :]
+            + (left - self.count * rows)[:, :, None] * columns[:, None, :]
+        )  # fmt: skip
+
+
+def _summed(batches: Iterator[tuple[Tensor, Tensor]], *, sums_only: bool) -> _Sums:
+    """Return sums over all rows."""
+    sums = _Sums()
     # Two threads, one for each matrix, whatever the machine has: each adds in its own fixed order.
     with ThreadPoolExecutor(2) as pool:
-        for x, f in batches:
-            if not sums_only:
-                futures = [pool.submit(_product, x, other) for other in (x, f)]
-                found = [future.result() for future in futures]
-                products = _added(products, found)
+        for batch in batches:
             with one_thread():
-                columns = [part.sum(dim=1, dtype=torch.float64) for part in (x, f)]
-            plain = _added(plain, columns)
-            count += x.shape[1]
-    return products, plain, count
+                columns = [part.sum(dim=1, dtype=torch.float64) for part in batch]
+                sums.plain = _added(sums.plain, [part.clone() for part in columns])
+                sums.count += batch[0].shape[1]
+                if sums_only:
+                    continue
+                sums.shifts = sums.shifts or [_shift(part, batch[0].shape[1]) for part in columns]
+                for part, shift in zip(batch, sums.shifts, strict=True):
+                    part.sub_(shift[:, None, :].to(torch.float32))
+            futures = [pool.submit(_product, batch[0], other) for other in batch]
+            sums.products = _added(sums.products, [future.result() for future in futures])
+    return sums
+
+
+def _shift(sums: Tensor, count: int) -> Tensor:
+    """Return what the columns of a batch are about, as float32 has it; 0 for the ones."""
+    found = (sums / count).to(torch.float32).to(torch.float64)
+    found[:, -1] = 0.0
+    return found
 
 
 def layer_rows(
