@@ -2,7 +2,7 @@
 
     fast       seconds: statistics, and biases corrected with them
     balanced   under a minute: every layer fitted in closed form on the calibration samples
-    best       minutes: blocks trained after that, ranges judged by what they do to the outputs
+    best       minutes: fitted on more of the samples' values, then biases and scales once more
 
 Every pass in them is transactional: it keeps a change only where an error falls on samples that are
 held out.
@@ -50,8 +50,9 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType({
             ("silence-channels", "equalize-layers"), ("align", "gptq"),
         ),
         Effort(
-            "best", "minutes for ResNet-50: layers are fitted, then blocks",
-            ("silence-channels", "equalize-layers"), ("align", "gptq", "correct-bias-sequentially"),
+            "best", "minutes for ResNet-50: layers are fitted to more of the samples, twice",
+            ("silence-channels", "equalize-layers"),
+            ("align", "gptq{rows=64}", "correct-bias-sequentially"),
         ),
     )
 })  # fmt: skip
