@@ -86,6 +86,7 @@ def test_averages_are_those_of_the_benchmarks(measured: Search) -> None:
     assert activations == pytest.approx(amounts["activation-bits"])
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_and_ends_the_same(case: Case, measured: Search) -> None:
     stopped = Kept(limit=9)
     with pytest.raises(Stopped):
@@ -98,6 +99,7 @@ def test_a_stopped_search_goes_on_and_ends_the_same(case: Case, measured: Search
     assert again.best(FIVE).facts() == measured.best(FIVE).facts()
 
 
+@pytest.mark.slow
 def test_another_budget_measures_only_its_own_result(case: Case) -> None:
     kept = Kept()
     case.search(kept).best(FIVE)
@@ -105,6 +107,7 @@ def test_another_budget_measures_only_its_own_result(case: Case) -> None:
     case.search(kept).best(Budget.parse("size=50000"))
 
 
+@pytest.mark.slow
 def test_neighbours_are_tried_and_the_best_is_kept(measured: Search) -> None:
     found = measured.best(FIVE, trials=2)
     assert len(found.tried) == 3

@@ -119,6 +119,7 @@ def test_options_out_of_range_are_mistakes(item: EqualizeByTrial, text: str) -> 
         item.check()
 
 
+@pytest.mark.slow
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
     """What it promises: with one 4-bit scale a layer the keyword network loses less."""
     on = bench("dscnn_kws", per_tensor(tmp_path, 4), samples=100)

@@ -96,6 +96,7 @@ def test_options_out_of_range_are_mistakes(item: SplitChannels, text: str) -> No
         item.check()
 
 
+@pytest.mark.slow
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
     """What it promises: with 4-bit weights outlier channels of the autoencoder cost less."""
     on = bench("fc_autoencoder", per_tensor(tmp_path, 4), samples=128)

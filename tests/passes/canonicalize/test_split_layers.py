@@ -90,6 +90,7 @@ def test_mistakes() -> None:
         SplitLayers(most=0).check()
 
 
+@pytest.mark.slow
 def test_a_real_network_gets_better(tmp_path: Path) -> None:
     """What it promises: with 4-bit weights the layers of ResNet-8 that reach farthest cost less."""
     on = bench("resnet8", per_tensor(tmp_path, 4), samples=96)

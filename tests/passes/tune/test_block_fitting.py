@@ -25,9 +25,12 @@ PASSES = [
     f"tune-rounding{{{QUICK} rate=0.05}}",
 ]
 OTHERS = [
-    'reconstruct-blocks{steps=60 batch=16 start="original" drop=0.5}',
-    f"learn-step-size{{{QUICK} weights=false}}",
-    'learn-step-size{steps=60 batch=16 scope="network"}',
+    pytest.param(text, marks=pytest.mark.slow)
+    for text in (
+        'reconstruct-blocks{steps=60 batch=16 start="original" drop=0.5}',
+        f"learn-step-size{{{QUICK} weights=false}}",
+        'learn-step-size{steps=60 batch=16 scope="network"}',
+    )
 ]
 
 SHORT = [

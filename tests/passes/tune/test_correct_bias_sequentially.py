@@ -12,6 +12,7 @@ from quantable.ir.numerics import quantize
 from tests.passes.tune.conftest import inputs, layer_decisions
 
 
+@pytest.mark.slow
 def test_the_outputs_of_a_real_network_come_closer(real_case):
     case = real_case()
     parts = [
