@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantable.bench import mixed_precision
-from quantable.bench.datasets import Network, Samples, network
+from quantable.bench.datasets import DEFAULT_SHARED, Network, Samples, network
 
 
 def few(name: str) -> Network:
@@ -23,6 +23,7 @@ def few(name: str) -> Network:
     return replace(item, samples=samples)
 
 
+@pytest.mark.skipif(not DEFAULT_SHARED.is_dir(), reason="needs the folder of shared networks")
 def test_budgets_are_kept_in_what_is_emitted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
