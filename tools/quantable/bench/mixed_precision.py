@@ -28,7 +28,7 @@ from quantable.ir import Graph
 from quantable.targets.description import load_target
 
 SAMPLES = 128
-WIDTHS = (4, 5, 6, 8)
+WIDTHS = (4, 8)
 SEARCHES = (("onnxruntime-w4a8", "weight-bits=5"), ("onnxruntime-w4a4", "average-bits=5"))
 COLUMNS = (
     "network", "target", "budget", "bits", "predicted", "measured", "float top-1", "top-1",
