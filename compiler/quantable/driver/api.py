@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from quantable.driver import runtime
+from quantable.driver.calibration_warnings import calibration_warnings
 from quantable.driver.data import Array, Sample, Samples, Source, open_samples
 from quantable.driver.efforts import pipelines_of
 from quantable.driver.files import load_graph as load
@@ -248,6 +249,8 @@ def quantize_network(
         graph, passes=found["canonicalize"], target=target, tuning=tuning, remarks=remarks
     )
     profile = observe(graph, data, preprocessing, samples=samples)
+    if remarks is not None:
+        remarks += calibration_warnings(graph, profile)
     table, schemes = split_assignments(assign, load_target(target))
     passes = with_dispatch(found["quantize"], table=table, schemes=schemes)
     graph = quantize(graph, target, passes=passes, remarks=remarks)

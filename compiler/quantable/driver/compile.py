@@ -13,6 +13,7 @@ from typing import Any
 
 from quantable.driver import api
 from quantable.driver.cache import Cache
+from quantable.driver.calibration_warnings import calibration_warnings
 from quantable.driver.data import Samples, Source
 from quantable.driver.efforts import DEFAULT, pipelines_of
 from quantable.driver.emission import require_folder, write_json, write_text
@@ -29,6 +30,7 @@ from quantable.targets.description import load_target
 PIPELINE_STAGES = tuple(name for name, stage in STAGE.items() if stage.pipeline)
 Announce = Callable[[str], None]
 """Called with the name of each stage before it runs."""
+Warn = Callable[[api.Remarks], None]
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def compile_model(
     cache: Cache | None = None,
     notice: Announce | None = None,
     selection: Selection | None = None,
+    warn: Warn | None = None,
 ) -> Compilation:
     """Compile an ONNX file into a folder.
 
@@ -126,6 +129,8 @@ def compile_model(
         cache: Where results of stages are taken from and kept; no byte depends on it.
         notice: Told whether each stage was cached, and why not.
         selection: What watches the passes; no byte depends on it.
+        warn: Told what is doubtful about the calibration data (see `calibration_warnings`), if
+            anything is, before it is used; the report has it, too.
 
     Raises:
         UserError: The input is at fault; nothing was written.
@@ -152,6 +157,7 @@ def compile_model(
             # Refused early: what the target cannot do is said before any calibration.
             early = staging.run("quantize", chosen["quantize"], graph)
             profile = staging.observe(calibration, graph)
+            remarks += _warned(graph, profile, warn)
             continue
         if stage.name == "quantize" and early is not None:
             graph, said = early
@@ -166,6 +172,13 @@ def compile_model(
     staging.finish()
     with watch.measure("serialisation"):
         return _write(Path(output), graphs, profile, manifest, remarks)
+
+
+def _warned(graph: Graph, profile: Profile, warn: Warn | None) -> api.Remarks:
+    found = calibration_warnings(graph, profile)
+    if found and warn is not None:
+        warn(found)
+    return found
 
 
 def _pipelines(given: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from quantable.ir.numerics import dequantize, quantize
 from quantable.passes.tune.error import noise
 from quantable.passes.tune.gptq import Gptq
 from quantable.passes.tune.layer import Layer
+from quantable.training import ReferenceLaboratory
 from tests.passes.tune.conftest import layer_decisions
 
 KINDS = [
@@ -32,9 +33,20 @@ def test_the_outputs_of_a_real_network_come_closer(real_case):
     assert case.noise(done) < 0.5 * case.noise(case.graph)
 
 
-def test_more_rows_than_full_rank_needs_bring_a_real_network_closer(real_case):
-    case = real_case()
-    assert case.noise(case.after("gptq")) < case.noise(case.after("gptq{rows=2}"))
+@pytest.mark.parametrize(("options", "density"), [("", 64), ("{rows=2}", 2)])
+def test_coarse_weights_are_fitted_on_many_rows_unless_told(
+    layer_case, monkeypatch, options, density
+):
+    asked = []
+    real = ReferenceLaboratory.second_moments
+
+    def spied(self, *given, **options):
+        asked.append(options["rows"])
+        return real(self, *given, **options)
+
+    monkeypatch.setattr(ReferenceLaboratory, "second_moments", spied)
+    layer_case().after(f"gptq{options}")
+    assert asked == [density * 1024]
 
 
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])

@@ -22,7 +22,7 @@ from quantable.cli.options import (
     samples_option,
     threads_option,
 )
-from quantable.cli.output import progress, say, show
+from quantable.cli.output import progress, say, say_warnings, show
 
 
 @click.command("compile")
@@ -96,6 +96,7 @@ def command(
             pipelines=pipelines, effort=effort,
             announce=lambda stage: tell(f"{stage} ..."),
             cache=open_cache(cache, cache_limit, tell), notice=tell, selection=selected,
+            warn=lambda found: say_warnings(found, quiet=quiet),
         )  # fmt: skip
     selected.finish()
     show(done.facts if as_json else _brief(done.facts), as_json=as_json)

@@ -17,7 +17,7 @@ from quantable.cli.options import (
     samples_option,
     threads_option,
 )
-from quantable.cli.output import progress, show
+from quantable.cli.output import progress, say_warnings, show
 
 
 @click.command("observe")
@@ -57,11 +57,14 @@ def command(
           --scale 1/127.5 --mean 1 -o photos.qprof
     """
     from quantable.driver import api
+    from quantable.driver.calibration_warnings import calibration_warnings
 
     with progress("observing", quiet=quiet) as count:
+        loaded = api.load(graph)
         profile = api.observe(
-            api.load(graph), data, preprocessing_of(how), samples=samples, shard=shard,
+            loaded, data, preprocessing_of(how), samples=samples, shard=shard,
             threads=threads, elements=elements, progress=count,
         )  # fmt: skip
+    say_warnings(calibration_warnings(loaded, profile), quiet=quiet)
     api.save_profile(profile, output)
     show(api.profile_facts(profile), as_json=as_json)

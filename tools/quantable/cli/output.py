@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+WARNINGS = 8
+"""So many are told one by one."""
+
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Tell the user what happens, on stderr."""
@@ -83,6 +86,14 @@ def say_remarks(remarks: Sequence[tuple[str, str, str]]) -> None:
     """Tell on stderr what passes did or declined, and why."""
     for name, place, text in remarks:
         say(f"remark: {name}: {place}: {text}")
+
+
+def say_warnings(warnings: Sequence[tuple[str, str, str]], *, quiet: bool = False) -> None:
+    """Tell on stderr what is doubtful about calibration data: the first of it, and how much."""
+    for name, place, text in warnings[:WARNINGS]:
+        say(f"warning: {name}: {place}: {text}", quiet=quiet)
+    if len(warnings) > WARNINGS:
+        say(f"warning: {len(warnings) - WARNINGS} more of this kind", quiet=quiet)
 
 
 def show_graph(facts: Mapping[str, object], *, as_json: bool) -> None:

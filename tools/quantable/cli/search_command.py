@@ -31,7 +31,7 @@ from quantable.cli.output import progress, show
 )  # fmt: skip
 @click.option(
     "--widths",
-    default="4,8,16",
+    default="4,5,6,8,16",
     show_default=True,
     help="Bits to choose from, among the target's alternatives; 32 is float.",
 )

@@ -28,6 +28,7 @@ from quantable.driver.analysis.subject import (
     require_calibrated,
     subject,
 )
+from quantable.driver.calibration_warnings import FEW_SAMPLES
 from quantable.driver.data import Samples, Source, open_samples
 from quantable.driver.preprocessing import Preprocessing
 from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError, graph_digest
@@ -35,7 +36,6 @@ from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameErro
 FACTS_VERSION = 1
 """Of the keys of `Analysis.facts`; a key is never renamed or given another meaning without it."""
 SAMPLES = 8
-FEW_SAMPLES = 4
 
 
 class Part(Protocol):

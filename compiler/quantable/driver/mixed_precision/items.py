@@ -15,7 +15,7 @@ from quantable.targets.description import FLOAT, Target
 
 WEIGHT, ACTIVATION = "weight", "activation"
 FLOAT_BITS = 32
-WIDTHS = (4, 8, 16)
+WIDTHS = (4, 5, 6, 8, 16)
 """Numbers of bits that are tried by default."""
 PRODUCTS = (*INPUT_CHANNEL_AXIS, "Gemm", "MatMul")
 """Kinds of operation whose operands count, quantized or not."""
