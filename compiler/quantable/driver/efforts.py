@@ -1,7 +1,7 @@
 """How much work a quantization may cost: one table, from the user's word to pipelines.
 
     fast       seconds: statistics, and biases corrected with them
-    balanced   under a minute: every layer fitted in closed form on the calibration samples
+    balanced   a minute or two: every layer fitted in closed form on the calibration samples
     best       minutes: fitted on more of the samples' values, then biases and scales once more
 
 Every pass in them is transactional: it keeps a change only where an error falls on samples that are
@@ -46,11 +46,11 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType({
     for effort in (
         Effort("fast", "seconds; a profile is enough"),
         Effort(
-            "balanced", "under a minute for ResNet-50: layers are fitted to samples",
+            "balanced", "a minute or two for ResNet-50: layers are fitted to samples",
             ("silence-channels", "equalize-layers"), ("align", "gptq"),
         ),
         Effort(
-            "best", "minutes for ResNet-50: layers are fitted to more of the samples, twice",
+            "best", "minutes for ResNet-50: layers are fitted to more of what is in the samples",
             ("silence-channels", "equalize-layers"),
             ("align", "gptq{rows=64}", "correct-bias-sequentially"),
         ),
