@@ -12,8 +12,8 @@ import pytest
 
 from quantable.cli.main import main
 from quantable.driver import api
-from quantable.driver.calibration_warnings import WARNINGS, calibration_warnings
-from quantable.ir import Graph, Profile
+from quantable.driver.calibration_warnings import WARNINGS, calibration_warnings, zero_outputs
+from quantable.ir import Graph, Operation, Profile
 from tests.driver.conftest import Digits
 
 Images = npt.NDArray[np.float32]
@@ -41,8 +41,7 @@ def images(digits: Digits) -> Images:
 
 
 def test_every_row_has_a_case() -> None:
-    names = [row.name for row in WARNINGS]
-    assert [*CASES, "zero-weights"] == names
+    assert [*CASES, "zero-weights"] == list(WARNINGS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -65,6 +64,13 @@ def test_weights_that_are_zero_are_told(canonical_graph: Graph, profile: Profile
     told = calibration_warnings(changed, profile)
     assert [(name, place) for name, place, _ in told] == [("zero-weights", layer.where())]
     assert f"weight '{layer.inputs[1]}': 3 of 16 output channels are all zeros" in told[0][2]
+
+
+def test_outputs_of_each_group_of_a_transposed_convolution_are_told_apart() -> None:
+    weights = np.ones((4, 3, 2, 2), np.float32)
+    weights[2:, 1] = 0
+    op = Operation("t", "ConvTranspose", ("x", "w"), ("y",), {"group": 2})
+    assert np.flatnonzero(zero_outputs(op, weights)).tolist() == [4]
 
 
 def test_good_samples_are_not_doubted(canonical_graph: Graph, profile: Profile) -> None:

@@ -6,13 +6,13 @@ same. Nothing is refused here: what cannot be quantized at all is an error elsew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import Graph, Profile
+from quantable.ir import Graph, Operation, Profile
 from quantable.ir.profile import INPUT_CHANNEL_AXIS, ValueStatistics, bin_edges
 
 FEW_SAMPLES = 4
@@ -22,23 +22,9 @@ OUTLIER = 1000.0
 reach it, all others would be less than one step of 8 bits."""
 BULK = 0.999
 """Share of the elements that are "nearly all"."""
-_OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "quantable.Linear": 1}
 Remark = tuple[str, str, str]
 Check = Callable[[Graph, Profile], Iterator[tuple[str, str]]]
 """Yields (place, text)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """One row of the table.
-
-    Attributes:
-        name: The key of the check.
-        check: What looks.
-    """
-
-    name: str
-    check: Check
 
 
 def calibration_warnings(graph: Graph, profile: Profile) -> list[Remark]:
@@ -49,9 +35,9 @@ def calibration_warnings(graph: Graph, profile: Profile) -> list[Remark]:
         profile: Its statistics.
     """
     return [
-        (row.name, place, text)
-        for row in WARNINGS
-        for place, text in row.check(graph, profile)
+        (name, place, text)
+        for name, check in WARNINGS.items()
+        for place, text in check(graph, profile)
     ]  # fmt: skip
 
 
@@ -81,8 +67,8 @@ def _outliers(_: Graph, profile: Profile) -> Iterator[tuple[str, str]]:
         if usual > 0 and largest > OUTLIER * usual:
             yield (
                 f"value '{name}'",
-                f"reaches {largest:g}, and {BULK:.1%} of its elements stay below {usual:.3g}: look "
-                "for a broken sample; ranges of least error clip such numbers, extrema would not",
+                f"reaches {largest:g}, and {BULK:.1%} of what is not 0 stays below {usual:.3g}: "
+                "look for a broken sample; ranges of least error clip such numbers, extrema would not",
             )
 
 
@@ -118,27 +104,31 @@ def _zero_weights(graph: Graph, _: Profile) -> Iterator[tuple[str, str]]:
     for op in graph.operations:
         if op.kind not in INPUT_CHANNEL_AXIS or op.inputs[1] not in graph.parameters:
             continue
-        weights = graph.array(op.inputs[1])
-        empty = _zero_channels(weights, _OUTPUT_AXIS[op.kind])
+        empty = zero_outputs(op, graph.array(op.inputs[1]))
         if empty.any():
             yield (
                 op.where(),
                 f"weight '{op.inputs[1]}': {int(empty.sum())} of {empty.size} output channels are "
-                "all zeros; they are quantized with the smallest scale",
+                "all zeros; their outputs never change: look at how the network was exported",
             )
 
 
-def _zero_channels(weights: npt.NDArray[np.generic], axis: int) -> npt.NDArray[np.bool_]:
-    others = tuple(other for other in range(weights.ndim) if other != axis)
-    found: npt.NDArray[np.bool_] = ~(weights != 0).any(axis=others)
+def zero_outputs(op: Operation, weights: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Return which outputs have weights of 0 alone; each group of a ConvTranspose has its own."""
+    kept = {0} if op.kind == "Conv" else {1}
+    if op.kind == "ConvTranspose":
+        weights = weights.reshape(op.int_attribute("group", 1), -1, *weights.shape[1:])
+        kept = {0, 2}
+    others = tuple(other for other in range(weights.ndim) if other not in kept)
+    found: npt.NDArray[np.bool_] = ~weights.any(axis=others).reshape(-1)
     return found
 
 
-WARNINGS = (
-    Warned("few-samples", _few_samples),
-    Warned("constant-value", _constant_values),
-    Warned("outlier", _outliers),
-    Warned("silent-channels", _silent_channels),
-    Warned("zero-weights", _zero_weights),
-)
-"""Every check, in the order in which it is told."""
+WARNINGS: Mapping[str, Check] = MappingProxyType({
+    "few-samples": _few_samples,
+    "constant-value": _constant_values,
+    "outlier": _outliers,
+    "silent-channels": _silent_channels,
+    "zero-weights": _zero_weights,
+})  # fmt: skip
+"""Every check by name, in the order in which it is told."""

@@ -36,7 +36,7 @@ from quantable.cli.output import progress, say, say_warnings, show
 @dispatch_options
 @click.option(
     "--effort", default="fast", show_default=True,
-    help="fast (seconds), balanced (under a minute), or best (minutes, for ResNet-50's size).",
+    help="fast (seconds), balanced (a minute or two), or best (minutes, for ResNet-50's size).",
 )  # fmt: skip
 @checkpoint_option
 @click.option(
