@@ -68,7 +68,7 @@ def _outliers(_: Graph, profile: Profile) -> Iterator[tuple[str, str]]:
             yield (
                 f"value '{name}'",
                 f"reaches {largest:g}, and {BULK:.1%} of what is not 0 stays below {usual:.3g}: "
-                "look for a broken sample; ranges of least error clip such numbers, extrema would not",
+                "look for a broken sample; ranges of least error clip it, extrema would not",
             )
 
 

@@ -40,9 +40,9 @@ def test_coarse_weights_are_fitted_on_many_rows_unless_told(
     asked = []
     real = ReferenceLaboratory.second_moments
 
-    def spied(self, *given, **options):
-        asked.append(options["rows"])
-        return real(self, *given, **options)
+    def spied(self, *given, **how):
+        asked.append(how["rows"])
+        return real(self, *given, **how)
 
     monkeypatch.setattr(ReferenceLaboratory, "second_moments", spied)
     layer_case().after(f"gptq{options}")

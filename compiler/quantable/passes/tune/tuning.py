@@ -79,7 +79,9 @@ def tuned(
     with threadpool_limits(limits=1, user_api="blas"):
         for layer_name, *inputs in walk.inputs_of(layers):
             quantized, original = inputs
-            bits, weights = _size(walk.graph, layer_name)
+            op = next(op for op in walk.graph.quantable_operations if op.name == layer_name)
+            layer = Layer.of(walk.graph, op)
+            bits, weights = layer.config.bits, layer.original.shape[2]
             # Roundings that are many and small even out: the bias is all there is to tune, and
             # matrices of all inputs would take most of the time and the memory of a network.
             is_wide = bits >= FINE and weights > WIDE
@@ -95,18 +97,12 @@ def tuned(
             )
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
             chosen = () if is_wide else steps
-            walk.graph = _tried(walk.graph, context, layer_name, chosen, (fit, judge))
+            walk.graph = _tried(walk.graph, context, layer, chosen, (fit, judge))
     if walk.graph is graph:
         return graph
     whole = decided(graph, walk.graph, laboratory, held_out, "all that was accepted, together")
     context.decisions.append(whole)
     return walk.graph if whole.is_accepted else graph
-
-
-def _size(graph: Graph, name: str) -> tuple[int, int]:
-    """Return the bits of a layer's weight, and how many weights one output has."""
-    op = next(op for op in graph.quantable_operations if op.name == name)
-    return op.config.inputs[1].bits, Layer.of(graph, op).original.shape[2]
 
 
 def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
@@ -134,14 +130,13 @@ def _layers(graph: Graph, context: PassContext, name: str, changes_scales: bool)
 def _tried(
     graph: Graph,
     context: PassContext,
-    name: str,
+    layer: Layer,
     steps: Sequence[Propose],
     inputs: tuple[SecondMoments, LayerRows],
 ) -> Graph:
     """Return the graph with the proposals for one layer that were accepted."""
-    op = next(op for op in graph.quantable_operations if op.name == name)
+    name = layer.op.name
     fit, judge = inputs
-    layer = Layer.of(graph, op)
     before = noise(layer, judge)
     for step in (corrected_bias, *steps):
         proposal = step(layer, fit)
