@@ -6,15 +6,18 @@ into batches therefore depends on shapes only, never on the number of threads.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from quantable.ir import Graph, QuantableError
+from quantable.ir import Graph, QuantableError, Value
 from quantable.reference.runtime import ReferenceRuntime
 from quantable.reference.tensors import to_tensor
 from quantable.reference.threads import one_thread
@@ -23,9 +26,10 @@ from quantable.training.free_batch import with_free_batch
 Array = npt.NDArray[np.generic]
 Read = Callable[[Sequence[int]], Mapping[str, Array]]
 """Returns the graph's inputs of some samples, [samples, *shape of the input]."""
+Seen = TypeVar("Seen")
 _THREADS = 2
-_ELEMENTS = 1 << 21
-"""About how many input elements a batch has: it bounds the memory of a run."""
+_ELEMENTS = 1 << 19
+"""About how many elements the largest value of a batch has: what caches hold is done sooner."""
 _LARGEST = 64
 _CLOSE = 1e-3
 
@@ -50,37 +54,47 @@ class BatchRunner:
 
     def __init__(self, graph: Graph, read: Read, wanted: Sequence[str]) -> None:
         self._runtime = ReferenceRuntime(with_free_batch(graph))
-        self._graph, self._read, self._wanted = graph, read, tuple(wanted)
+        self._read, self._wanted = read, tuple(wanted)
+        self._largest = max(
+            (_elements(value) for value in graph.values.values()
+             if value.name not in graph.parameters), default=1,
+        )  # fmt: skip
         self._size: int | None = None
 
     def takes_batches(self, samples: Sequence[int]) -> bool:
         """Whether several samples at once give what each gives alone."""
         return self._batch_size(samples) > 1
 
-    def run(self, samples: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yield (position in `samples`, value by name [n, *shape]) of every batch, in order."""
+    def run(
+        self, samples: Sequence[int], look: Callable[[int, dict[str, Tensor]], Seen]
+    ) -> Iterator[Seen]:
+        """Yield what is seen in every batch, in order.
+
+        Args:
+            samples: Which ones to run.
+            look: Is given the position of the batch in `samples`, and values by name [n, *shape];
+                called in the thread that ran the batch, of which there are several.
+        """
         if not len(samples):
             return
         if self._size is None:
             self._size = self._batch_size(samples)
         size = self._size
-        starts = range(0, len(samples), size)
+
+        def run(start: int) -> Seen:
+            given = self._read(samples[start : start + size])
+            found = self._run_one(given, 0) if size == 1 else self._run_batch(given)
+            return look(start, found)
+
         with one_thread(), single_threaded_pool(_THREADS) as pool:
             # A few batches ahead at most, so that results do not pile up.
-            ahead: list[tuple[int, object]] = []
-            for start in starts:
-                ahead.append((start, pool.submit(self._run, samples[start : start + size])))
+            ahead: deque[Future[Seen]] = deque()
+            for start in range(0, len(samples), size):
+                ahead.append(pool.submit(run, start))
                 if len(ahead) > _THREADS:
-                    first, future = ahead.pop(0)
-                    yield first, future.result()  # type: ignore[attr-defined]
-            for first, future in ahead:
-                yield first, future.result()  # type: ignore[attr-defined]
-
-    def _run(self, samples: Sequence[int]) -> dict[str, Tensor]:
-        given = self._read(samples)
-        if self._size == 1 or self._size is None:
-            return self._run_one(given, 0)
-        return self._run_batch(given)
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _run_one(self, given: Mapping[str, Array], index: int) -> dict[str, Tensor]:
         found = self._execute({name: to_tensor(array[index]) for name, array in given.items()})
@@ -102,10 +116,11 @@ class BatchRunner:
 
     def _batch_size(self, samples: Sequence[int]) -> int:
         """Return how many samples a batch may have: 1 unless two give what each gives alone."""
+        fitting = max(1, min(_LARGEST, _ELEMENTS // self._largest))
+        if len(samples) < 2 or fitting < 2:
+            return 1
         given = self._read(samples[:2])
-        size = max((int(np.prod(array.shape[1:])) for array in given.values()), default=1)
-        fitting = max(1, min(_LARGEST, _ELEMENTS // max(size, 1)))
-        if len(samples) < 2 or fitting < 2 or any(array.ndim < 2 for array in given.values()):
+        if any(array.ndim < 2 for array in given.values()):
             return 1
         with one_thread():
             alone = [self._run_one(given, index) for index in range(2)]
@@ -124,3 +139,8 @@ class BatchRunner:
             if expected.numel() and float(distance.mean()) > _CLOSE * scale:
                 return 1
         return fitting
+
+
+def _elements(value: Value) -> int:
+    """Return how many elements a value has, as far as its shape is known; at least 1."""
+    return math.prod(max(dim, 1) for dim in value.shape or () if isinstance(dim, int))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from quantable.ir import DataError, Graph
 from quantable.training.batches import BatchRunner, Read
@@ -19,10 +21,11 @@ from quantable.training.second_moments import (
     layer_rows,
     second_moments,
 )
-from quantable.training.storage import empty, release
+from quantable.training.storage import Store, release
 from quantable.training.task import Fit, Task
 
 Array = npt.NDArray[np.generic]
+_Energies = tuple[float, float]
 
 
 class ReferenceLaboratory:
@@ -57,16 +60,21 @@ class ReferenceLaboratory:
         feeds: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
         """Return values [samples, *shape] of a graph; large ones lie on disk."""
-        found: dict[str, Array] = {}
-        runner = BatchRunner(graph, self._reader(graph, feeds), names)
-        for start, batch in runner.run(self._rows(samples, feeds)):
+        found: dict[str, Store] = {}
+        lock = threading.Lock()
+
+        def keep(start: int, batch: Mapping[str, Tensor]) -> None:
             for name, tensor in batch.items():
-                if name not in found:
-                    shape = (len(samples), *tensor.shape[1:])
-                    found[name] = empty(shape, tensor.numpy().dtype)
-                found[name][start : start + len(tensor)] = tensor.numpy()
-                release(found[name])
-        return {name: found[name] for name in names}
+                part = tensor.numpy()
+                with lock:
+                    if name not in found:
+                        found[name] = Store((len(samples), *part.shape[1:]), part.dtype)
+                found[name].put(start, part)
+
+        runner = BatchRunner(graph, self._reader(graph, feeds), names)
+        for _ in runner.run(self._rows(samples, feeds), keep):
+            pass
+        return {name: found[name].filled() for name in names}
 
     def noise(
         self,
@@ -78,15 +86,19 @@ class ReferenceLaboratory:
         """Return by name sum((value - target)**2) / sum(target**2)."""
         errors = dict.fromkeys(targets, 0.0)
         signals = dict.fromkeys(targets, 0.0)
+
+        def compare(start: int, batch: Mapping[str, Tensor]) -> dict[str, list[_Energies]]:
+            return {
+                name: _energies(tensor.numpy(), targets[name][start : start + len(tensor)])
+                for name, tensor in batch.items()
+            }
+
         runner = BatchRunner(graph, self._reader(graph, feeds), tuple(targets))
-        for start, batch in runner.run(self._rows(samples, feeds)):
-            for name, tensor in batch.items():
-                wanted = targets[name][start : start + len(tensor)].astype(np.float64)
-                # Sample by sample, so that no bit depends on how samples are cut into batches.
-                for found, target in zip(tensor.numpy(), wanted, strict=True):
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        errors[name] += float(np.square(found - target).sum())
-                    signals[name] += float(np.square(target).sum())
+        for seen in runner.run(self._rows(samples, feeds), compare):
+            for name, energies in seen.items():
+                for error, signal in energies:
+                    errors[name] += error
+                    signals[name] += signal
         for array in targets.values():
             release(array)
         return {name: _ratio(errors[name], signals[name]) for name in targets}
@@ -155,6 +167,16 @@ def _taken(array: Array, rows: Sequence[int]) -> Array:
     return np.asarray(array[np.asarray(rows, np.int64)])
 
 
+def _energies(found: Array, wanted: Array) -> list[_Energies]:
+    """Return (error, signal), sample by sample: no bit depends on how samples are cut."""
+    energies = []
+    for sample, target in zip(found, wanted.astype(np.float64), strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = float(np.square(sample - target).sum())
+        energies.append((error, float(np.square(target).sum())))
+    return energies
+
+
 def _ratio(error: float, signal: float) -> float:
     if not math.isfinite(error):
         return math.inf
@@ -168,7 +190,7 @@ def _gathered(samples: Iterable[Mapping[str, Array]]) -> tuple[dict[str, Array],
         raise DataError("there are no samples: expected at least 1, found 0")
     inputs: dict[str, Array] = {}
     for name, first in held[0].items():
-        inputs[name] = empty((len(held), *first.shape), first.dtype)
+        store = Store((len(held), *first.shape), first.dtype)
         for index, sample in enumerate(held):
             if sample[name].shape != first.shape:
                 raise DataError(
@@ -177,5 +199,6 @@ def _gathered(samples: Iterable[Mapping[str, Array]]) -> tuple[dict[str, Array],
                     where=f"sample {index}",
                     help="bring all samples to one shape",
                 )
-            inputs[name][index] = sample[name]
+            store.put(index, sample[name][None])
+        inputs[name] = store.filled()
     return inputs, len(held)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import mmap
+import os
 import tempfile
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +16,41 @@ _IN_MEMORY = 1 << 24
 """Bytes up to which a tensor stays in memory."""
 
 
-def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return a tensor to be filled; its file goes away with the last reference to it."""
-    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= _IN_MEMORY:
-        return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="quantable-") as file:
-        held: Array = np.memmap(file, dtype, "w+", shape=shape)
-    return held
+class Store:
+    """A tensor that is filled part by part, by several threads if need be.
+
+    Parts are written into the file of one on disk, not into the memory that shows it: that would
+    be brought in page by page.
+
+    Args:
+        shape, dtype: Of the whole tensor.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self._file: IO[bytes] | None = None
+        self.dtype, self._part = np.dtype(dtype), math.prod(shape[1:])
+        if math.prod(shape) * self.dtype.itemsize <= _IN_MEMORY:
+            self.tensor: Array = np.empty(shape, dtype)
+        else:
+            self._file = tempfile.TemporaryFile(prefix="quantable-")  # noqa: SIM115
+            self.tensor = np.memmap(self._file, dtype, "w+", shape=shape)
+
+    def put(self, start: int, part: Array) -> None:
+        """Fill the entries from `start` on, [n, ...]."""
+        if self._file is None:
+            self.tensor[start : start + len(part)] = part
+            return
+        held = memoryview(np.ascontiguousarray(part, self.dtype)).cast("B")
+        place = start * self._part * self.dtype.itemsize
+        while held:
+            written = os.pwrite(self._file.fileno(), held, place)
+            held, place = held[written:], place + written
+
+    def filled(self) -> Array:
+        """Return the tensor; its file goes away with the last reference to it."""
+        if self._file is not None:
+            self._file.close()
+        return self.tensor
 
 
 def release(array: Array) -> None:

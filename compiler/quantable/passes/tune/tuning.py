@@ -86,13 +86,14 @@ def tuned(
             # matrices of all inputs would take most of the time and the memory of a network.
             is_wide = bits >= FINE and weights > WIDE
             density = rows or (ROWS if bits >= FINE else ROWS_OF_COARSE)
+            counted = min(weights, WIDE) if is_wide else weights
             fit = laboratory.second_moments(
                 walk.graph,
                 layer_name,
                 quantized,
                 original,
                 fitting,
-                rows=density * max(_WEIGHTS, weights),
+                rows=density * max(_WEIGHTS, counted),
                 sums_only=is_wide,
             )
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
