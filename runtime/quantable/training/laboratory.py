@@ -115,12 +115,9 @@ class ReferenceLaboratory:
         sums_only: bool = False,
     ) -> SecondMoments:
         """Return the second moments of a layer's inputs, see `second_moments`."""
-        found = second_moments(
+        return second_moments(
             graph, operation, quantized, original, samples, rows=rows, sums_only=sums_only
         )
-        for array in (quantized, original):
-            release(array)
-        return found
 
     def layer_rows(
         self,
@@ -131,10 +128,7 @@ class ReferenceLaboratory:
         samples: Sequence[int],
     ) -> LayerRows:
         """Return rows of a layer's inputs, see `layer_rows`."""
-        found = layer_rows(graph, operation, quantized, original, samples)
-        for array in (quantized, original):
-            release(array)
-        return found
+        return layer_rows(graph, operation, quantized, original, samples)
 
     def fit(self, task: Task) -> Fit:
         """Fit weights, scales and biases of a part of a graph to targets, see `fitting`."""

@@ -16,6 +16,7 @@ from quantable.reference.simulated import slot_quantizers
 from quantable.reference.site import Site
 from quantable.reference.tensors import Array, to_tensor
 from quantable.reference.windows import Window
+from quantable.training.storage import release
 
 Maker = Callable[[Tensor, int, int], Tensor]
 """Takes one sample's input, its index, and how many rows are wanted at most; returns what the
@@ -43,8 +44,9 @@ class RowReader:
     def __init__(self, graph: Graph, operation: str) -> None:
         self.operation = op = graph.operation_by_name[operation]
         self._make, self.weights = _maker(graph, op)
-        is_quantable = isinstance(op, QuantableOperation)
-        self._deliver = slot_quantizers(graph, op)[0][0] if is_quantable else None
+        self._deliver = None
+        if isinstance(op, QuantableOperation):
+            self._deliver = slot_quantizers(graph, op)[0][0]
 
     def batches(
         self,
@@ -83,7 +85,9 @@ class RowReader:
             for index in samples:
                 x = to_tensor(array[index]).to(torch.float32)
                 parts.append(self._make(x if deliver is None else deliver(x), index, positions))
-            return _stacked(parts)
+            stacked = _stacked(parts)
+        release(array)  # rows are no views of it any more
+        return stacked
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

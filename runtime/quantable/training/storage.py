@@ -40,7 +40,7 @@ class Store:
         if self._file is None:
             self.tensor[start : start + len(part)] = part
             return
-        held = memoryview(np.ascontiguousarray(part, self.dtype)).cast("B")
+        held = np.ascontiguousarray(part, self.dtype).reshape(-1).view(np.uint8).data
         place = start * self._part * self.dtype.itemsize
         while held:
             written = os.pwrite(self._file.fileno(), held, place)

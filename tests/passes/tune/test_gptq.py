@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from quantable.driver import api
 from quantable.ir import OptionError, graph_digest
 from quantable.ir.numerics import dequantize, quantize
-from quantable.passes.tune.error import noise
+from quantable.passes.tune.error import LayerNoise
 from quantable.passes.tune.gptq import Gptq
 from quantable.passes.tune.layer import Layer
 from quantable.training import ReferenceLaboratory
@@ -113,7 +113,8 @@ def test_the_noise_of_a_decision_is_the_measured_one(layer_case, kind, group, bi
         assert laboratory.noise(graph, targets, held_out)["y"] == pytest.approx(told, rel=1e-3)
     values = laboratory.values(case.plain, ["x"], range(32))["x"]
     rows = laboratory.layer_rows(done, "y", values, values, held_out)
-    assert noise(Layer.of(done, done.operation_by_name["y"]), rows) == last
+    layer = Layer.of(done, done.operation_by_name["y"])
+    assert LayerNoise(layer, rows)(layer) == last
 
 
 def test_the_bytes_do_not_depend_on_threads(real_case):

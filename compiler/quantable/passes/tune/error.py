@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,19 +89,52 @@ def with_best_bias(layer: Layer, moments: SecondMoments) -> Layer:
     return layer.with_bias(best_bias(layer, moments)) if layer.has_own_bias else layer
 
 
-def noise(layer: Layer, rows: LayerRows) -> float:
-    """Return the squared error of a layer's hardened outputs, divided by that of zeros."""
-    wanted = _outputs(rows.original, layer.original, layer.original_bias)
-    found = _outputs(rows.quantized, layer.hardened, layer.bias)
-    error, signal = (_energy(part) for part in (found - wanted, wanted))
-    return error / signal if signal > 0 else error
+class LayerNoise:
+    """The squared error of a layer's hardened outputs on some rows, divided by that of zeros.
+
+    Args:
+        layer: Its originals are the float layer.
+        rows: What its weights meet in either network.
+    """
+
+    def __init__(self, layer: Layer, rows: LayerRows) -> None:
+        count = rows.quantized.shape[1]
+        # Two parts and two threads, whatever the machine has; sums have one order.
+        self._parts = [slice(0, count // 2), slice(count // 2, None)]
+        self._quantized = rows.quantized[:, :, :-1]
+        products = self._products(rows.original[:, :, :-1], layer.original)
+        self._wanted = [part + _row(layer.original_bias) for part in products]
+        self._signal = sum(_energy(part) for part in self._wanted)
+        self._held: tuple[Layer, list[Floats]] | None = None
+
+    def __call__(self, layer: Layer) -> float:
+        """Return the error of the layer as it is now."""
+        bias = _row(layer.bias)
+        pairs = zip(self._outputs(layer), self._wanted, strict=True)
+        error = sum(_energy(found + bias - wanted) for found, wanted in pairs)
+        return error / self._signal if self._signal > 0 else error
+
+    def _outputs(self, layer: Layer) -> list[Floats]:
+        """Return the outputs without the bias: what differs in nothing else need not run anew."""
+        if self._held is not None:
+            before, found = self._held
+            if before.weights is layer.weights and before.row is layer.row:
+                return found
+        found = self._products(self._quantized, layer.hardened)
+        self._held = layer, found
+        return found
+
+    def _products(self, rows: Floats, weights: Reals) -> list[Floats]:
+        """Return [groups, rows, outputs / group] of either part."""
+        columns = weights.transpose(0, 2, 1).astype(np.float32)
+        with ThreadPoolExecutor(len(self._parts)) as pool:
+            return list(pool.map(lambda part: rows[:, part] @ columns, self._parts))
 
 
-def _outputs(rows: Floats, weights: Reals, bias: Reals) -> Floats:
-    whole = np.concatenate([weights, bias[:, :, None]], axis=2).astype(np.float32)
-    found: Floats = rows @ whole.transpose(0, 2, 1)
-    return found
+def _row(bias: Reals) -> Floats:
+    return bias[:, None, :].astype(np.float32)
 
 
 def _energy(values: Floats) -> float:
-    return float(np.square(values, dtype=np.float64).sum())
+    """Return the sum of squares: in float32 within a row of outputs, in float64 over rows."""
+    return float(np.einsum("gro,gro->gr", values, values).sum(dtype=np.float64))

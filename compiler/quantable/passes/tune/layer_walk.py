@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,21 @@ from quantable.passes.subgraph import subgraph
 
 Array = npt.NDArray[np.generic]
 Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is run to come to a layer.
+
+    Attributes:
+        layer: The layer, as it was when the walk began.
+        segment: The operations behind the layer before, up to this one.
+        kept: The values that are read from there on.
+    """
+
+    layer: Operation
+    segment: list[str]
+    kept: list[str]
 
 
 class LayerWalk:
@@ -32,35 +50,45 @@ class LayerWalk:
         self._samples = range(laboratory.count)
 
     def inputs_of(self, layers: Sequence[str]) -> Iterator[tuple[str, Array, Array]]:
-        """Yield (operation, its input 0 in the quantized network, in the float one) of layers."""
-        wanted = set(layers)
-        operations = _ancestors(self.graph, wanted)
-        values = self._laboratory.values(self.graph, self.graph.inputs, self._samples)
-        quantized: Values = values
-        original: Values = values
-        start = 0
-        for stop, op in enumerate(operations):
-            if op.name not in wanted:
-                continue
-            segment = [item.name for item in operations[start:stop]]
-            kept = _read(self.graph, operations[stop:])
-            quantized = self._advanced(self.graph, segment, quantized, kept)
-            original = self._advanced(self._float, segment, original, kept)
-            yield op.name, quantized[op.inputs[0]], original[op.inputs[0]]
-            start = stop
+        """Yield (operation, its input 0 in the quantized network, in the float one) of layers.
 
-    def _advanced(
-        self, graph: Graph, segment: Sequence[str], held: Values, kept: Sequence[str]
-    ) -> Values:
-        """Return the values that are still read behind some operations."""
-        part = subgraph(graph, segment)
+        While the caller is busy with a layer the float network, which no caller changes, goes on.
+        """
+        quantized: Values = self._laboratory.values(self.graph, self.graph.inputs, self._samples)
+        original = quantized
+        with ThreadPoolExecutor(1) as pool:
+            steps = list(self._steps(layers))
+            ahead = pool.submit(self._advanced, self._float, steps[0], original) if steps else None
+            for step, following in itertools.zip_longest(steps, steps[1:]):
+                quantized = self._advanced(self.graph, step, quantized)
+                assert ahead is not None
+                original = ahead.result()
+                if following is not None:
+                    ahead = pool.submit(self._advanced, self._float, following, original)
+                source = step.layer.inputs[0]
+                yield step.layer.name, quantized[source], original[source]
+
+    def _steps(self, layers: Sequence[str]) -> Iterator[_Step]:
+        wanted, start = set(layers), 0
+        operations = _ancestors(self.graph, wanted)
+        for stop, op in enumerate(operations):
+            if op.name in wanted:
+                segment = [item.name for item in operations[start:stop]]
+                yield _Step(op, segment, _read(self.graph, operations[stop:]))
+                start = stop
+
+    def _advanced(self, graph: Graph, step: _Step, held: Values) -> Values:
+        """Return the values that are still read behind a step."""
+        part = subgraph(graph, step.segment)
         made = {name for op in part.operations for name in op.outputs}
-        names = [name for name in kept if name in made]
+        names = [name for name in step.kept if name in made]
         found: Values = {}
         if names:
             feeds = {name: held[name] for name in part.inputs}
             found = self._laboratory.values(part, names, self._samples, feeds)
-        return {n: found[n] if n in found else held[n] for n in kept if n in found or n in held}
+        return {
+            n: found[n] if n in found else held[n] for n in step.kept if n in found or n in held
+        }
 
 
 def _ancestors(graph: Graph, layers: set[str]) -> list[Operation]:

@@ -18,13 +18,13 @@ from quantable.passes.laboratory import (
     needed_laboratory,
 )
 from quantable.passes.network_noise import decided
-from quantable.passes.tune.error import noise, with_best_bias
+from quantable.passes.tune.error import LayerNoise, with_best_bias
 from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
 
 FINE = 8
 """From so many bits on a weight's rounding is small beside that of activations."""
-WIDE = 1280
+WIDE = 640
 """An output with more weights than that is wide."""
 ROWS = 4
 """Rows of inputs for each weight of an output that a fit looks at, where roundings are fine."""
@@ -137,13 +137,14 @@ def _tried(
 ) -> Graph:
     """Return the graph with the proposals for one layer that were accepted."""
     name = layer.op.name
-    fit, judge = inputs
-    before = noise(layer, judge)
+    fit, rows = inputs
+    noise = LayerNoise(layer, rows)
+    before = noise(layer)
     for step in (corrected_bias, *steps):
         proposal = step(layer, fit)
         if proposal is None:
             continue
-        after = noise(proposal.layer, judge)
+        after = noise(proposal.layer)
         is_better = after < before
         if is_better and not context.rewrites.admit(name):
             break
