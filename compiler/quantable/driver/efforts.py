@@ -1,8 +1,9 @@
 """How much work a quantization may cost: one table, from the user's word to pipelines.
 
     fast       seconds: statistics, and biases corrected with them
-    balanced   a minute or two: every layer fitted in closed form on the calibration samples
-    best       minutes: fitted on more of the samples' values, then biases and scales once more
+    balanced   under a minute: every layer fitted in closed form on the calibration samples
+    best       minutes: ranges chosen by what they do to their readers, layers fitted on more of
+               the samples' values, then biases and scales once more
 
 Every pass in them is transactional: it keeps a change only where an error falls on samples that are
 held out.
@@ -46,13 +47,16 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType({
     for effort in (
         Effort("fast", "seconds; a profile is enough"),
         Effort(
-            "balanced", "a minute or two for ResNet-50: layers are fitted to samples",
-            ("silence-channels", "equalize-layers"), ("align", "gptq"),
+            "balanced", "under a minute for ResNet-50: layers are fitted to samples",
+            ("silence-channels", "equalize-layers"), ("align", "calibrate-inputs", "gptq"),
         ),
         Effort(
-            "best", "minutes for ResNet-50: layers are fitted to more of what is in the samples",
+            "best", "minutes for ResNet-50: ranges and layers are fitted to more of the samples",
             ("silence-channels", "equalize-layers"),
-            ("align", "gptq{rows=64}", "correct-bias-sequentially"),
+            (
+                "calibrate-sensitive", "align", "calibrate-inputs", "gptq{rows=64}",
+                "correct-bias-sequentially",
+            ),
         ),
     )
 })  # fmt: skip

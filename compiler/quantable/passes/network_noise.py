@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantable.ir import Decision, Graph
+from quantable.ir import Decision, Graph, Operation, QuantableOperation, Relation
 from quantable.passes.laboratory import Laboratory
 
 WHOLE = "noise of the network's outputs on held-out samples"
@@ -49,13 +49,18 @@ def decided(
     """Return whether all changes of a pass together lower the error of the network."""
     noise = NetworkNoise(before, laboratory, samples)
     errors = noise(before), noise(after)
-    held = before.operation_by_name
-    changed = tuple(
-        op.name for op in after.operations
-        if op != held.get(op.name) or any(
-            before.parameters.get(name) != after.parameters.get(name) for name in op.inputs
-        )
-    )  # fmt: skip
+    changed = tuple(op.name for op in after.operations if _differs(op, before, after))
     is_better = errors[1] < errors[0]
     reason = "" if is_better else "the network's error does not fall: all is taken back"
     return Decision(changed, tried, WHOLE, *errors, is_better, reason)
+
+
+def _differs(op: Operation, before: Graph, after: Graph) -> bool:
+    """Whether an operation is another one than before, or its parameters or own rows are."""
+    if op != before.operation_by_name.get(op.name):
+        return True
+    if any(before.parameters.get(name) != after.parameters.get(name) for name in op.inputs):
+        return True
+    slots = op.config.slots() if isinstance(op, QuantableOperation) else ()
+    own = [config.row for _, _, config in slots if config.relation is Relation.OWN]
+    return any(before.rows.get(row) != after.rows.get(row) for row in own)

@@ -92,6 +92,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "fill the rows of weights and activations"),
     PassEntry("calibrate-sensitive", "calibrate", "CalibrateSensitive",
               "choose the ranges of activations by the error at their readers", is_default=False),
+    PassEntry("calibrate-inputs", "calibrate", "CalibrateInputs",
+              "choose the ranges of digitized inputs by their distinct values", is_default=False),
     PassEntry("isotone-calibration", "calibrate", "IsotoneCalibration",
               "keep the order of the largest outputs", is_default=False),
     PassEntry("correct-bias", "calibrate", "CorrectBias",

@@ -114,9 +114,10 @@ class _Search:
         self.graph, self.laboratory, self.profile = graph, laboratory, profile
         fitting = fitting_samples(laboratory.count)[:limit]
         self.held_out = held_out_samples(laboratory.count)[:limit]
-        self.samples = sorted([*fitting, *self.held_out])
-        self.fit = [self.samples.index(sample) for sample in fitting]
-        self.judge = [self.samples.index(sample) for sample in self.held_out]
+        # Either kind is one piece: a slice of a tensor on disk is no copy in memory.
+        self.samples = [*fitting, *self.held_out]
+        self.fit = slice(0, len(fitting))
+        self.judge = slice(len(fitting), None)
         self.blocks = [
             block for block in consumer_blocks(graph)
             if _value(graph, block) in profile.statistics
@@ -169,10 +170,9 @@ class _Search:
         text = f"all ranges that were changed: {len(changed)} operations"
         return Decision(tuple(changed), text, WHOLE, before, after, is_better, reason)
 
-    def _noise(self, block: ConsumerBlock, part: Graph, feeds: Values, which: list[int]) -> float:
-        rows = [self.samples[index] for index in which]
+    def _noise(self, block: ConsumerBlock, part: Graph, feeds: Values, which: slice) -> float:
         found = self.laboratory.noise(
-            part, {name: self.reals[name][which] for name in block.outputs}, rows,
+            part, {name: self.reals[name][which] for name in block.outputs}, self.samples[which],
             {name: array[which] for name, array in feeds.items()},
         )  # fmt: skip
         return float(np.mean(list(found.values())))
