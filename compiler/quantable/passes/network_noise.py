@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from quantable.ir import Decision, Graph, Operation, QuantableOperation, Relation
-from quantable.passes.laboratory import Laboratory
+from quantable.passes.laboratory import Array, Laboratory
 
 WHOLE = "noise of the network's outputs on held-out samples"
 _SOFTMAX = ("Softmax", "LogSoftmax")
@@ -48,11 +51,28 @@ def decided(
 ) -> Decision:
     """Return whether all changes of a pass together lower the error of the network."""
     noise = NetworkNoise(before, laboratory, samples)
-    errors = noise(before), noise(after)
+    return decision(before, after, (noise(before), noise(after)), tried)
+
+
+def decision(before: Graph, after: Graph, errors: tuple[float, float], tried: str) -> Decision:
+    """Return whether all changes of a pass together are kept, given the error before and after."""
     changed = tuple(op.name for op in after.operations if _differs(op, before, after))
     is_better = errors[1] < errors[0]
     reason = "" if is_better else "the network's error does not fall: all is taken back"
     return Decision(changed, tried, WHOLE, *errors, is_better, reason)
+
+
+def noise_between(values: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
+    """Return the noise (see `Laboratory.noise`) of values that are there, averaged over them."""
+    found = []
+    for name, target in targets.items():
+        wanted = target.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = float(np.square(values[name].astype(np.float64) - wanted).sum())
+        signal = float(np.square(wanted).sum())
+        ratio = error / signal if signal > 0 else error
+        found.append(ratio if math.isfinite(error) else math.inf)
+    return sum(found) / len(found)
 
 
 def _differs(op: Operation, before: Graph, after: Graph) -> bool:

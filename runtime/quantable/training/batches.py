@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from quantable.ir import Graph, QuantableError, Value
+from quantable.ir import Graph, Operation, QuantableError, QuantableOperation, Value
 from quantable.reference.runtime import ReferenceRuntime
 from quantable.reference.tensors import to_tensor
 from quantable.reference.threads import one_thread
@@ -32,6 +32,11 @@ _ELEMENTS = 1 << 19
 """About how many elements the largest value of a batch has: what caches hold is done sooner."""
 _LARGEST = 64
 _CLOSE = 1e-3
+_BY_SAMPLE = frozenset({
+    "Add", "AveragePool", "BatchNormalization", "Clip", "Conv", "Div", "GlobalAveragePool",
+    "HardSigmoid", "HardSwish", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid", "Sub", "Tanh",
+})  # fmt: skip
+"""Kinds of operation that never look beyond one index of the first axis."""
 
 
 def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
@@ -59,6 +64,7 @@ class BatchRunner:
             (_elements(value) for value in graph.values.values()
              if value.name not in graph.parameters), default=1,
         )  # fmt: skip
+        self._is_by_sample = all(_is_by_sample(graph, op) for op in graph.operations)
         self._size: int | None = None
 
     def takes_batches(self, samples: Sequence[int]) -> bool:
@@ -119,6 +125,8 @@ class BatchRunner:
         fitting = max(1, min(_LARGEST, _ELEMENTS // self._largest))
         if len(samples) < 2 or fitting < 2:
             return 1
+        if self._is_by_sample:
+            return fitting
         given = self._read(samples[:2])
         if any(array.ndim < 2 for array in given.values()):
             return 1
@@ -144,3 +152,18 @@ class BatchRunner:
 def _elements(value: Value) -> int:
     """Return how many elements a value has, as far as its shape is known; at least 1."""
     return math.prod(max(dim, 1) for dim in value.shape or () if isinstance(dim, int))
+
+
+def _is_by_sample(graph: Graph, op: Operation) -> bool:
+    """Whether an operation certainly treats several samples as it treats each alone."""
+    slots = op.config.slots() if isinstance(op, QuantableOperation) else ()
+    if op.kind not in _BY_SAMPLE or any(config.policy.dynamic for _, _, config in slots):
+        return False
+    names = [name for name in (*op.inputs, *op.outputs) if name]
+    tensors = [graph.values[name].shape for name in names if name not in graph.parameters]
+    rank = len(tensors[0] or ())
+    if rank < 2 or any(not t or t[0] != 1 or len(t) != rank for t in tensors):
+        return False
+    # What is added or multiplied must not bring samples of its own.
+    held = [graph.parameters[name].shape for name in names if name in graph.parameters]
+    return op.kind == "Conv" or all(len(shape) < rank or shape[0] == 1 for shape in held)

@@ -135,8 +135,11 @@ def _window_rows(graph: Graph, op: Operation, shape: tuple[int, ...]) -> Maker:
     def run(x: Tensor, index: int, most: int) -> Tensor:
         padded = window.padded(x)
         starts, taps = places((padded.shape[0], *padded.shape[2:]))
-        chosen = starts[_spread(len(starts), index, most)]
         by_channel = padded.transpose(0, 1).reshape(padded.shape[1], -1)
+        spread = _spread(len(starts), index, most)
+        if len(taps) == 1 and len(starts) == by_channel.shape[1]:  # every place is a position
+            return by_channel.reshape(group, -1, len(starts))[:, :, spread].transpose(1, 2)
+        chosen = starts[spread]
         met = by_channel.index_select(1, (chosen[:, None] + taps).reshape(-1))
         return met.reshape(group, -1, len(chosen), len(taps)).transpose(1, 2).flatten(2)
 

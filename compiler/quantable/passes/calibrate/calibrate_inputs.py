@@ -158,11 +158,22 @@ class Levels:
     @staticmethod
     def of(graph: Graph, laboratory: Laboratory, value: str, samples: list[int]) -> Levels | None:
         """Return the levels of a value in the float network, None where it has too many."""
-        chosen = [samples[i * len(samples) // _SAMPLES] for i in range(_SAMPLES)]
-        seen = list(dict.fromkeys(chosen))
-        found = laboratory.values(graph.dequantized(), [value], seen)[value]
-        values, counts = np.unique(found.astype(np.float32, copy=False), return_counts=True)
-        return Levels(values, counts) if 1 < values.size <= MOST_VALUES else None
+        seen: dict[float, int] = {}
+        chosen = dict.fromkeys(samples[i * len(samples) // _SAMPLES] for i in range(_SAMPLES))
+        for sample in chosen:
+            found = laboratory.values(graph.dequantized(), [value], [sample])[value]
+            values, counts = np.unique(found.astype(np.float32, copy=False), return_counts=True)
+            if values.size > MOST_VALUES:
+                return None
+            for number, count in zip(values.tolist(), counts.tolist(), strict=True):
+                seen[number] = seen.get(number, 0) + count
+        if not 1 < len(seen) <= MOST_VALUES:
+            return None
+        held = sorted(seen.items())
+        return Levels(
+            np.array([number for number, _ in held], np.float32),
+            np.array([count for _, count in held], np.int64),
+        )
 
     def error(self, config: TensorQuantizationConfig, row: QuantizationParameters) -> float:
         """Return the squared error of quantization, divided by that of zeros."""

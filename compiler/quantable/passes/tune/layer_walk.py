@@ -20,15 +20,15 @@ Values = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is run to come to a layer.
+    """What is run to come to a layer, or to the ends of the network.
 
     Attributes:
-        layer: The layer, as it was when the walk began.
+        layer: The layer, as it was when the walk began; None behind the last one.
         segment: The operations behind the layer before, up to this one.
-        kept: The values that are read from there on.
+        kept: The values that are read from there on, and those at the ends.
     """
 
-    layer: Operation
+    layer: Operation | None
     segment: list[str]
     kept: list[str]
 
@@ -39,12 +39,20 @@ class LayerWalk:
     The caller may put another graph, with other contents and rows, into `graph` while it is shown a
     layer; what comes behind is computed with it.
 
+    Args:
+        graph: A quantable graph; its originals are the float network.
+        laboratory: Runs it.
+        ends: Values that are asked for at the end.
+
     Attributes:
         graph: The quantable graph as it is by now.
+        reached: The ends in the quantized network and in the float one, when all layers were shown.
     """
 
-    def __init__(self, graph: Graph, laboratory: Laboratory) -> None:
+    def __init__(self, graph: Graph, laboratory: Laboratory, ends: Sequence[str]) -> None:
         self.graph = graph
+        self.reached: tuple[Values, Values] = ({}, {})
+        self._ends = tuple(ends)
         self._float = graph.dequantized()
         self._laboratory = laboratory
         self._samples = range(laboratory.count)
@@ -58,24 +66,31 @@ class LayerWalk:
         original = quantized
         with ThreadPoolExecutor(1) as pool:
             steps = list(self._steps(layers))
-            ahead = pool.submit(self._advanced, self._float, steps[0], original) if steps else None
+            ahead = pool.submit(self._advanced, self._float, steps[0], original)
             for step, following in itertools.zip_longest(steps, steps[1:]):
                 quantized = self._advanced(self.graph, step, quantized)
-                assert ahead is not None
                 original = ahead.result()
                 if following is not None:
                     ahead = pool.submit(self._advanced, self._float, following, original)
-                source = step.layer.inputs[0]
-                yield step.layer.name, quantized[source], original[source]
+                if step.layer is not None:
+                    source = step.layer.inputs[0]
+                    yield step.layer.name, quantized[source], original[source]
+        self.reached = quantized, original
 
     def _steps(self, layers: Sequence[str]) -> Iterator[_Step]:
         wanted, start = set(layers), 0
-        operations = _ancestors(self.graph, wanted)
+        operations = _ancestors(self.graph, wanted, self._ends)
+        names = [op.name for op in operations]
         for stop, op in enumerate(operations):
             if op.name in wanted:
-                segment = [item.name for item in operations[start:stop]]
-                yield _Step(op, segment, _read(self.graph, operations[stop:]))
+                yield _Step(op, names[start:stop], self._kept(operations[stop:]))
                 start = stop
+        yield _Step(None, names[start:], list(self._ends))
+
+    def _kept(self, operations: Sequence[Operation]) -> list[str]:
+        read = (name for op in operations for name in op.inputs if name)
+        names = dict.fromkeys([*read, *self._ends])
+        return [name for name in names if name not in self.graph.parameters]
 
     def _advanced(self, graph: Graph, step: _Step, held: Values) -> Values:
         """Return the values that are still read behind a step."""
@@ -91,17 +106,12 @@ class LayerWalk:
         }
 
 
-def _ancestors(graph: Graph, layers: set[str]) -> list[Operation]:
-    """Return layers and what their inputs are made by, in order."""
-    needed: set[str] = set()
+def _ancestors(graph: Graph, layers: set[str], ends: Sequence[str]) -> list[Operation]:
+    """Return layers and what their inputs and the ends are made by, in order."""
+    needed = set(ends)
     found = []
     for op in reversed(graph.operations):
         if op.name in layers or not needed.isdisjoint(op.outputs):
             needed.update(name for name in op.inputs if name)
             found.append(op)
     return found[::-1]
-
-
-def _read(graph: Graph, operations: Sequence[Operation]) -> list[str]:
-    names = dict.fromkeys(n for op in operations for n in op.inputs if n)
-    return [name for name in names if name not in graph.parameters]

@@ -17,7 +17,7 @@ from quantable.passes.laboratory import (
     held_out_samples,
     needed_laboratory,
 )
-from quantable.passes.network_noise import decided
+from quantable.passes.network_noise import decision, judged_values, noise_between
 from quantable.passes.tune.error import LayerNoise, with_best_bias
 from quantable.passes.tune.layer import Layer, is_quantized, reason, reason_for_scales
 from quantable.passes.tune.layer_walk import LayerWalk
@@ -32,6 +32,8 @@ ROWS_OF_COARSE = 64
 """The same where they are coarse: few rows mislead a fit that has so many ways to go."""
 _WEIGHTS = 1024
 """An output with fewer weights gets as many rows as one with so many."""
+_MEANS = 256
+"""As many as so many weights need are enough for means."""
 MEASURE = "noise of the layer's outputs on held-out samples"
 
 
@@ -74,7 +76,7 @@ def tuned(
     laboratory = needed_laboratory(context, name)
     layers = _layers(graph, context, name, changes_scales)
     fitting, held_out = fitting_samples(laboratory.count), held_out_samples(laboratory.count)
-    walk = LayerWalk(graph, laboratory)
+    walk = LayerWalk(graph, laboratory, judged_values(graph))
     # Sums of a product may come in another order with another number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
         for layer_name, *inputs in walk.inputs_of(layers):
@@ -86,14 +88,14 @@ def tuned(
             # matrices of all inputs would take most of the time and the memory of a network.
             is_wide = bits >= FINE and weights > WIDE
             density = rows or (ROWS if bits >= FINE else ROWS_OF_COARSE)
-            counted = min(weights, WIDE) if is_wide else weights
+            counted = _MEANS if is_wide else max(_WEIGHTS, weights)
             fit = laboratory.second_moments(
                 walk.graph,
                 layer_name,
                 quantized,
                 original,
                 fitting,
-                rows=density * max(_WEIGHTS, counted),
+                rows=density * counted,
                 sums_only=is_wide,
             )
             judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
@@ -101,7 +103,11 @@ def tuned(
             walk.graph = _tried(walk.graph, context, layer, chosen, (fit, judge))
     if walk.graph is graph:
         return graph
-    whole = decided(graph, walk.graph, laboratory, held_out, "all that was accepted, together")
+    # The walk has run the tuned network to its end, and the float one.
+    found, wanted = ({n: a[held_out] for n, a in ends.items()} for ends in walk.reached)
+    before = laboratory.noise(graph, wanted, held_out)
+    errors = sum(before.values()) / len(before), noise_between(found, wanted)
+    whole = decision(graph, walk.graph, errors, "all that was accepted, together")
     context.decisions.append(whole)
     return walk.graph if whole.is_accepted else graph
 
