@@ -166,4 +166,6 @@ def _is_by_sample(graph: Graph, op: Operation) -> bool:
         return False
     # What is added or multiplied must not bring samples of its own.
     held = [graph.parameters[name].shape for name in names if name in graph.parameters]
-    return op.kind == "Conv" or all(len(shape) < rank or shape[0] == 1 for shape in held)
+    return op.kind == "Conv" or all(
+        len(shape) < rank or (len(shape) == rank and shape[0] == 1) for shape in held
+    )

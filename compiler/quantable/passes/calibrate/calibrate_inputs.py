@@ -101,7 +101,9 @@ class CalibrateInputs(Pass):
                 Levels.of(graph, laboratory, slot.value, samples) for samples in (fitting, held_out)
             )
             if fit is None or judge is None:
-                text = f"'{slot.value}' takes more than {MOST_VALUES} different values"
+                text = (
+                    f"'{slot.value}' takes one value, or more than {MOST_VALUES:,} different ones"
+                )
                 context.remarks.append((self.name, slot.value, text))
                 continue
             row = self._chosen(slot, fit)
@@ -157,7 +159,7 @@ class Levels:
 
     @staticmethod
     def of(graph: Graph, laboratory: Laboratory, value: str, samples: list[int]) -> Levels | None:
-        """Return the levels of a value in the float network, None where it has too many."""
+        """Return the levels of a value in the float network, None for one or for too many."""
         seen: dict[float, int] = {}
         chosen = dict.fromkeys(samples[i * len(samples) // _SAMPLES] for i in range(_SAMPLES))
         for sample in chosen:
