@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 from quantable.ir import Decision, Graph
 from quantable.passes.base import PassContext
 from quantable.passes.laboratory import (
+    Array,
+    Laboratory,
     LayerRows,
     SecondMoments,
     fitting_samples,
@@ -75,41 +77,54 @@ def tuned(
     """
     laboratory = needed_laboratory(context, name)
     layers = _layers(graph, context, name, changes_scales)
-    fitting, held_out = fitting_samples(laboratory.count), held_out_samples(laboratory.count)
+    if not layers:
+        return graph
     walk = LayerWalk(graph, laboratory, judged_values(graph))
     # Sums of a product may come in another order with another number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
-        for layer_name, *inputs in walk.inputs_of(layers):
-            quantized, original = inputs
+        for layer_name, quantized, original in walk.inputs_of(layers):
             op = next(op for op in walk.graph.quantable_operations if op.name == layer_name)
             layer = Layer.of(walk.graph, op)
-            bits, weights = layer.config.bits, layer.original.shape[2]
-            # Roundings that are many and small even out: the bias is all there is to tune, and
-            # matrices of all inputs would take most of the time and the memory of a network.
-            is_wide = bits >= FINE and weights > WIDE
-            density = rows or (ROWS if bits >= FINE else ROWS_OF_COARSE)
-            counted = _MEANS if is_wide else max(_WEIGHTS, weights)
-            fit = laboratory.second_moments(
-                walk.graph,
-                layer_name,
-                quantized,
-                original,
-                fitting,
-                rows=density * counted,
-                sums_only=is_wide,
-            )
-            judge = laboratory.layer_rows(walk.graph, layer_name, quantized, original, held_out)
-            chosen = () if is_wide else steps
-            walk.graph = _tried(walk.graph, context, layer, chosen, (fit, judge))
+            inputs = _inputs(walk.graph, laboratory, layer, (quantized, original), rows)
+            chosen = () if _is_wide(layer) else steps
+            walk.graph = _tried(walk.graph, context, layer, chosen, inputs)
     if walk.graph is graph:
         return graph
-    # The walk has run the tuned network to its end, and the float one.
+    whole = _whole(graph, walk, laboratory)
+    context.decisions.append(whole)
+    return walk.graph if whole.is_accepted else graph
+
+
+def _is_wide(layer: Layer) -> bool:
+    """Whether the bias is all there is to tune.
+
+    Roundings that are many and small even out, and matrices of all inputs would take most of the
+    time and the memory of a network.
+    """
+    return layer.config.bits >= FINE and layer.original.shape[2] > WIDE
+
+
+def _inputs(
+    graph: Graph, laboratory: Laboratory, layer: Layer, values: tuple[Array, Array], rows: int
+) -> tuple[SecondMoments, LayerRows]:
+    """Return what a layer is fitted on, and what it is judged on."""
+    is_wide, name = _is_wide(layer), layer.op.name
+    density = rows or (ROWS if layer.config.bits >= FINE else ROWS_OF_COARSE)
+    counted = _MEANS if is_wide else max(_WEIGHTS, layer.original.shape[2])
+    fit = laboratory.second_moments(
+        graph, name, *values, fitting_samples(laboratory.count),
+        rows=density * counted, sums_only=is_wide,
+    )  # fmt: skip
+    return fit, laboratory.layer_rows(graph, name, *values, held_out_samples(laboratory.count))
+
+
+def _whole(graph: Graph, walk: LayerWalk, laboratory: Laboratory) -> Decision:
+    """Return the decision about all layers; the walk has run both networks to their ends."""
+    held_out = held_out_samples(laboratory.count)
     found, wanted = ({n: a[held_out] for n, a in ends.items()} for ends in walk.reached)
     before = laboratory.noise(graph, wanted, held_out)
     errors = sum(before.values()) / len(before), noise_between(found, wanted)
-    whole = decision(graph, walk.graph, errors, "all that was accepted, together")
-    context.decisions.append(whole)
-    return walk.graph if whole.is_accepted else graph
+    return decision(graph, walk.graph, errors, "all that was accepted, together")
 
 
 def corrected_bias(layer: Layer, moments: SecondMoments) -> Proposal | None:
