@@ -84,7 +84,7 @@ def emit_conv(step: Step) -> None:
     """int.Conv: depthwise, channels-last or channels-first kernel."""
     op, geometry = step.operation, window(step)
     group = op.int_attribute("group")
-    weight = _weight(step)
+    weight = kernel_weight(step)
     zero = op.int_attribute("x_zero_point")
     is_depthwise = group == geometry.in_c == geometry.out_c
     bias = step.array(2).astype(np.int64)
@@ -109,7 +109,7 @@ def emit_conv(step: Step) -> None:
 def emit_linear(step: Step) -> None:
     """int.Linear: a 1 x 1 convolution over its rows."""
     x = step.shape(step.input(0))
-    weight = _weight(step)
+    weight = kernel_weight(step)
     rows, (inner, columns) = int(np.prod(x[:-1])), weight.shape
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.T)
@@ -129,7 +129,12 @@ def fold_zero_point(
     return folded.astype(np.int64)
 
 
-def _weight(step: Step) -> npt.NDArray[np.int64]:
+def kernel_weight(step: Step) -> npt.NDArray[np.int64]:
+    """Return the weights of a convolution or linear layer.
+
+    Raises:
+        UnsupportedError: They are computed, or no 8-bit or 4-bit integers.
+    """
     dtype = step.input(1).dtype
     if dtype not in _WEIGHTS:
         raise UnsupportedError(
