@@ -74,7 +74,7 @@ def command(
     say(f"{facts['machine']}; {compiler} {flags}")
     _print(latencies, ("runtime", "microseconds", "best", "gops", "of_peak", "ratio"))
     if rows:
-        _print(rows, ("step", "operation", "kind", "microseconds", "share", "gops", "of_peak"))
+        _print(rows, ("step", "kind", "microseconds", "share", "gops", "of_peak", "operation"))
 
 
 def _print(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> None:

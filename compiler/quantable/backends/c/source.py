@@ -26,6 +26,12 @@ _STEP_HOOK = [
     "#ifndef QUANTABLE_STEP",
     "#define QUANTABLE_STEP(number, call) call",
     "#endif",
+    "/* A function of its own for every step: a profiler, a backtrace and a map file name it. */",
+    "#ifdef __GNUC__",
+    "#define QUANTABLE_STEP_FUNCTION static __attribute__((noinline)) void",
+    "#else",
+    "#define QUANTABLE_STEP_FUNCTION static void",
+    "#endif",
     "",
 ]
 
@@ -117,7 +123,7 @@ def _step_lines(step: Step) -> list[str]:
     lines = textwrap.wrap(text, 94, break_long_words=False, break_on_hyphens=False)
     lines = [
         "/* " + "\n * ".join(lines) + " */",
-        f"static void {step.name}(const run_tensors *t) {{",
+        f"QUANTABLE_STEP_FUNCTION {step.name}(const run_tensors *t) {{",
     ]
     lines += [f"  {line}" for line in step.lines]
     if not any("t->" in line for line in step.lines):
