@@ -18,6 +18,8 @@ class KernelSet:
         has_borders: Whether its convolutions look for borders; else they are given padded inputs.
         has_long_strings: Whether its compilers take string literals of any length: weights are
             read twenty times faster from them.
+        flags: Options of the compiler that choose between its forms, each to be tested; the last
+            one is what generated build files use.
     """
 
     name: str
@@ -25,14 +27,20 @@ class KernelSet:
     alignment: int
     has_borders: bool
     has_long_strings: bool
+    flags: tuple[str, ...]
 
 
 PORTABLE = KernelSet(
-    "portable", "C11 for every machine with IEEE floats and 8-bit bytes", 16, True, False
+    "portable",
+    "C11 for every machine with IEEE floats and 8-bit bytes",
+    16,
+    True,
+    False,
+    ("",),
 )
 X86 = KernelSet(
     "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
-    True,
+    True, ("", "-march=native"),
 )  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
     row.name: row for row in (PORTABLE, X86)

@@ -132,7 +132,7 @@ def peer(path: Path, threads: int = 1) -> list[Runner]:
             found.append(make(path, threads))
         except ImportError as error:
             reasons.append(f"{error.name} is not installed")
-        except RuntimeError as error:  # what every one of them raises for a file it cannot read
+        except Exception as error:  # each has classes of its own for a file that it cannot read
             reasons.append(str(error).splitlines()[0])
     if not found:
         raise UserError(
