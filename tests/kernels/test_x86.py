@@ -23,7 +23,7 @@ NATIVE = {"scalar": (), "avx2": ("-mavx2",), "avxvnni": AVX_VNNI, "avx512": AVX5
 NEEDED = {
     "avx2": {"avx2"}, "avxvnni": {"avx_vnni"}, "avx512": {"avx512_vnni", "avx512bw", "avx512vl"},
 }  # fmt: skip
-EMULATED = ("-mavx2", "-O1", f"-I{Path(__file__).parent / 'emulated'}", "-Wno-psabi")
+EMULATED = ("-mavx2", "-O0", f"-I{Path(__file__).parent / 'emulated'}", "-Wno-psabi")
 CLAIMED = {
     "avxvnni": ("-D__AVXVNNI__",),
     "avx512": ("-D__AVX512VNNI__", "-D__AVX512BW__", "-D__AVX512VL__"),
