@@ -143,6 +143,24 @@ def test_add(network, agree, flags):
     agree(network, flags, X86)
 
 
+@pytest.mark.parametrize("inner", [1, 6, 64])
+def test_matmul(network, agree, flags, inner):
+    """Broadcast batches, more columns than a block and rows than a tile, sums of any length."""
+    for first, second, columns in (((), (), 5), ((2, 1), (3,), 33), ((1,), (2,), 64), ((), (), 97)):
+        rows = int(network.random.integers(1, 16))
+        batch = np.broadcast_shapes(first, second)
+        operands = [
+            network.input(U8, (*first, rows, inner)), network.input(U8, (*second, inner, columns))
+        ]  # fmt: skip
+        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
+        multiplier = float(network.multipliers(1, U8, 2e4 * np.sqrt(inner))[0])
+        network.apply(
+            "int.MatMul", operands, (U8, (*batch, rows, columns)), multiplier=multiplier, **zeros,
+            **network.requantization(U8),
+        )  # fmt: skip
+    agree(network, flags, X86)
+
+
 def test_mean_and_maximum(network, agree, flags):
     for channels, (high, wide) in itertools.product((3, 64, 70), ((1, 1), (7, 6), (3, 3))):
         x = network.input(U8, (2, high, wide, channels))

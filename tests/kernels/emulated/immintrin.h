@@ -261,6 +261,16 @@ static inline e512i e_madd(e512i x, e512i y) {
 }
 #define _mm512_madd_epi16(a, b) e_madd(a, b)
 
+static inline e512i e_mullo(e512i x, e512i y) {
+  E_IN(a, x);
+  E_IN(b, y);
+  for (int i = 0; i < 16; i++) {
+    a.i32[i] = (int32_t)((uint32_t)a.i32[i] * (uint32_t)b.i32[i]);
+  }
+  return e_out(&a);
+}
+#define _mm512_mullo_epi32(a, b) e_mullo(a, b)
+
 static inline e512f e_set1_ps(float x) {
   const e512f zero = {0};
   return zero + x;

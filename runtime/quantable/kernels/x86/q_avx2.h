@@ -153,6 +153,22 @@ static inline void q_interleave(q_bytes a, q_bytes b, q_bytes c, q_bytes d, q_by
 static inline q_lanes q_weighted(q_bytes quads, int32_t factors) {
   return (q_lanes)_mm256_madd_epi16(quads, _mm256_set1_epi32(factors));
 }
+static inline q_quads q_factors_of(int32_t quad) {
+  const __m256i both = _mm256_set1_epi32(quad);
+#if defined(__AVXVNNI__)
+  return both;
+#else
+  const q_quads pairs = {_mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8),
+                         _mm256_srai_epi16(both, 8)};
+  return pairs;
+#endif
+}
+static inline q_lanes q_added(q_lanes a, q_lanes b) {
+  return (q_lanes)_mm256_add_epi32((__m256i)a, (__m256i)b);
+}
+static inline q_lanes q_times(q_lanes a, int32_t factor) {
+  return (q_lanes)_mm256_mullo_epi32((__m256i)a, _mm256_set1_epi32(factor));
+}
 static inline q_lanes q_lanes_of(int32_t v) { return (q_lanes)_mm256_set1_epi32(v); }
 static inline q_lanes q_scaled_by(q_lanes acc, float m) {
   const __m256 real = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc), _mm256_set1_ps(m));

@@ -98,6 +98,14 @@ static inline void q_interleave(q_bytes a, q_bytes b, q_bytes c, q_bytes d, q_by
 static inline q_lanes q_weighted(q_bytes quads, int32_t factors) {
   return (q_lanes)_mm512_madd_epi16(quads, _mm512_set1_epi32(factors));
 }
+/* One quad of signed bytes, in every lane. */
+static inline q_quads q_factors_of(int32_t quad) { return _mm512_set1_epi32(quad); }
+static inline q_lanes q_added(q_lanes a, q_lanes b) {
+  return (q_lanes)_mm512_add_epi32((__m512i)a, (__m512i)b);
+}
+static inline q_lanes q_times(q_lanes a, int32_t factor) {
+  return (q_lanes)_mm512_mullo_epi32((__m512i)a, _mm512_set1_epi32(factor));
+}
 static inline q_lanes q_lanes_of(int32_t v) { return (q_lanes)_mm512_set1_epi32(v); }
 static inline q_lanes q_scaled_by(q_lanes acc, float m) {
   const __m512 real = _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)acc), _mm512_set1_ps(m));

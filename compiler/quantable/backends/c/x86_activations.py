@@ -1,4 +1,4 @@
-"""Sums, means and maxima for the kernels of x86-64."""
+"""Operations of activations alone for the kernels of x86-64: sums, means, maxima, products."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
+from quantable.backends.c.sequences import product
 from quantable.backends.c.text import number
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import window
 from quantable.ir import DType
 
+_INNER = 1024
+"""Products of a sum at most: a packed block of columns lies on the stack, 64 bytes for each."""
 _LIMIT = 2.0**30
 """Products of accumulators and multipliers stay below, so that rounding them needs no clamp."""
 
@@ -81,6 +84,25 @@ def emit_max_pool(step: Step) -> bool:
     parameters = step.parameters("q_maximum_params", sizes)
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
     step.call(step.shared("q_maximum_bytes", "q_maximum.h"), parameters, x, y)
+    return True
+
+
+def emit_matmul(step: Step) -> bool:
+    """int.MatMul of unsigned bytes."""
+    if not _is_bytes(step, 2):
+        return False
+    found = product(step)
+    if found.inner > _INNER or not _fits(step, found.bound):
+        return False
+    sizes = [found.rows, found.columns, *found.zero_points]
+    parameters = step.parameters(
+        "q_matrix", [found.batch, *map(str, sizes), step.multiplier(), step.requantization()]
+    )
+    inner = str(found.inner)
+    function = step.instance("q_matrix", "q_matrix.h", {"INNER": inner}, inner)
+    step.macs = found.count * found.rows * found.inner * found.columns
+    a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
+    step.call(function, parameters, a, b, y)
     return True
 
 
