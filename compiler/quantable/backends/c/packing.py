@@ -15,6 +15,8 @@ PIXELS = {1: 14, 2: 14, 3: 9, 4: 6}
 """Output pixels that a tile holds at most, by the number of vectors each (32 registers)."""
 _LATENCY = 5
 """Cycles before the next product can be added to an accumulator."""
+_LOOP = 0.5
+"""Cycles of a step that are not products: large tiles have fewer steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _cycles(block: Block, outputs: Outputs) -> float:
     v = block.vectors
     tiles = outputs.tiles(PIXELS[v])
     return block.blocks * sum(
-        count * max(pixels * v / 2, (pixels + v) / 2, _LATENCY) for count, pixels in tiles
+        count * (max(pixels * v / 2, (pixels + v) / 2, _LATENCY) + _LOOP) for count, pixels in tiles
     )
 
 
