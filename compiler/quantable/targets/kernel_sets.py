@@ -34,7 +34,10 @@ X86 = KernelSet(
     "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
     True,
 )  # fmt: skip
+ARMV7EM = KernelSet(
+    "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False
+)  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86)
+    row.name: row for row in (PORTABLE, X86, ARMV7EM)
 })  # fmt: skip
 """Every set by name."""
