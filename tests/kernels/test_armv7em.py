@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from quantable.adapters.c_compiler import STRICT, compile_c
+from quantable.adapters.cortex_m import PROCESSORS, EmulatedModel, missing_tools
 from quantable.backends.c import emit
 from quantable.ir import DType
+from quantable.reference import ReferenceRuntime
 from quantable.targets.kernel_sets import ARMV7EM
+from tests.kernels.conftest import Network
 
 U8, I8, I16 = DType.UINT8, DType.INT8, DType.INT16
 FLAGS = ("-O2", "-fsanitize=undefined", "-fno-sanitize-recover")
@@ -103,3 +105,26 @@ def test_plain_c(network, agree, tmp_path, layers):
     assert all(f"  {function}(" in source for function in USED[layers])
     assert "  q_conv_" not in source
     assert "  q_depthwise_" not in source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", sorted(PROCESSORS))
+@pytest.mark.parametrize("level", ["-O2", "-O3", "-Os"])
+@pytest.mark.parametrize("layers", sorted(LAYERS))
+def test_emulated(tmp_path, layers, level, processor):
+    """With the extension, on an emulated board."""
+    if missing_tools():
+        pytest.skip(f"needs {', '.join(missing_tools())}")
+    network = Network(5)
+    LAYERS[layers](network)
+    graph, samples = network.graph(), network.samples()
+    emit(graph, tmp_path, kernels=ARMV7EM)
+    found = EmulatedModel(tmp_path, flags=(level,), processor=processor).run(samples)
+    reference = ReferenceRuntime(graph)
+    for vector in range(len(found.instructions)):
+        expected = reference.run({name: array[vector] for name, array in samples.items()})
+        for name, array in expected.items():
+            operation = graph.producers[name]
+            np.testing.assert_array_equal(
+                found.outputs[name][vector], array, f"{operation.kind} {dict(operation.attributes)}"
+            )

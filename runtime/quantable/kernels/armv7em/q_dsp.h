@@ -70,7 +70,7 @@ static inline uint32_t q_part_word(const uint8_t *x, int32_t count) {
 /* The unsigned bytes 0 and 2 of a word, and 1 and 3. */
 static inline uint32_t q_even(uint32_t word) {
 #if Q_DSP
-  return (uint32_t)__uxtb16((int8x4_t)word);
+  return (uint32_t)__uxtb16((uint8x4_t)word);
 #else
   return word & 0x00FF00FFu;
 #endif
