@@ -92,6 +92,8 @@ def _emit(step: Step, product: _Product) -> bool:
     flat = product.weight.reshape(channels, -1)
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, flat)
+    words = _packed_runs(product.weight, block)
+    multiplier = _multiplier(step, channels)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, groups]
     stem = "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels"
     function = step.instance(
@@ -106,9 +108,7 @@ def _emit(step: Step, product: _Product) -> bool:
         function,
         parameters,
         step.pointer(step.input(0).name),
-        step.constant("weight", _packed_runs(product.weight, block), DType.INT8, 4),
-        step.constant("bias", _filled(bias, block), DType.INT32),
-        step.constant("multiplier", _filled(_multiplier(step, channels), block), DType.FLOAT32),
+        step.constant("blocks", _blocks(words, bias, multiplier, block), DType.UINT32),
         "window",
         step.pointer(y.name),
     )
@@ -124,6 +124,7 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight)
     pairs = -(-weight.shape[1] // 2)
+    blocks = _blocks(_packed_taps(weight), bias, _multiplier(step, channels), 4)
     parameters = step.parameters(
         "q_dsp_depthwise_params",
         [
@@ -131,14 +132,12 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
             step.requantization(),
         ],
     )  # fmt: skip
-    step.lines.append(f"const uint8_t *taps[{weight.shape[1] + 1}];")
+    step.lines.append(f"uintptr_t taps[{2 * weight.shape[1] + 2}];")
     step.call(
         step.shared("q_dsp_depthwise", "q_dsp_depthwise.h"),
         parameters,
         step.pointer(step.input(0).name),
-        step.constant("weight", _packed_taps(weight), DType.UINT32),
-        step.constant("bias", bias, DType.INT32),
-        step.constant("multiplier", _multiplier(step, channels), DType.FLOAT32),
+        step.constant("blocks", blocks, DType.UINT32),
         step.constant("border", np.full(channels, zero), DType.UINT8),
         "taps",
         step.pointer(y.name),
@@ -146,16 +145,19 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     return True
 
 
-def _packed_runs(weight: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.int64]:
-    """Return weights [outputs, runs, run] as [blocks, runs, groups, outputs of a block, 4].
+def _packed_runs(weight: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.uint32]:
+    """Return weights [outputs, runs, run] as words [blocks, runs * groups, outputs of a block].
 
-    Runs are filled up to whole groups, outputs to whole blocks, with zeros.
+    A word holds four bytes. Runs are filled up to whole groups, outputs to whole blocks, with
+    zeros.
     """
     channels, runs, length = weight.shape
     blocks, groups = -(-channels // block), -(-length // GROUP)
     full = np.zeros((blocks * block, runs, groups * GROUP), np.int64)
     full[:channels, :, :length] = weight
-    return full.reshape(blocks, block, runs, groups, GROUP).transpose(0, 2, 3, 1, 4)
+    bytes_ = (full & 0xFF).reshape(blocks, block, runs * groups, GROUP).transpose(0, 2, 1, 3)
+    words: npt.NDArray[np.uint32] = np.ascontiguousarray(bytes_, np.uint8).view("<u4")[..., 0]
+    return words.astype(np.uint32)
 
 
 def _packed_taps(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
@@ -168,11 +170,20 @@ def _packed_taps(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
     return words.reshape(-1, 4, words.shape[1]).transpose(0, 2, 1)
 
 
-def _filled(values: npt.NDArray[np.generic], block: int) -> npt.NDArray[np.generic]:
-    """Return one value a channel, and zeros up to a whole block."""
-    full = np.zeros(-(-values.size // block) * block, values.dtype)
-    full[: values.size] = values
-    return full
+def _blocks(
+    weight: npt.NDArray[np.uint32],
+    bias: npt.NDArray[np.int64],
+    multiplier: npt.NDArray[np.float32],
+    block: int,
+) -> npt.NDArray[np.uint32]:
+    """Return what each block of channels reads, as words: bias, weights, multipliers."""
+    count = weight.shape[0]
+    columns = []
+    for values in (bias.astype(np.int32), np.ascontiguousarray(multiplier)):
+        full = np.zeros(count * block, np.uint32)
+        full[: values.size] = values.view(np.uint32)
+        columns.append(full.reshape(count, block))
+    return np.concatenate([columns[0], weight.reshape(count, -1), columns[1]], axis=1)
 
 
 def _multiplier(step: Step, channels: int) -> npt.NDArray[np.float32]:

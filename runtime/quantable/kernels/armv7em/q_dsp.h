@@ -9,18 +9,25 @@
 
 #include "q_base.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && \
+    !defined(__ARM_BIG_ENDIAN)
 #define Q_DSP 1
 #include <arm_acle.h>
 #else
 #define Q_DSP 0
 #endif
+/* Single precision in registers of its own: the assembly requantizes as well. */
+#if Q_DSP && defined(__ARM_FP) && (__ARM_FP & 4) && defined(__ARM_PCS_VFP)
+#define Q_DSP_FLOAT 1
+#else
+#define Q_DSP_FLOAT 0
+#endif
 
 /* Functions in assembly: the compiler may assume no more than the calling convention. */
 #if defined(__clang__)
-#define Q_ASSEMBLY __attribute__((naked, noinline))
+#define Q_ASSEMBLY __attribute__((naked, noinline, unused))
 #else
-#define Q_ASSEMBLY __attribute__((naked, noinline, noipa))
+#define Q_ASSEMBLY __attribute__((naked, noinline, noipa, unused))
 #endif
 #define Q_ARGUMENT __attribute__((unused))
 
@@ -86,11 +93,23 @@ static inline uint32_t q_odd(uint32_t word) {
 #endif
 }
 
+/* A multiplier among words. */
+static inline float q_float(uint32_t word) {
+  float value;
+  memcpy(&value, &word, sizeof(value));
+  return value;
+}
+
+/* Byte i of a word of weights. */
+static inline int32_t q_weight(uint32_t word, int32_t i) {
+  return (int8_t)(uint8_t)(word >> 8 * i & 0xFFu);
+}
+
 /* round(acc * multiplier) + zero point, not clamped yet but where that takes no instruction more.
  * The product and its sum with the zero point stay inside int32: whoever packs constants makes
  * sure. Rounds as FPSCR says, which is half to even unless somebody changed it. */
 static inline int32_t q_scaled(int32_t acc, float multiplier, const q_output *out) {
-#if Q_DSP && defined(__ARM_FP) && (__ARM_FP & 4)
+#if Q_DSP_FLOAT
   const float product = (float)acc * multiplier;
   float bits;
   int32_t rounded;
@@ -128,5 +147,24 @@ static inline int16_t q_to_word(int32_t v, const q_output *out) {
   v = v < out->clamp_min ? out->clamp_min : v;
   return (int16_t)(v > out->clamp_max ? out->clamp_max : v);
 }
+
+#if Q_DSP_FLOAT
+/* Assembly: two sums times their multipliers, rounded, plus the zero point in r12, as two bytes in
+ * the register of the first sum. */
+#define Q_SCALED(a, b, sa, sb, ma, mb) \
+  "vmov " sa ", " sb ", " a ", " b "\n" \
+  "vcvt.f32.s32 " sa ", " sa "\n" \
+  "vcvt.f32.s32 " sb ", " sb "\n" \
+  "vmul.f32 " sa ", " sa ", " ma "\n" \
+  "vmul.f32 " sb ", " sb ", " mb "\n" \
+  "vcvtr.s32.f32 " sa ", " sa "\n" \
+  "vcvtr.s32.f32 " sb ", " sb "\n" \
+  "vmov " a ", " b ", " sa ", " sb "\n" \
+  "add " a ", r12\n" \
+  "add " b ", r12\n" \
+  "usat " a ", #8, " a "\n" \
+  "usat " b ", #8, " b "\n" \
+  "orr " a ", " a ", " b ", lsl #8\n"
+#endif
 
 #endif

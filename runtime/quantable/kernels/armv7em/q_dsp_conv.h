@@ -1,10 +1,10 @@
 /* int.Conv of one group and int.Linear, channels last, on unsigned bytes.
  *
- * Template: Q_Y output type, uint8_t or int16_t; Q_TAG. Bias is bias - x_zero_point * sum(weights).
- * Weights are packed [block][group][channel of the block][4], bias and multipliers [block][channel
- * of the block]; a block has two channels for q_dsp_conv, which computes three pixels at a time,
- * and four for q_dsp_pixels, which computes one (a Linear of few rows). No product of a sum and its
- * multiplier leaves int32. `window` has room for 6 and 2 words a group.
+ * Template: Q_Y output type, uint8_t or int16_t; Q_TAG. Constants are packed in blocks of channels
+ * as q_dsp_tile.h says, of two channels for q_dsp_conv, which computes three pixels at a time, and
+ * of four for q_dsp_pixels, which computes one (a Linear of few rows). Bias is bias - x_zero_point *
+ * sum(weights). No product of a sum and its multiplier leaves int32. `window` has room for 6 and 2
+ * words a group.
  */
 #include "q_dsp_tile.h"
 #include "q_dsp_window.h"
@@ -29,13 +29,59 @@ static inline void q_dsp_next(const q_dsp_conv *p, q_dsp_position *at) {
   }
 }
 
-static inline void q_put_uint8_t(const q_output *out, int32_t acc, float multiplier, uint8_t *y) {
-  *y = q_to_byte(q_scaled(acc, multiplier, out));
-  (void)out;
+static inline uint8_t q_cast_uint8_t(const q_output *out, int32_t acc, uint32_t multiplier) {
+  return q_to_byte(q_scaled(acc, q_float(multiplier), out));
 }
 
-static inline void q_put_int16_t(const q_output *out, int32_t acc, float multiplier, int16_t *y) {
-  *y = q_to_word(q_scaled(acc, multiplier, out), out);
+static inline int16_t q_cast_int16_t(const q_output *out, int32_t acc, uint32_t multiplier) {
+  return q_to_word(q_scaled(acc, q_float(multiplier), out), out);
+}
+
+/* Whole blocks of bytes in assembly; how many were computed. */
+static inline ptrdiff_t q_three_uint8_t(const q_dsp_conv *p, const uint32_t *window,
+                                        const uint32_t *block, uint8_t *y) {
+#if Q_DSP_FLOAT
+  if (p->out_c > 1) {
+    q_tile_bytes(window, block, p->groups, y, p->out_c / 2, p->out_c, p->out.zero_point);
+  }
+  return p->out_c / 2;
+#else
+  (void)p;
+  (void)window;
+  (void)block;
+  (void)y;
+  return 0;
+#endif
+}
+
+static inline ptrdiff_t q_one_uint8_t(const q_dsp_conv *p, const uint32_t *window,
+                                      const uint32_t *block, uint8_t *y) {
+#if Q_DSP_FLOAT
+  if (p->out_c > 3) {
+    q_column_bytes(window, block, p->groups, y, p->out_c / 4, p->out.zero_point);
+  }
+  return p->out_c / 4;
+#else
+  (void)p;
+  (void)window;
+  (void)block;
+  (void)y;
+  return 0;
+#endif
+}
+
+static inline ptrdiff_t q_three_int16_t(const q_dsp_conv *p, const uint32_t *window,
+                                        const uint32_t *block, const int16_t *y) {
+  (void)p;
+  (void)window;
+  (void)block;
+  (void)y;
+  return 0;
+}
+
+static inline ptrdiff_t q_one_int16_t(const q_dsp_conv *p, const uint32_t *window,
+                                      const uint32_t *block, const int16_t *y) {
+  return q_three_int16_t(p, window, block, y);
 }
 
 static inline void q_finish_uint8_t(const q_output *out, uint8_t *y, ptrdiff_t count) {
@@ -49,39 +95,31 @@ static inline void q_finish_int16_t(const q_output *out, int16_t *y, ptrdiff_t c
 }
 #endif
 
-#define Q_PUT Q_JOIN(q_put, Q_Y)
+#define Q_CAST Q_JOIN(q_cast, Q_Y)
+#define Q_THREE Q_JOIN(q_three, Q_Y)
+#define Q_ONE Q_JOIN(q_one, Q_Y)
 #define Q_FINISH Q_JOIN(q_finish, Q_Y)
 
 /* All channels of `count` (1 to 3) pixels whose windows are spread. */
 static inline void Q_NAME(q_dsp_three)(const q_dsp_conv *p, const uint32_t *window,
-                                       const int8_t *weight, const int32_t *bias,
-                                       const float *multiplier, Q_Y *y, int32_t count) {
-  const ptrdiff_t pitch = p->out_c;
-  for (ptrdiff_t o = 0; o < pitch; o += 2, weight += (ptrdiff_t)8 * p->groups) {
+                                       const uint32_t *block, Q_Y *y, int32_t count) {
+  const ptrdiff_t pitch = p->out_c, words = (ptrdiff_t)2 * p->groups + 4;
+  const ptrdiff_t done = count == Q_TILE_PIXELS ? Q_THREE(p, window, block, y) : 0;
+  block += done * words;
+  for (ptrdiff_t o = 2 * done; o < pitch; o += 2, block += words) {
+    const uint32_t *multiplier = block + words - 2;
     int32_t acc[2 * Q_TILE_PIXELS];
-    q_tile(window, weight, p->groups, bias + o, acc);
-    const float first = multiplier[o], second = multiplier[o + 1];
-    if (count == Q_TILE_PIXELS && o + 1 < pitch) {
-      Q_PUT(&p->out, acc[0], first, y + o);
-      Q_PUT(&p->out, acc[1], second, y + o + 1);
-      Q_PUT(&p->out, acc[2], first, y + o + pitch);
-      Q_PUT(&p->out, acc[3], second, y + o + pitch + 1);
-      Q_PUT(&p->out, acc[4], first, y + o + 2 * pitch);
-      Q_PUT(&p->out, acc[5], second, y + o + 2 * pitch + 1);
-      continue;
-    }
-    for (int32_t i = 0; i < count; i++) {
-      Q_PUT(&p->out, acc[2 * i], first, y + o + i * pitch);
-      if (o + 1 < pitch) {
-        Q_PUT(&p->out, acc[2 * i + 1], second, y + o + i * pitch + 1);
+    q_tile(window, block, p->groups, acc);
+    for (int32_t i = 0; i < 2 * count; i++) {
+      if (o + i % 2 < pitch) {
+        y[o + i / 2 * pitch + i % 2] = Q_CAST(&p->out, acc[i], multiplier[i % 2]);
       }
     }
   }
 }
 
-static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x, const int8_t *weight,
-                                      const int32_t *bias, const float *multiplier,
-                                      uint32_t *window, Q_Y *y) {
+static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x,
+                                      const uint32_t *blocks, uint32_t *window, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
   q_dsp_position at = {x, 0, 0};
   for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
@@ -96,33 +134,36 @@ static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x, con
         window[6 * g + 2 * j] = window[6 * g + 2 * j + 1] = 0;
       }
     }
-    Q_NAME(q_dsp_three)(p, window, weight, bias, multiplier, y, left);
+    Q_NAME(q_dsp_three)(p, window, blocks, y, left);
     y += (ptrdiff_t)left * p->out_c;
   }
   Q_FINISH(&p->out, y - pixels * p->out_c, pixels * p->out_c);
 }
 
-static inline void Q_NAME(q_dsp_pixels)(const q_dsp_conv *p, const uint8_t *x, const int8_t *weight,
-                                        const int32_t *bias, const float *multiplier,
-                                        uint32_t *window, Q_Y *y) {
+static inline void Q_NAME(q_dsp_pixels)(const q_dsp_conv *p, const uint8_t *x,
+                                        const uint32_t *blocks, uint32_t *window, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  const ptrdiff_t words = (ptrdiff_t)4 * p->groups + 8;
   q_dsp_position at = {x, 0, 0};
   for (ptrdiff_t i = 0; i < pixels; i++, y += p->out_c) {
-    const int8_t *w = weight;
     q_spread_window(p, at.x, at.oh, at.ow, window, 2);
     q_dsp_next(p, &at);
-    for (int32_t o = 0; o < p->out_c; o += 4, w += (ptrdiff_t)16 * p->groups) {
+    const ptrdiff_t done = Q_ONE(p, window, blocks, y);
+    const uint32_t *block = blocks + done * words;
+    for (ptrdiff_t o = 4 * done; o < p->out_c; o += 4, block += words) {
       int32_t acc[4];
-      q_column(window, w, p->groups, bias + o, acc);
+      q_column(window, block, p->groups, acc);
       for (int32_t j = 0; j < 4 && o + j < p->out_c; j++) {
-        Q_PUT(&p->out, acc[j], multiplier[o + j], y + o + j);
+        y[o + j] = Q_CAST(&p->out, acc[j], block[words - 4 + j]);
       }
     }
     Q_FINISH(&p->out, y, p->out_c);
   }
 }
 
-#undef Q_PUT
+#undef Q_CAST
+#undef Q_THREE
+#undef Q_ONE
 #undef Q_FINISH
 #undef Q_Y
 #undef Q_TAG
