@@ -89,8 +89,21 @@ def _add_linears(network):
             _linear(network, rows, inner, columns, y_type)
 
 
-LAYERS = {"conv": _add_convs, "depthwise": _add_depthwise, "linear": _add_linears}
+def _add_sums(network):
+    for count, factors in itertools.product((1, 3, 64, 101), ((16384, 9000), (-7, 32767))):
+        operands = [network.input(U8, (1, count)) for _ in "ab"]
+        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
+        scales = {f"{s}_multiplier": f for s, f in zip("ab", factors, strict=True)}
+        multiplier = float(np.float32(network.random.choice([1e-5, 1e-4, 1.0])))
+        network.apply(
+            "int.Add", operands, (U8, (1, count)), **zeros, **scales, multiplier=multiplier,
+            **network.requantization(U8),
+        )  # fmt: skip
+
+
+LAYERS = {"add": _add_sums, "conv": _add_convs, "depthwise": _add_depthwise, "linear": _add_linears}
 USED = {
+    "add": ("q_dsp_add",),
     "conv": ("q_dsp_conv_u8", "q_dsp_conv_i16"), "depthwise": ("q_dsp_depthwise",),
     "linear": ("q_dsp_conv_u8", "q_dsp_pixels_u8", "q_dsp_pixels_i16"),
 }  # fmt: skip

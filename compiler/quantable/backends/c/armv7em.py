@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quantable.backends.c import armv7em_products
+from quantable.backends.c import armv7em_elements, armv7em_products
 from quantable.backends.c.unit import Step
 
 EMITTERS: dict[str, Callable[[Step], bool]] = {
     "int.Conv": armv7em_products.emit_conv,
     "int.Linear": armv7em_products.emit_linear,
+    "int.Add": armv7em_elements.emit_add,
 }
 """By kind: emits the operation, or returns that no kernel suits it, having added nothing."""

@@ -36,6 +36,7 @@ class _Product:
         batch, depth: Images, and channels of an input pixel.
         pieces, taps: Runs in a row of the window, and pixels in each.
         pixels: Output pixels in all.
+        is_point: Whether a window is one pixel, inside the input.
         weight: [outputs, runs, run].
     """
 
@@ -46,6 +47,7 @@ class _Product:
     pieces: int
     taps: int
     pixels: int
+    is_point: bool
     weight: npt.NDArray[np.int64]
 
 
@@ -63,10 +65,11 @@ def emit_conv(step: Step) -> bool:
     pieces = 1 if op.ints_attribute("dilations")[-1] == 1 else columns
     weight = kernel_weight(step).reshape(geometry.out_c, geometry.in_c, rows * pieces, -1)
     runs = weight.transpose(0, 2, 3, 1).reshape(geometry.out_c, rows * pieces, -1)
+    is_point = rows * columns == 1 and not any(op.ints_attribute("pads"))
     pixels = math.prod(step.shape(step.output())) // geometry.out_c
     return _emit(step, _Product(
         geometry.height, geometry.width, geometry.batch, geometry.in_c, pieces,
-        columns // pieces, pixels, runs,
+        columns // pieces, pixels, is_point, runs,
     ))  # fmt: skip
 
 
@@ -77,7 +80,7 @@ def emit_linear(step: Step) -> bool:
     x, weight = step.shape(step.input(0)), kernel_weight(step)
     rows = math.prod(x[:-1])
     line = f"{{{rows}, {rows}, 1, 1, 1, 0, 0}}"
-    return _emit(step, _Product(_POINT, line, 1, x[-1], 1, 1, rows, weight.T[:, None]))
+    return _emit(step, _Product(_POINT, line, 1, x[-1], 1, 1, rows, True, weight.T[:, None]))
 
 
 def _emit(step: Step, product: _Product) -> bool:
@@ -95,6 +98,7 @@ def _emit(step: Step, product: _Product) -> bool:
     words = _packed_runs(product.weight, block)
     multiplier = _multiplier(step, channels)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, groups]
+    facts.append(int(product.is_point))
     stem = "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels"
     function = step.instance(
         stem, "q_dsp_conv.h", {"Y": C_TYPES[y.dtype]}, y.dtype.value

@@ -93,6 +93,27 @@ static inline uint32_t q_odd(uint32_t word) {
 #endif
 }
 
+/* Bytes 0 and 1 of both words, and bytes 2 and 3. */
+static inline uint32_t q_low_halves(uint32_t a, uint32_t b) {
+#if Q_DSP
+  uint32_t halves;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
+  return halves;
+#else
+  return (a & 0xFFFFu) | b << 16;
+#endif
+}
+
+static inline uint32_t q_high_halves(uint32_t a, uint32_t b) {
+#if Q_DSP
+  uint32_t halves;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(halves) : "r"(b), "r"(a));
+  return halves;
+#else
+  return a >> 16 | (b & 0xFFFF0000u);
+#endif
+}
+
 /* A multiplier among words. */
 static inline float q_float(uint32_t word) {
   float value;

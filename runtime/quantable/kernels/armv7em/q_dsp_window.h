@@ -13,22 +13,42 @@
 typedef struct {
   q_axis h, w;
   int32_t batch, in_c, out_c, x_zero_point, pieces, width, groups;
+  int32_t is_point; /* a window is one pixel, inside the input */
   q_output out;
 } q_dsp_conv;
 
-/* Spread bytes to `out`, whose groups are `step` words apart; returns where the next one goes. */
-static inline uint32_t *q_spread(const uint8_t *x, int32_t count, uint32_t *out, int32_t step) {
-  int32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const uint32_t first = q_word(x + i), second = q_word(x + i + 4);
-    out[0] = q_even(first);
-    out[1] = q_odd(first);
-    out[step] = q_even(second);
-    out[step + 1] = q_odd(second);
-    out += 2 * step;
+/* Sixteen bytes at a time; `next` is the step in bytes. */
+#define Q_SPREAD_FOUR(next) \
+  "ldr r12, [%0], #4\n" \
+  "uxtb16 r2, r12\n" \
+  "uxtb16 r3, r12, ror #8\n" \
+  "strd r2, r3, [%1], #" next "\n"
+#define Q_SPREAD_MANY(next) \
+  __asm__ volatile( \
+      "1:\n" Q_SPREAD_FOUR(next) Q_SPREAD_FOUR(next) Q_SPREAD_FOUR(next) Q_SPREAD_FOUR(next) \
+      "subs %2, #1\n" \
+      "bne 1b\n" \
+      : "+r"(x), "+r"(out), "+r"(blocks) \
+      : \
+      : "r2", "r3", "r12", "cc", "memory")
+
+/* Spread bytes to `out`, whose groups are `step` (2 or 6) words apart; returns where the next one
+ * goes. Bytes behind the last group are read up to `end`: their weights are 0. */
+static inline uint32_t *q_spread(const uint8_t *x, int32_t count, const uint8_t *end,
+                                 uint32_t *out, int32_t step) {
+#if Q_DSP
+  int32_t blocks = count >> 4;
+  if (blocks != 0) {
+    if (step == 6) {
+      Q_SPREAD_MANY("24");
+    } else {
+      Q_SPREAD_MANY("8");
+    }
+    count &= 15;
   }
-  for (; i < count; i += 4, out += step) {
-    const uint32_t word = count - i < 4 ? q_part_word(x + i, count - i) : q_word(x + i);
+#endif
+  for (; count > 0; count -= 4, x += 4, out += step) {
+    const uint32_t word = count < 4 && end - x < 4 ? q_part_word(x, count) : q_word(x);
     out[0] = q_even(word);
     out[1] = q_odd(word);
   }
@@ -62,13 +82,13 @@ static inline uint32_t *q_spread_edge(const q_dsp_conv *p, const uint8_t *row, i
 
 /* The run that begins at a column, which may lie outside. */
 static inline uint32_t *q_spread_run(const q_dsp_conv *p, const uint8_t *row, int32_t column,
-                                     uint32_t *out, int32_t step) {
+                                     const uint8_t *end, uint32_t *out, int32_t step) {
   const int32_t depth = p->in_c, run = p->width * depth;
   if (column >= 0 && column + p->width <= p->w.in) {
-    return q_spread(row + (ptrdiff_t)column * depth, run, out, step);
+    return q_spread(row + (ptrdiff_t)column * depth, run, end, out, step);
   }
-  int32_t before = column < 0 ? -column : 0;
-  int32_t behind = column + p->width > p->w.in ? column + p->width - p->w.in : 0;
+  const int32_t before = column < 0 ? -column : 0;
+  const int32_t behind = column + p->width > p->w.in ? column + p->width - p->w.in : 0;
   if (before >= p->width || behind >= p->width) {
     return q_spread_value(p->x_zero_point, run, out, step);
   }
@@ -77,7 +97,7 @@ static inline uint32_t *q_spread_run(const q_dsp_conv *p, const uint8_t *row, in
   }
   out = q_spread_value(p->x_zero_point, before * depth, out, step);
   out = q_spread(row + (ptrdiff_t)(column + before) * depth, (p->width - before - behind) * depth,
-                 out, step);
+                 end, out, step);
   return q_spread_value(p->x_zero_point, behind * depth, out, step);
 }
 
@@ -86,15 +106,20 @@ static inline void q_spread_window(const q_dsp_conv *p, const uint8_t *x, int32_
                                    uint32_t *out, int32_t step) {
   const int32_t top = oh * p->h.stride - p->h.pad_begin;
   const int32_t left = ow * p->w.stride - p->w.pad_begin;
-  const int32_t run = p->width * p->in_c;
+  const int32_t pitch = p->w.in * p->in_c;
+  const uint8_t *const end = x + (ptrdiff_t)p->h.in * pitch;
+  if (p->is_point) {
+    q_spread(x + (ptrdiff_t)top * pitch + (ptrdiff_t)left * p->in_c, p->in_c, end, out, step);
+    return;
+  }
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
     const int32_t row = top + kh * p->h.dilation;
     for (int32_t piece = 0; piece < p->pieces; piece++) {
       if (row < 0 || row >= p->h.in) {
-        out = q_spread_value(p->x_zero_point, run, out, step);
+        out = q_spread_value(p->x_zero_point, p->width * p->in_c, out, step);
       } else {
-        out = q_spread_run(p, x + (ptrdiff_t)row * p->w.in * p->in_c,
-                           left + piece * p->w.dilation, out, step);
+        out = q_spread_run(p, x + (ptrdiff_t)row * pitch, left + piece * p->w.dilation, end, out,
+                           step);
       }
     }
   }
