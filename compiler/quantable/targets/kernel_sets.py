@@ -31,18 +31,16 @@ class KernelSet:
 
 
 PORTABLE = KernelSet(
-    "portable",
-    "C11 for every machine with IEEE floats and 8-bit bytes",
-    16,
-    True,
-    False,
-    ("",),
-)
+    "portable", "C11 for every machine with IEEE floats and 8-bit bytes", 16, True, False, ("",)
+)  # fmt: skip
 X86 = KernelSet(
     "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
     True, ("", "-march=native"),
 )  # fmt: skip
+ARMV7EM = KernelSet(
+    "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, ("",)
+)  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86)
+    row.name: row for row in (PORTABLE, X86, ARMV7EM)
 })  # fmt: skip
 """Every set by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-FOLDERS = ("portable", "x86")
+FOLDERS = ("portable", "x86", "armv7em")
 """One a set of kernels; names of headers are unique over all of them."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from quantable.backends.c import elements, movement, sequences, windows, x86
+from quantable.backends.c import armv7em, elements, movement, sequences, windows, x86
 from quantable.backends.c.border import Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
-from quantable.targets.kernel_sets import PORTABLE, X86, KernelSet
+from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, X86, KernelSet
 
 EMITTERS: dict[str, Callable[[Step], None]] = {
     "int.Conv": windows.emit_conv,
@@ -33,6 +33,14 @@ EMITTERS: dict[str, Callable[[Step], None]] = {
     "Transpose": movement.emit_transpose,
 }
 """By kind. int.Quantize and int.Dequantize are not steps: the caller converts at the border."""
+
+SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
+    PORTABLE.name: {},
+    X86.name: x86.EMITTERS,
+    ARMV7EM.name: armv7em.EMITTERS,
+}
+"""By kernel set: its own table. One returns False, having added nothing, where no kernel of the set
+suits an operation; then it is emitted from `EMITTERS`."""
 
 BORDER_KINDS = ("int.Quantize", "int.Dequantize")
 _LIMIT = 2**31
@@ -95,7 +103,7 @@ def _step(unit: Unit, index: int, operation: Operation) -> Step:
                     f"value '{name}' has {elements_} elements, expected fewer than 2**31",
                     where=operation.where(),
                 )
-    special = x86.EMITTERS.get(operation.kind) if unit.kernels == X86 else None
+    special = SPECIAL[unit.kernels.name].get(operation.kind)
     if special is None or not special(step):
         emitter(step)
     return step

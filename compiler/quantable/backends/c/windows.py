@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from quantable.backends.c.unit import Step
 from quantable.ir import DType, UnsupportedError
 
 _WEIGHTS = (DType.INT8, DType.INT4)
+_ROUNDED = 2.0**30
+"""Products of accumulators and multipliers below can be rounded without a clamp before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,25 @@ def kernel_weight(step: Step) -> npt.NDArray[np.int64]:
             where=step.operation.where(),
         )
     return step.array(1).astype(np.int64)
+
+
+def is_rounded_without_clamp(step: Step) -> bool:
+    """Whether no inputs make an accumulator whose product with its multiplier leaves int32."""
+    return _reach(step) < _ROUNDED
+
+
+def _reach(step: Step) -> float:
+    """Return the largest product of an accumulator and its multiplier that inputs can make."""
+    weight = kernel_weight(step)
+    axis = 0 if step.operation.kind == "int.Conv" else 1
+    sums = np.abs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)).sum(axis=1)
+    zero = step.operation.int_attribute("x_zero_point")
+    bias = np.abs(step.array(2).astype(np.float64))
+    largest = sums * float(max(zero, 255 - zero)) + bias
+    if largest.max(initial=0.0) >= 2.0**31:
+        return math.inf
+    multiplier = np.abs(step.array(3).astype(np.float64))
+    return float((largest * multiplier).max(initial=0.0))
 
 
 def _call(

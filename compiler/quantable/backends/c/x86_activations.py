@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from quantable.backends.c.bytes_only import byte_terms, fits_unclamped, is_bytes
 from quantable.backends.c.sequences import product
 from quantable.backends.c.text import number
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import window
-from quantable.ir import DType
 
 _INNER = 1024
 """Products of a sum at most: a packed block of columns lies on the stack, 64 bytes for each."""
-_LIMIT = 2.0**30
-"""Products of accumulators and multipliers stay below, so that rounding them needs no clamp."""
 
 
 def emit_add(step: Step) -> bool:
     """int.Add of two unsigned bytes of the same shape."""
-    op = step.operation
-    if not _is_bytes(step, 2) or step.shape(step.input(0)) != step.shape(step.input(1)):
+    terms = byte_terms(step)
+    if terms is None:
         return False
-    factors = [op.int_attribute(f"{side}_multiplier") for side in "ab"]
-    zeros = [op.int_attribute(f"{side}_zero_point") for side in "ab"]
-    reach = sum(255 * abs(factor) for factor in factors)
-    if max(map(abs, factors)) > DType.INT16.maximum or not _fits(step, reach):
-        return False
-    constant = -sum(zero * factor for zero, factor in zip(zeros, factors, strict=True))
+    *factors, constant = terms
     facts = [math.prod(step.shape(step.output())), *factors, constant]
     parameters = step.parameters(
         "q_sum_params", [*map(str, facts), step.multiplier(), step.requantization()]
@@ -42,7 +33,7 @@ def emit_reduce_mean(step: Step) -> bool:
     """int.ReduceMean of unsigned bytes over all but the first and the last axis."""
     shape = step.shape(step.input(0))
     axes = sorted(axis % len(shape) for axis in step.operation.ints_attribute("axes"))
-    if not _is_bytes(step, 1) or axes != list(range(1, len(shape) - 1)) or not axes:
+    if not is_bytes(step, 1) or axes != list(range(1, len(shape) - 1)) or not axes:
         return False
     multiplier = step.operation.float_attribute("multiplier")
     return _emit_mean(step, shape[0], math.prod(shape[1:-1]), shape[-1], multiplier)
@@ -53,7 +44,7 @@ def emit_average_pool(step: Step) -> bool:
     op, geometry = step.operation, window(step)
     shape = step.shape(step.input(0))
     is_whole = tuple(op.ints_attribute("kernel_shape")) == tuple(shape[1:-1])
-    if not _is_bytes(step, 1) or not geometry.is_channels_last or not is_whole:
+    if not is_bytes(step, 1) or not geometry.is_channels_last or not is_whole:
         return False
     if any(op.ints_attribute("pads")) or any(d != 1 for d in op.ints_attribute("dilations")):
         return False
@@ -64,7 +55,7 @@ def emit_average_pool(step: Step) -> bool:
 
 def _emit_mean(step: Step, images: int, positions: int, channels: int, multiplier: float) -> bool:
     zero = step.operation.int_attribute("x_zero_point")
-    if positions >= 2**22 or not _fits(step, 255 * positions, multiplier):
+    if positions >= 2**22 or not fits_unclamped(step, 255 * positions, multiplier):
         return False
     facts = [images, positions, channels, -positions * zero]
     parameters = step.parameters(
@@ -78,7 +69,7 @@ def _emit_mean(step: Step, images: int, positions: int, channels: int, multiplie
 def emit_max_pool(step: Step) -> bool:
     """int.MaxPool of unsigned bytes, channels last."""
     geometry = window(step)
-    if not _is_bytes(step, 1) or not geometry.is_channels_last:
+    if not is_bytes(step, 1) or not geometry.is_channels_last:
         return False
     sizes = [geometry.height, geometry.width, str(geometry.batch), str(geometry.in_c)]
     parameters = step.parameters("q_maximum_params", sizes)
@@ -89,10 +80,10 @@ def emit_max_pool(step: Step) -> bool:
 
 def emit_matmul(step: Step) -> bool:
     """int.MatMul of unsigned bytes."""
-    if not _is_bytes(step, 2):
+    if not is_bytes(step, 2):
         return False
     found = product(step)
-    if found.inner > _INNER or not _fits(step, found.bound):
+    if found.inner > _INNER or not fits_unclamped(step, found.bound):
         return False
     sizes = [found.rows, found.columns, *found.zero_points]
     parameters = step.parameters(
@@ -104,15 +95,3 @@ def emit_matmul(step: Step) -> bool:
     a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
     step.call(function, parameters, a, b, y)
     return True
-
-
-def _is_bytes(step: Step, inputs: int) -> bool:
-    values = [*(step.input(slot) for slot in range(inputs)), step.output()]
-    return all(value.dtype is DType.UINT8 for value in values)
-
-
-def _fits(step: Step, reach: int, multiplier: float | None = None) -> bool:
-    """Whether no accumulator within a bound, times the multiplier, leaves int32."""
-    if multiplier is None:
-        multiplier = step.operation.float_attribute("multiplier")
-    return reach < DType.INT32.maximum and reach * abs(float(np.float32(multiplier))) < _LIMIT

@@ -19,13 +19,17 @@ from quantable.backends.c.packing import (
 )
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step
-from quantable.backends.c.windows import Window, fold_zero_point, kernel_weight, window
+from quantable.backends.c.windows import (
+    Window,
+    fold_zero_point,
+    is_rounded_without_clamp,
+    kernel_weight,
+    window,
+)
 from quantable.ir import DType
 
 ALIGNMENT = 64
 """Of constants that are read in whole vectors."""
-_LIMIT = 2.0**30
-"""Products of accumulators and multipliers stay below, so that rounding them needs no clamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +147,8 @@ def _is_suited(step: Step) -> bool:
     return (
         step.input(0).dtype is DType.UINT8
         and step.output().dtype in (DType.UINT8, DType.INT16)
-        and _reach(step) < _LIMIT
+        and is_rounded_without_clamp(step)
     )
-
-
-def _reach(step: Step) -> float:
-    """Return the largest product of an accumulator and its multiplier that inputs can make."""
-    weight = kernel_weight(step)
-    axis = 0 if step.operation.kind == "int.Conv" else 1
-    sums = np.abs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)).sum(axis=1)
-    zero = step.operation.int_attribute("x_zero_point")
-    bias = np.abs(step.array(2).astype(np.float64))
-    largest = sums * float(max(zero, 255 - zero)) + bias
-    if largest.max(initial=0.0) >= 2.0**31:
-        return math.inf
-    multiplier = np.abs(step.array(3).astype(np.float64))
-    return float((largest * multiplier).max(initial=0.0))
 
 
 def _has_slack(step: Step) -> bool:
