@@ -26,7 +26,8 @@ def _conv(network, channels, size, kernel, strides, dilations, pads, y_type=U8, 
     out = [(s + a + b - d * (k - 1) - 1) // st + 1 for s, k, st, d, a, b in axes]
     x = network.input(U8, [batch, *size, in_c])
     shape = (out_c, in_c // group, *kernel)
-    weight = network.parameter(random.integers(-128, 128, shape), DType.INT8)
+    least = int(random.choice([-128, -127]))  # two weights of the latter fit one number
+    weight = network.parameter(random.integers(least, 128, shape), DType.INT8)
     bias = network.parameter(random.integers(-5000, 5000, out_c), DType.INT32)
     reach = 100.0 * np.sqrt(np.prod(shape[1:])) * 255
     multiplier = network.parameter(network.multipliers(out_c, y_type, reach), DType.FLOAT32)
@@ -46,9 +47,10 @@ def _window(network, kernel, dilations):
 
 
 def _linear(network, rows, inner, columns, y_type=U8):
+    least = int(network.random.choice([-128, -127]))
     operands = (
         network.input(U8, (rows, inner)),
-        network.parameter(network.random.integers(-128, 128, (inner, columns)), DType.INT8),
+        network.parameter(network.random.integers(least, 128, (inner, columns)), DType.INT8),
         network.parameter(network.random.integers(-9999, 9999, columns), DType.INT32),
         network.parameter(network.multipliers(columns, y_type, 1e5), DType.FLOAT32),
     )
@@ -104,8 +106,8 @@ def _add_sums(network):
 LAYERS = {"add": _add_sums, "conv": _add_convs, "depthwise": _add_depthwise, "linear": _add_linears}
 USED = {
     "add": ("q_dsp_add",),
-    "conv": ("q_dsp_conv_u8", "q_dsp_conv_i16"), "depthwise": ("q_dsp_depthwise",),
-    "linear": ("q_dsp_conv_u8", "q_dsp_pixels_u8", "q_dsp_pixels_i16"),
+    "conv": ("q_dsp_conv_u8", "q_dsp_conv_u8_joined"), "depthwise": ("q_dsp_depthwise",),
+    "linear": ("q_dsp_conv_u8_joined", "q_dsp_pixels_u8_joined", "q_dsp_pixels_i16_joined"),
 }  # fmt: skip
 
 

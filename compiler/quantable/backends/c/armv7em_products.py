@@ -8,6 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from quantable.backends.c.armv7em_packing import (
+    GROUP,
+    Layer,
+    is_joined,
+    packed_blocks,
+    packed_layer,
+    packed_taps,
+)
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import (
@@ -19,8 +27,6 @@ from quantable.backends.c.windows import (
 )
 from quantable.ir import DType
 
-GROUP = 4
-"""Products that are computed together: two instructions of two."""
 _TILE_PIXELS = 3
 _STACK = 32768
 """Bytes of the stack that a window may take; a larger one runs in portable C."""
@@ -92,17 +98,17 @@ def _emit(step: Step, product: _Product) -> bool:
         return False
     block = 2 if tile == _TILE_PIXELS else 4
     step.macs = product.pixels * product.weight.size
-    flat = product.weight.reshape(channels, -1)
     zero = step.operation.int_attribute("x_zero_point")
-    bias = fold_zero_point(step.array(2).astype(np.int64), zero, flat)
-    words = _packed_runs(product.weight, block)
-    multiplier = _multiplier(step, channels)
+    layer = _layer(step, product.weight)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, groups]
     facts.append(int(product.is_point))
-    stem = "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels"
+    joined = is_joined(layer)
     function = step.instance(
-        stem, "q_dsp_conv.h", {"Y": C_TYPES[y.dtype]}, y.dtype.value
-    )  # fmt: skip
+        "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels",
+        "q_dsp_conv.h",
+        {"Y": C_TYPES[y.dtype], "JOINED": str(int(joined))},
+        f"{y.dtype.value}_joined" if joined else y.dtype.value,
+    )
     parameters = step.parameters(
         "q_dsp_conv",
         [product.height, product.width, *map(str, facts), step.requantization()],
@@ -112,7 +118,7 @@ def _emit(step: Step, product: _Product) -> bool:
         function,
         parameters,
         step.pointer(step.input(0).name),
-        step.constant("blocks", _blocks(words, bias, multiplier, block), DType.UINT32),
+        step.constant("blocks", packed_layer(layer, block), DType.UINT32),
         "window",
         step.pointer(y.name),
     )
@@ -128,7 +134,7 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight)
     pairs = -(-weight.shape[1] // 2)
-    blocks = _blocks(_packed_taps(weight), bias, _multiplier(step, channels), 4)
+    blocks = packed_blocks(packed_taps(weight), bias, _multiplier(step, channels))
     parameters = step.parameters(
         "q_dsp_depthwise_params",
         [
@@ -149,45 +155,15 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     return True
 
 
-def _packed_runs(weight: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.uint32]:
-    """Return weights [outputs, runs, run] as words [blocks, runs * groups, outputs of a block].
-
-    A word holds four bytes. Runs are filled up to whole groups, outputs to whole blocks, with
-    zeros.
-    """
-    channels, runs, length = weight.shape
-    blocks, groups = -(-channels // block), -(-length // GROUP)
-    full = np.zeros((blocks * block, runs, groups * GROUP), np.int64)
-    full[:channels, :, :length] = weight
-    bytes_ = (full & 0xFF).reshape(blocks, block, runs * groups, GROUP).transpose(0, 2, 1, 3)
-    words: npt.NDArray[np.uint32] = np.ascontiguousarray(bytes_, np.uint8).view("<u4")[..., 0]
-    return words.astype(np.uint32)
-
-
-def _packed_taps(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """Return weights [channels, taps] as [fours, pairs, 4]: pairs of 16-bit numbers, as words."""
-    channels, taps = weight.shape
-    full = np.zeros((-(-channels // 4) * 4, -(-taps // 2) * 2), np.int64)
-    full[:channels, :taps] = weight
-    low, high = full[:, 0::2] & 0xFFFF, full[:, 1::2] & 0xFFFF
-    words = (low | high << 16).astype(np.uint32)
-    return words.reshape(-1, 4, words.shape[1]).transpose(0, 2, 1)
-
-
-def _blocks(
-    weight: npt.NDArray[np.uint32],
-    bias: npt.NDArray[np.int64],
-    multiplier: npt.NDArray[np.float32],
-    block: int,
-) -> npt.NDArray[np.uint32]:
-    """Return what each block of channels reads, as words: bias, weights, multipliers."""
-    count = weight.shape[0]
-    columns = []
-    for values in (bias.astype(np.int32), np.ascontiguousarray(multiplier)):
-        full = np.zeros(count * block, np.uint32)
-        full[: values.size] = values.view(np.uint32)
-        columns.append(full.reshape(count, block))
-    return np.concatenate([columns[0], weight.reshape(count, -1), columns[1]], axis=1)
+def _layer(step: Step, weight: npt.NDArray[np.int64]) -> Layer:
+    channels = weight.shape[0]
+    flat = weight.reshape(channels, -1)
+    zero = step.operation.int_attribute("x_zero_point")
+    bias = step.array(2).astype(np.int64)
+    sums = np.abs(flat).sum(axis=1) * max(zero, 255 - zero)
+    reach = int((sums + np.abs(bias)).max(initial=0))
+    folded = fold_zero_point(bias, zero, flat)
+    return Layer(weight, folded, _multiplier(step, channels), reach)
 
 
 def _multiplier(step: Step, channels: int) -> npt.NDArray[np.float32]:
