@@ -46,14 +46,19 @@ def _window(network, kernel, dilations):
     return [span + int(network.random.integers(0, 6)) for span in spans], pads
 
 
-def _linear(network, rows, inner, columns, y_type=U8):
-    least = int(network.random.choice([-128, -127]))
+def _linear(network, rows, inner, columns, least, y_type=U8):
+    """Add a linear layer; its last channel is one that no input changes."""
+    random = network.random
+    weight = random.integers(least, 128, (inner, columns))
+    if least == -128 and inner > 1:
+        weight[:2, 0] = -1, -128  # what does not fit one 16-bit number
+    bias = random.integers(-9999, 9999, columns)
+    multiplier = network.multipliers(columns, y_type, 1e5)
+    bias[-1], multiplier[-1] = 2**30, 1e-8
     operands = (
-        network.input(U8, (rows, inner)),
-        network.parameter(network.random.integers(least, 128, (inner, columns)), DType.INT8),
-        network.parameter(network.random.integers(-9999, 9999, columns), DType.INT32),
-        network.parameter(network.multipliers(columns, y_type, 1e5), DType.FLOAT32),
-    )
+        network.input(U8, (rows, inner)), network.parameter(weight, DType.INT8),
+        network.parameter(bias, DType.INT32), network.parameter(multiplier, DType.FLOAT32),
+    )  # fmt: skip
     network.apply(
         "int.Linear", operands, (y_type, (rows, columns)), x_zero_point=network.zero_point(U8),
         **network.requantization(y_type),
@@ -86,9 +91,9 @@ def _add_depthwise(network):
 
 def _add_linears(network):
     """Few rows, which have a kernel of their own, and many."""
-    for rows, y_type in itertools.product((1, 2, 3, 7), (U8, I16)):
-        for inner, columns in ((1, 1), (33, 6), (64, 9)):
-            _linear(network, rows, inner, columns, y_type)
+    for rows, y_type, least in itertools.product((1, 3, 7), (U8, I16), (-128, -127)):
+        for inner, columns in ((1, 2), (33, 6), (64, 9)):
+            _linear(network, rows, inner, columns, least, y_type)
 
 
 def _add_sums(network):
@@ -107,7 +112,10 @@ LAYERS = {"add": _add_sums, "conv": _add_convs, "depthwise": _add_depthwise, "li
 USED = {
     "add": ("q_dsp_add",),
     "conv": ("q_dsp_conv_u8", "q_dsp_conv_u8_joined"), "depthwise": ("q_dsp_depthwise",),
-    "linear": ("q_dsp_conv_u8_joined", "q_dsp_pixels_u8_joined", "q_dsp_pixels_i16_joined"),
+    "linear": (
+        "q_dsp_conv_u8", "q_dsp_conv_i16", "q_dsp_conv_u8_joined", "q_dsp_conv_i16_joined",
+        "q_dsp_pixels_u8", "q_dsp_pixels_i16", "q_dsp_pixels_u8_joined", "q_dsp_pixels_i16_joined",
+    ),
 }  # fmt: skip
 
 

@@ -156,14 +156,40 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
 
 
 def _layer(step: Step, weight: npt.NDArray[np.int64]) -> Layer:
+    """Return the constants of a layer; a channel that no input changes loses its weights.
+
+    Such a channel, of a unit that training switched off, often has a huge bias, which would keep
+    the whole layer from joined weights.
+    """
     channels = weight.shape[0]
     flat = weight.reshape(channels, -1)
     zero = step.operation.int_attribute("x_zero_point")
-    bias = step.array(2).astype(np.int64)
-    sums = np.abs(flat).sum(axis=1) * max(zero, 255 - zero)
-    reach = int((sums + np.abs(bias)).max(initial=0))
-    folded = fold_zero_point(bias, zero, flat)
-    return Layer(weight, folded, _multiplier(step, channels), reach)
+    bias, multiplier = step.array(2).astype(np.int64), _multiplier(step, channels)
+    positive, negative = np.maximum(flat, 0).sum(axis=1), np.maximum(-flat, 0).sum(axis=1)
+    least = bias - positive * zero - negative * (255 - zero)
+    most = bias + positive * (255 - zero) + negative * zero
+    low, high = (_rounded(step, ends, multiplier) for ends in (least, most))
+    is_fixed = low == high
+    weight = np.where(is_fixed[:, None, None], 0, weight)
+    bias = np.where(is_fixed, low, bias)
+    multiplier = np.where(is_fixed, np.float32(1), multiplier)
+    least, most = np.where(is_fixed, low, least), np.where(is_fixed, low, most)
+    reach = int(np.maximum(np.abs(least), np.abs(most)).max(initial=0))
+    folded = fold_zero_point(bias, zero, weight.reshape(channels, -1))
+    return Layer(weight, folded, multiplier, reach)
+
+
+def _rounded(
+    step: Step, acc: npt.NDArray[np.int64], multiplier: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Return what accumulators become, before the zero point is added."""
+    op = step.operation
+    zero = op.int_attribute("y_zero_point")
+    low, high = (op.int_attribute(name) - zero for name in ("clamp_min", "clamp_max"))
+    products = acc.astype(np.float32) * multiplier
+    bounded = np.minimum(np.maximum(products, np.float32(low)), np.float32(high))
+    rounded: npt.NDArray[np.int64] = np.rint(bounded).astype(np.int64)
+    return rounded
 
 
 def _multiplier(step: Step, channels: int) -> npt.NDArray[np.float32]:

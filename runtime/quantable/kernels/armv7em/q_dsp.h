@@ -44,6 +44,15 @@ static inline uint32_t q_pair(int32_t low, int32_t high) {
   return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
 }
 
+/* Both differences, modulo 2**16. */
+static inline uint32_t q_difference(uint32_t a, uint32_t b) {
+#if Q_DSP
+  return (uint32_t)__ssub16((int16x2_t)a, (int16x2_t)b);
+#else
+  return q_pair(q_low(a) - q_low(b), q_high(a) - q_high(b));
+#endif
+}
+
 /* acc + low * low + high * high, modulo 2**32. */
 static inline int32_t q_smlad(uint32_t a, uint32_t b, int32_t acc) {
 #if Q_DSP

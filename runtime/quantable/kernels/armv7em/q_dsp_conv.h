@@ -13,19 +13,33 @@
 #define QUANTABLE_Q_DSP_CONV_H
 #define Q_TILE_PIXELS 3
 
-/* The output pixel that comes next, over all images. */
+/* The output pixel that comes next, over all images; where a window is a point, where it lies. */
 typedef struct {
-  const uint8_t *x;
+  const uint8_t *x, *end, *point;
   int32_t oh, ow;
 } q_dsp_position;
 
-static inline void q_dsp_next(const q_dsp_conv *p, q_dsp_position *at) {
+static inline q_dsp_position q_dsp_begin(const q_dsp_conv *p, const uint8_t *x) {
+  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+  return (q_dsp_position){x, x + p->batch * image, x, 0, 0};
+}
+
+/* Spread the window of the next output pixel. */
+static inline void q_dsp_spread(const q_dsp_conv *p, q_dsp_position *at, uint32_t *out,
+                                int32_t step, int is_joined) {
+  if (p->is_point) {
+    q_spread(at->point, p->in_c, at->end, out, step, is_joined);
+    at->point += p->w.stride * p->in_c;
+  } else {
+    q_spread_window(p, at->x, at->oh, at->ow, at->end, out, step, is_joined);
+  }
   if (++at->ow == p->w.out) {
     at->ow = 0;
     if (++at->oh == p->h.out) {
       at->oh = 0;
       at->x += (ptrdiff_t)p->h.in * p->w.in * p->in_c;
     }
+    at->point = at->x + (ptrdiff_t)at->oh * p->h.stride * p->w.in * p->in_c;
   }
 }
 
@@ -108,12 +122,11 @@ static inline void Q_NAME(q_dsp_three)(const q_dsp_conv *p, const uint32_t *wind
 static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x,
                                       const uint32_t *blocks, uint32_t *window, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
-  q_dsp_position at = {x, 0, 0};
+  q_dsp_position at = q_dsp_begin(p, x);
   for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
     const int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
     for (int32_t j = 0; j < left; j++) {
-      q_spread_window(p, at.x, at.oh, at.ow, window + 2 * j, 2 * Q_TILE_PIXELS, Q_JOINED);
-      q_dsp_next(p, &at);
+      q_dsp_spread(p, &at, window + 2 * j, 2 * Q_TILE_PIXELS, Q_JOINED);
     }
     /* The last tile computes what it has no windows for, of the tile before or of this one. */
     for (int32_t j = left; j < Q_TILE_PIXELS && i == 0; j++) {
@@ -131,10 +144,9 @@ static inline void Q_NAME(q_dsp_pixels)(const q_dsp_conv *p, const uint8_t *x,
                                         const uint32_t *blocks, uint32_t *window, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
   const ptrdiff_t words = (ptrdiff_t)4 * p->groups + 8;
-  q_dsp_position at = {x, 0, 0};
+  q_dsp_position at = q_dsp_begin(p, x);
   for (ptrdiff_t i = 0; i < pixels; i++, y += p->out_c) {
-    q_spread_window(p, at.x, at.oh, at.ow, window, 2, Q_JOINED);
-    q_dsp_next(p, &at);
+    q_dsp_spread(p, &at, window, 2, Q_JOINED);
     const ptrdiff_t done = Q_NAME(q_dsp_one_bytes)(p, window, blocks, y);
     const uint32_t *block = blocks + done * words;
     for (ptrdiff_t o = 4 * done; o < p->out_c; o += 4, block += words) {

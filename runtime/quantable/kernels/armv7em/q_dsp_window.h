@@ -17,27 +17,58 @@ typedef struct {
   q_output out;
 } q_dsp_conv;
 
-/* Sixteen bytes at a time; `next` is the step in bytes. Joined pairs: see q_dsp_tile.h. */
-#define Q_SPREAD_FOUR(next) \
-  "ldr r12, [%0], #4\n" \
-  "uxtb16 r2, r12\n" \
-  "uxtb16 r3, r12, ror #8\n" \
-  "strd r2, r3, [%1], #" next "\n"
+#if Q_DSP
+
+/* Words of bytes at r0 to pairs at r1, r2 words in all; groups are `next` bytes apart. */
+#define Q_SPREAD_PLAIN(next) \
+  "ldr r3, [r0], #4\n" \
+  "uxtb16 r12, r3\n" \
+  "uxtb16 r3, r3, ror #8\n" \
+  "strd r12, r3, [r1], #" next "\n"
+/* Joined pairs: see q_dsp_tile.h. */
 #define Q_SPREAD_JOINED(next) \
-  "ldr r12, [%0], #4\n" \
-  "uxtb16 r2, r12, ror #8\n" \
-  "uxtb16 r3, r12\n" \
-  "ssub16 r2, r2, %3\n" \
-  "eor r3, %4, r3, lsl #8\n" \
-  "ssub16 r3, r3, r2\n" \
-  "strd r2, r3, [%1], #" next "\n"
-#define Q_SPREAD_MANY(four) \
-  __asm__ volatile("1:\n" four four four four \
-                   "subs %2, #1\n" \
-                   "bne 1b\n" \
-                   : "+r"(x), "+r"(out), "+r"(blocks) \
-                   : "r"(0x00FF00FFu), "r"(0x80008000u) \
-                   : "r2", "r3", "r12", "cc", "memory")
+  "ldr r3, [r0], #4\n" \
+  "uxtb16 r12, r3, ror #8\n" \
+  "uxtb16 r3, r3\n" \
+  "ssub16 r12, r12, r4\n" \
+  "eor r3, r5, r3, lsl #8\n" \
+  "ssub16 r3, r3, r12\n" \
+  "strd r12, r3, [r1], #" next "\n"
+#define Q_SPREAD_WORDS(name, one) \
+  Q_ASSEMBLY static void name(const uint8_t *x Q_ARGUMENT, uint32_t *out Q_ARGUMENT, \
+                              uint32_t words Q_ARGUMENT) { \
+    __asm__("push {r4, r5, lr}\n" \
+            "mov r4, #0x00FF00FF\n" \
+            "mov r5, #0x80008000\n" \
+            "lsrs lr, r2, #2\n" \
+            "beq 2f\n" \
+            "1:\n" one one one one \
+            "subs lr, #1\n" \
+            "bne 1b\n" \
+            "2:\n" \
+            "ands r2, r2, #3\n" \
+            "beq 4f\n" \
+            "3:\n" one \
+            "subs r2, #1\n" \
+            "bne 3b\n" \
+            "4:\n" \
+            "pop {r4, r5, pc}\n"); \
+  }
+Q_SPREAD_WORDS(q_spread_one, Q_SPREAD_PLAIN("8"))
+Q_SPREAD_WORDS(q_spread_three, Q_SPREAD_PLAIN("24"))
+Q_SPREAD_WORDS(q_spread_one_joined, Q_SPREAD_JOINED("8"))
+Q_SPREAD_WORDS(q_spread_three_joined, Q_SPREAD_JOINED("24"))
+
+static inline void q_spread_words(const uint8_t *x, uint32_t *out, uint32_t words, int32_t step,
+                                  int is_joined) {
+  if (step == 6) {
+    (is_joined ? q_spread_three_joined : q_spread_three)(x, out, words);
+  } else {
+    (is_joined ? q_spread_one_joined : q_spread_one)(x, out, words);
+  }
+}
+
+#endif
 
 /* The two pairs of four bytes. */
 static inline void q_spread_word(uint32_t word, uint32_t *out, int is_joined) {
@@ -45,9 +76,8 @@ static inline void q_spread_word(uint32_t word, uint32_t *out, int is_joined) {
   out[0] = even;
   out[1] = odd;
   if (is_joined) {
-    const int32_t a0 = q_low(odd) - 255, a1 = q_high(odd) - 255;
-    out[0] = q_pair(a0, a1);
-    out[1] = q_pair(256 * (q_low(even) - 128) - a0, 256 * (q_high(even) - 128) - a1);
+    out[0] = q_difference(odd, 0x00FF00FFu);
+    out[1] = q_difference(even << 8 ^ 0x80008000u, out[0]);
   }
 }
 
@@ -56,24 +86,14 @@ static inline void q_spread_word(uint32_t word, uint32_t *out, int is_joined) {
 static inline uint32_t *q_spread(const uint8_t *x, int32_t count, const uint8_t *end,
                                  uint32_t *out, int32_t step, int is_joined) {
 #if Q_DSP
-  int32_t blocks = count >> 4;
-  if (blocks != 0) {
-    if (is_joined) {
-      if (step == 6) {
-        Q_SPREAD_MANY(Q_SPREAD_JOINED("24"));
-      } else {
-        Q_SPREAD_MANY(Q_SPREAD_JOINED("8"));
-      }
-    } else if (step == 6) {
-      Q_SPREAD_MANY(Q_SPREAD_FOUR("24"));
-    } else {
-      Q_SPREAD_MANY(Q_SPREAD_FOUR("8"));
-    }
-    count &= 15;
+  const int32_t filled = (count + 3) & ~3;
+  if (end - x >= filled) {
+    q_spread_words(x, out, (uint32_t)filled >> 2, step, is_joined);
+    return out + (filled >> 2) * step;
   }
 #endif
   for (; count > 0; count -= 4, x += 4, out += step) {
-    const uint32_t word = count < 4 && end - x < 4 ? q_part_word(x, count) : q_word(x);
+    const uint32_t word = end - x < 4 ? q_part_word(x, count) : q_word(x);
     q_spread_word(word, out, is_joined);
   }
   return out;
@@ -131,14 +151,21 @@ static inline uint32_t *q_spread_run(const q_dsp_conv *p, const uint8_t *row, in
 
 /* The window of output (oh, ow) of the image at `x`. */
 static inline void q_spread_window(const q_dsp_conv *p, const uint8_t *x, int32_t oh, int32_t ow,
-                                   uint32_t *out, int32_t step, int is_joined) {
+                                   const uint8_t *end, uint32_t *out, int32_t step,
+                                   int is_joined) {
   const int32_t top = oh * p->h.stride - p->h.pad_begin;
   const int32_t left = ow * p->w.stride - p->w.pad_begin;
   const int32_t pitch = p->w.in * p->in_c;
-  const uint8_t *const end = x + (ptrdiff_t)p->h.in * pitch;
-  if (p->is_point) {
-    q_spread(x + (ptrdiff_t)top * pitch + (ptrdiff_t)left * p->in_c, p->in_c, end, out, step,
-             is_joined);
+  const int32_t bottom = top + (p->h.kernel - 1) * p->h.dilation;
+  const int32_t right = left + (p->w.kernel - 1) * p->w.dilation;
+  if (top >= 0 && left >= 0 && bottom < p->h.in && right < p->w.in) {
+    const uint8_t *row = x + (ptrdiff_t)top * pitch + (ptrdiff_t)left * p->in_c;
+    for (int32_t kh = 0; kh < p->h.kernel; kh++, row += (ptrdiff_t)p->h.dilation * pitch) {
+      for (int32_t piece = 0; piece < p->pieces; piece++) {
+        const uint8_t *run = row + (ptrdiff_t)piece * p->w.dilation * p->in_c;
+        out = q_spread(run, p->width * p->in_c, end, out, step, is_joined);
+      }
+    }
     return;
   }
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
