@@ -19,7 +19,7 @@ typedef struct {
 
 #if Q_DSP
 
-/* Words of bytes at r0 to pairs at r1, r2 words in all; groups are `next` bytes apart. */
+/* A word of bytes at r0 to pairs at r1; groups are `next` bytes apart. */
 #define Q_SPREAD_PLAIN(next) \
   "ldr r3, [r0], #4\n" \
   "uxtb16 r12, r3\n" \
@@ -34,37 +34,46 @@ typedef struct {
   "eor r3, r5, r3, lsl #8\n" \
   "ssub16 r3, r3, r12\n" \
   "strd r12, r3, [r1], #" next "\n"
-#define Q_SPREAD_WORDS(name, one) \
+/* `rows` of `words` each; `skip` bytes lie between the end of one and the next. */
+#define Q_SPREAD_ROWS(name, one) \
   Q_ASSEMBLY static void name(const uint8_t *x Q_ARGUMENT, uint32_t *out Q_ARGUMENT, \
-                              uint32_t words Q_ARGUMENT) { \
-    __asm__("push {r4, r5, lr}\n" \
+                              int32_t words Q_ARGUMENT, int32_t rows Q_ARGUMENT, \
+                              int32_t skip Q_ARGUMENT) { \
+    __asm__("push {r4, r5, r6, r7, r8, lr}\n" \
             "mov r4, #0x00FF00FF\n" \
             "mov r5, #0x80008000\n" \
-            "lsrs lr, r2, #2\n" \
+            "mov r6, r2\n" \
+            "mov r7, r3\n" \
+            "ldr r8, [sp, #24]\n" \
+            "5:\n" \
+            "lsrs lr, r6, #2\n" \
             "beq 2f\n" \
             "1:\n" one one one one \
             "subs lr, #1\n" \
             "bne 1b\n" \
             "2:\n" \
-            "ands r2, r2, #3\n" \
+            "ands r2, r6, #3\n" \
             "beq 4f\n" \
             "3:\n" one \
             "subs r2, #1\n" \
             "bne 3b\n" \
             "4:\n" \
-            "pop {r4, r5, pc}\n"); \
+            "add r0, r8\n" \
+            "subs r7, #1\n" \
+            "bne 5b\n" \
+            "pop {r4, r5, r6, r7, r8, pc}\n"); \
   }
-Q_SPREAD_WORDS(q_spread_one, Q_SPREAD_PLAIN("8"))
-Q_SPREAD_WORDS(q_spread_three, Q_SPREAD_PLAIN("24"))
-Q_SPREAD_WORDS(q_spread_one_joined, Q_SPREAD_JOINED("8"))
-Q_SPREAD_WORDS(q_spread_three_joined, Q_SPREAD_JOINED("24"))
+Q_SPREAD_ROWS(q_spread_one, Q_SPREAD_PLAIN("8"))
+Q_SPREAD_ROWS(q_spread_three, Q_SPREAD_PLAIN("24"))
+Q_SPREAD_ROWS(q_spread_one_joined, Q_SPREAD_JOINED("8"))
+Q_SPREAD_ROWS(q_spread_three_joined, Q_SPREAD_JOINED("24"))
 
-static inline void q_spread_words(const uint8_t *x, uint32_t *out, uint32_t words, int32_t step,
-                                  int is_joined) {
+static inline void q_spread_rows(const uint8_t *x, uint32_t *out, int32_t words, int32_t rows,
+                                 int32_t skip, int32_t step, int is_joined) {
   if (step == 6) {
-    (is_joined ? q_spread_three_joined : q_spread_three)(x, out, words);
+    (is_joined ? q_spread_three_joined : q_spread_three)(x, out, words, rows, skip);
   } else {
-    (is_joined ? q_spread_one_joined : q_spread_one)(x, out, words);
+    (is_joined ? q_spread_one_joined : q_spread_one)(x, out, words, rows, skip);
   }
 }
 
@@ -88,7 +97,7 @@ static inline uint32_t *q_spread(const uint8_t *x, int32_t count, const uint8_t 
 #if Q_DSP
   const int32_t filled = (count + 3) & ~3;
   if (end - x >= filled) {
-    q_spread_words(x, out, (uint32_t)filled >> 2, step, is_joined);
+    q_spread_rows(x, out, filled >> 2, 1, 0, step, is_joined);
     return out + (filled >> 2) * step;
   }
 #endif
@@ -160,6 +169,13 @@ static inline void q_spread_window(const q_dsp_conv *p, const uint8_t *x, int32_
   const int32_t right = left + (p->w.kernel - 1) * p->w.dilation;
   if (top >= 0 && left >= 0 && bottom < p->h.in && right < p->w.in) {
     const uint8_t *row = x + (ptrdiff_t)top * pitch + (ptrdiff_t)left * p->in_c;
+#if Q_DSP
+    const int32_t down = p->h.dilation * pitch, filled = (p->width * p->in_c + 3) & ~3;
+    if (p->pieces == 1 && end - row >= (ptrdiff_t)(p->h.kernel - 1) * down + filled) {
+      q_spread_rows(row, out, filled >> 2, p->h.kernel, down - filled, step, is_joined);
+      return;
+    }
+#endif
     for (int32_t kh = 0; kh < p->h.kernel; kh++, row += (ptrdiff_t)p->h.dilation * pitch) {
       for (int32_t piece = 0; piece < p->pieces; piece++) {
         const uint8_t *run = row + (ptrdiff_t)piece * p->w.dilation * p->in_c;
