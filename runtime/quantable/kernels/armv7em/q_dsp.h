@@ -86,7 +86,9 @@ static inline uint32_t q_part_word(const uint8_t *x, int32_t count) {
 /* The unsigned bytes 0 and 2 of a word, and 1 and 3. */
 static inline uint32_t q_even(uint32_t word) {
 #if Q_DSP
-  return (uint32_t)__uxtb16((uint8x4_t)word);
+  uint32_t even; /* the type of __uxtb16 depends on the compiler */
+  __asm__("uxtb16 %0, %1" : "=r"(even) : "r"(word));
+  return even;
 #else
   return word & 0x00FF00FFu;
 #endif
