@@ -1,11 +1,10 @@
 /* int.Conv of one group and int.Linear, channels last, on unsigned bytes.
  *
- * Template: Q_Y output type, uint8_t or int16_t; Q_JOINED, see
- * q_dsp_tile.h; Q_TAG. Constants are packed in blocks of channels
- * as q_dsp_tile.h says, of two channels for q_dsp_conv, which computes three pixels at a time, and
- * of four for q_dsp_pixels, which computes one (a Linear of few rows). Bias is bias - x_zero_point *
- * sum(weights). No product of a sum and its multiplier leaves int32. `window` has room for 6 and 2
- * words a group.
+ * Template: Q_Y output type, uint8_t or int16_t; Q_JOINED, see q_dsp_tile.h; Q_TAG. Constants are
+ * packed in blocks of channels as q_dsp_tile.h says: of two channels for q_dsp_conv, which computes
+ * three pixels at a time, and of four for q_dsp_pixels, which computes one (a Linear of few rows).
+ * Bias is bias - x_zero_point * sum(weights). No product of a sum and its multiplier leaves int32.
+ * `window` has room for 6 words a group, or for 2.
  */
 #include "q_dsp_window.h"
 
