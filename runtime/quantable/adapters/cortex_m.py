@@ -56,6 +56,7 @@ PROCESSORS: Mapping[str, Processor] = {
     "cortex-m4": Processor(
         ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"), "mps2-an386"
     ),
+    "cortex-m4-nofp": Processor(("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), "mps2-an386"),
     "cortex-m7": Processor(
         ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"), "mps2-an500"
     ),
@@ -99,7 +100,7 @@ class EmulatedModel:
 
     Args:
         build_dir: Where it was emitted.
-        flags: Optimization flags.
+        flags: Optimization flags; the processor says all others.
         processor: A name of `PROCESSORS`.
         is_profiled: Count the instructions of every step; adds about ten to each.
 

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from quantable.backends.c.armv7em_packing import (
+    GROUP,
+    Layer,
+    is_joined,
+    packed_blocks,
+    packed_layer,
+    packed_taps,
+)
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import (
@@ -19,8 +27,6 @@ from quantable.backends.c.windows import (
 )
 from quantable.ir import DType
 
-GROUP = 4
-"""Products that are computed together: two instructions of two."""
 _TILE_PIXELS = 3
 _STACK = 32768
 """Bytes of the stack that a window may take; a larger one runs in portable C."""
@@ -92,17 +98,17 @@ def _emit(step: Step, product: _Product) -> bool:
         return False
     block = 2 if tile == _TILE_PIXELS else 4
     step.macs = product.pixels * product.weight.size
-    flat = product.weight.reshape(channels, -1)
     zero = step.operation.int_attribute("x_zero_point")
-    bias = fold_zero_point(step.array(2).astype(np.int64), zero, flat)
-    words = _packed_runs(product.weight, block)
-    multiplier = _multiplier(step, channels)
+    layer = _layer(step, product.weight)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, groups]
     facts.append(int(product.is_point))
-    stem = "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels"
+    joined = is_joined(layer)
     function = step.instance(
-        stem, "q_dsp_conv.h", {"Y": C_TYPES[y.dtype]}, y.dtype.value
-    )  # fmt: skip
+        "q_dsp_conv" if tile == _TILE_PIXELS else "q_dsp_pixels",
+        "q_dsp_conv.h",
+        {"Y": C_TYPES[y.dtype], "JOINED": str(int(joined))},
+        f"{y.dtype.value}_joined" if joined else y.dtype.value,
+    )
     parameters = step.parameters(
         "q_dsp_conv",
         [product.height, product.width, *map(str, facts), step.requantization()],
@@ -112,7 +118,7 @@ def _emit(step: Step, product: _Product) -> bool:
         function,
         parameters,
         step.pointer(step.input(0).name),
-        step.constant("blocks", _blocks(words, bias, multiplier, block), DType.UINT32),
+        step.constant("blocks", packed_layer(layer, block), DType.UINT32),
         "window",
         step.pointer(y.name),
     )
@@ -128,7 +134,7 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight)
     pairs = -(-weight.shape[1] // 2)
-    blocks = _blocks(_packed_taps(weight), bias, _multiplier(step, channels), 4)
+    blocks = packed_blocks(packed_taps(weight), bias, _multiplier(step, channels))
     parameters = step.parameters(
         "q_dsp_depthwise_params",
         [
@@ -149,45 +155,41 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     return True
 
 
-def _packed_runs(weight: npt.NDArray[np.int64], block: int) -> npt.NDArray[np.uint32]:
-    """Return weights [outputs, runs, run] as words [blocks, runs * groups, outputs of a block].
+def _layer(step: Step, weight: npt.NDArray[np.int64]) -> Layer:
+    """Return the constants of a layer; a channel that no input changes loses its weights.
 
-    A word holds four bytes. Runs are filled up to whole groups, outputs to whole blocks, with
-    zeros.
+    Such a channel, of a unit that training switched off, often has a huge bias, which would keep
+    the whole layer from joined weights.
     """
-    channels, runs, length = weight.shape
-    blocks, groups = -(-channels // block), -(-length // GROUP)
-    full = np.zeros((blocks * block, runs, groups * GROUP), np.int64)
-    full[:channels, :, :length] = weight
-    bytes_ = (full & 0xFF).reshape(blocks, block, runs * groups, GROUP).transpose(0, 2, 1, 3)
-    words: npt.NDArray[np.uint32] = np.ascontiguousarray(bytes_, np.uint8).view("<u4")[..., 0]
-    return words.astype(np.uint32)
+    channels = weight.shape[0]
+    flat = weight.reshape(channels, -1)
+    zero = step.operation.int_attribute("x_zero_point")
+    bias, multiplier = step.array(2).astype(np.int64), _multiplier(step, channels)
+    positive, negative = np.maximum(flat, 0).sum(axis=1), np.maximum(-flat, 0).sum(axis=1)
+    least = bias - positive * zero - negative * (255 - zero)
+    most = bias + positive * (255 - zero) + negative * zero
+    low, high = (_rounded(step, ends, multiplier) for ends in (least, most))
+    is_fixed = low == high
+    weight = np.where(is_fixed[:, None, None], 0, weight)
+    bias = np.where(is_fixed, low, bias)
+    multiplier = np.where(is_fixed, np.float32(1), multiplier)
+    least, most = np.where(is_fixed, low, least), np.where(is_fixed, low, most)
+    reach = int(np.maximum(np.abs(least), np.abs(most)).max(initial=0))
+    folded = fold_zero_point(bias, zero, weight.reshape(channels, -1))
+    return Layer(weight, folded, multiplier, reach)
 
 
-def _packed_taps(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """Return weights [channels, taps] as [fours, pairs, 4]: pairs of 16-bit numbers, as words."""
-    channels, taps = weight.shape
-    full = np.zeros((-(-channels // 4) * 4, -(-taps // 2) * 2), np.int64)
-    full[:channels, :taps] = weight
-    low, high = full[:, 0::2] & 0xFFFF, full[:, 1::2] & 0xFFFF
-    words = (low | high << 16).astype(np.uint32)
-    return words.reshape(-1, 4, words.shape[1]).transpose(0, 2, 1)
-
-
-def _blocks(
-    weight: npt.NDArray[np.uint32],
-    bias: npt.NDArray[np.int64],
-    multiplier: npt.NDArray[np.float32],
-    block: int,
-) -> npt.NDArray[np.uint32]:
-    """Return what each block of channels reads, as words: bias, weights, multipliers."""
-    count = weight.shape[0]
-    columns = []
-    for values in (bias.astype(np.int32), np.ascontiguousarray(multiplier)):
-        full = np.zeros(count * block, np.uint32)
-        full[: values.size] = values.view(np.uint32)
-        columns.append(full.reshape(count, block))
-    return np.concatenate([columns[0], weight.reshape(count, -1), columns[1]], axis=1)
+def _rounded(
+    step: Step, acc: npt.NDArray[np.int64], multiplier: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Return what accumulators become, before the zero point is added."""
+    op = step.operation
+    zero = op.int_attribute("y_zero_point")
+    low, high = (op.int_attribute(name) - zero for name in ("clamp_min", "clamp_max"))
+    products = acc.astype(np.float32) * multiplier
+    bounded = np.minimum(np.maximum(products, np.float32(low)), np.float32(high))
+    rounded: npt.NDArray[np.int64] = np.rint(bounded).astype(np.int64)
+    return rounded
 
 
 def _multiplier(step: Step, channels: int) -> npt.NDArray[np.float32]:

@@ -44,6 +44,15 @@ static inline uint32_t q_pair(int32_t low, int32_t high) {
   return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
 }
 
+/* Both differences, modulo 2**16. */
+static inline uint32_t q_difference(uint32_t a, uint32_t b) {
+#if Q_DSP
+  return (uint32_t)__ssub16((int16x2_t)a, (int16x2_t)b);
+#else
+  return q_pair(q_low(a) - q_low(b), q_high(a) - q_high(b));
+#endif
+}
+
 /* acc + low * low + high * high, modulo 2**32. */
 static inline int32_t q_smlad(uint32_t a, uint32_t b, int32_t acc) {
 #if Q_DSP
@@ -77,7 +86,9 @@ static inline uint32_t q_part_word(const uint8_t *x, int32_t count) {
 /* The unsigned bytes 0 and 2 of a word, and 1 and 3. */
 static inline uint32_t q_even(uint32_t word) {
 #if Q_DSP
-  return (uint32_t)__uxtb16((uint8x4_t)word);
+  uint32_t even; /* the type of __uxtb16 depends on the compiler */
+  __asm__("uxtb16 %0, %1" : "=r"(even) : "r"(word));
+  return even;
 #else
   return word & 0x00FF00FFu;
 #endif
