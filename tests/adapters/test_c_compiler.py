@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from quantable.ir import (
     Value,
 )
 
+CLANG = "clang-19" if shutil.which("clang-19") else "clang"
 RANGE = {"clamp_min": 0, "clamp_max": 255}
 
 
@@ -116,3 +120,22 @@ def test_nothing_is_left_behind(emitted, tmp_path, monkeypatch):
     assert len(list((tmp_path / "scratch").iterdir())) == 1
     del model
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("compiler", ["gcc", CLANG])
+@pytest.mark.parametrize("vectors", ["-mno-avx", "-march=native"])
+def test_a_real_network_passes_its_self_test_under_sanitizers(build, compiler, vectors):
+    """With the kernels of this machine, and with plain C over the same constants."""
+    flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", vectors)
+    if not _has_sanitizers(compiler, flags):
+        pytest.skip(f"no sanitizers of {compiler} on this machine")
+    passed, printed = run_selftest(build, compiler=compiler, flags=flags)
+    assert passed, printed
+
+
+def _has_sanitizers(compiler, flags):
+    if shutil.which(compiler) is None:
+        return False
+    command = [compiler, *flags, "-x", "c", "-", "-o", os.devnull]
+    program = b"int main(void) { return 0; }"
+    return not subprocess.run(command, input=program, capture_output=True).returncode

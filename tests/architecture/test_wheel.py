@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TREES = ("ir_schema", "compiler", "runtime", "tools")
-SUFFIXES = (".py", ".lark", ".toml", ".json", ".h", ".fbs", ".onnx", ".npz")
+SUFFIXES = (".py", ".lark", ".toml", ".json", ".h", ".c", ".ld", ".fbs", ".onnx", ".npz")
 
 
 def test_a_wheel_holds_every_file_of_the_four_trees(tmp_path: Path) -> None:

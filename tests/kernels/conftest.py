@@ -23,6 +23,7 @@ from quantable.ir import (
     verify,
 )
 from quantable.reference import ReferenceRuntime
+from quantable.targets.kernel_sets import PORTABLE, KernelSet
 
 Array = npt.NDArray[np.generic]
 VECTORS = 3
@@ -129,9 +130,11 @@ def network(request: pytest.FixtureRequest) -> Network:
 def agree(tmp_path: Path) -> Callable[[Network], dict[str, Array]]:
     """Compile a network, demand the reference's results, and return inputs and results."""
 
-    def run(network: Network, flags: Sequence[str] = ("-O2",)) -> dict[str, Array]:
+    def run(
+        network: Network, flags: Sequence[str] = ("-O2",), kernels: KernelSet = PORTABLE
+    ) -> dict[str, Array]:
         graph, samples = network.graph(), network.samples()
-        emit(graph, tmp_path)
+        emit(graph, tmp_path, kernels=kernels)
         found = CompiledModel(tmp_path, flags=flags).run(samples)
         reference = ReferenceRuntime(graph)
         for vector in range(VECTORS):

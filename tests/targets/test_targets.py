@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 
 from quantable.ir import OptionError, Rounding, State, UnknownNameError
 from quantable.ir.integer_operations import MOVEMENT_OPERATIONS
+from quantable.kernels import FOLDERS
 from quantable.targets import TARGETS, load_target
 from quantable.targets.conditions import CONDITIONS
+from quantable.targets.kernel_sets import KERNEL_SETS
 from quantable.targets.reader import check, read_description
 
 GOOD = """
@@ -64,6 +69,15 @@ def test_the_shipped_targets_load_under_their_names():
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_shipped_targets_obey_the_schema(name):
     check(read_description(name), where=name)
+
+
+def test_the_table_of_kernel_sets_is_complete():
+    schema = json.loads((resources.files("quantable.targets") / "schema.json").read_text("utf-8"))
+    allowed = schema["properties"]["kernels"]["enum"]
+    assert sorted(allowed) == sorted(KERNEL_SETS) == sorted(FOLDERS)
+    assert all(row.name == name for name, row in KERNEL_SETS.items())
+    assert load_target("c-portable").kernels is KERNEL_SETS["portable"]
+    assert load_target("x86-vnni").kernels is KERNEL_SETS["x86"]
 
 
 def test_onnxruntime():

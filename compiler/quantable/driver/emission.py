@@ -107,7 +107,7 @@ def _emit(graph: Graph, scratch: Path, target: Target) -> Mapping[str, Any]:
     from quantable.backends.c import emit as emit_c
     from quantable.driver.golden import golden_vectors
 
-    return emit_c(graph, scratch, golden=golden_vectors(graph))
+    return emit_c(graph, scratch, golden=golden_vectors(graph), kernels=target.kernels)
 
 
 def _install(facts: Mapping[str, Any], scratch: Path, directory: Path) -> Mapping[str, Any]:

@@ -48,7 +48,7 @@ def validate(
     samples: int | None = None,
     target: str | Path | None = None,
     compilers: Sequence[str] = ("gcc",),
-    flags: Sequence[str] = ("-O2",),
+    flags: Sequence[str] = (),
     progress: api.Progress | None = None,
 ) -> list[Claim]:
     """Try every claim about a folder that `compile` made.
@@ -58,7 +58,8 @@ def validate(
         data, preprocessing, samples: Inputs to compare on, see `open_samples`.
         target: Description file, where the graph's target is none of the shipped ones.
         compilers: For C: names of compilers.
-        flags: For C: sets of flags, each tried with each compiler.
+        flags: For C: sets of flags, each tried with each compiler; '-O2', and with it what the
+            target's kernels tell apart, where none is given.
         progress: Told about every sample.
 
     Raises:
@@ -73,7 +74,8 @@ def validate(
     claims.append(_emitted_again(graph, found, manifest))
     inputs = _inputs(data, graph, preprocessing, samples)
     if found.backend == "c":
-        claims += _compiled_code(folder, graph, inputs, compilers, flags, progress)
+        tried = flags or [f"-O2 {more}".strip() for more in found.kernels.flags]
+        claims += _compiled_code(folder, graph, inputs, compilers, tried, progress)
     else:
         claims.append(_onnx_runtime(graph, inputs, progress))
     return claims

@@ -122,6 +122,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "make the arithmetic explicit in integer operations"),
     PassEntry("assign-layout", "plan", "AssignLayout",
               "bring convolutions and pools to channels-last"),
+    PassEntry("make-padding-explicit", "plan", "MakePaddingExplicit",
+              "pad in an operation of its own what kernels without borders read"),
     PassEntry("plan-memory", "plan", "PlanMemory",
               "bind symbols, and place every activation in one arena"),
 )  # fmt: skip

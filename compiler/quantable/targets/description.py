@@ -22,6 +22,7 @@ from quantable.ir import (
     TensorQuantizationConfig,
 )
 from quantable.targets.conditions import CONDITIONS
+from quantable.targets.kernel_sets import KERNEL_SETS, PORTABLE, KernelSet
 from quantable.targets.reader import TARGETS, read_description
 from quantable.targets.scheme_rules import check_numbers, faults_of
 
@@ -162,6 +163,7 @@ class Target:
         schemes: By name.
         rules: By operation kind.
         fusions: Chains of operations that run as one: nothing is quantized in between.
+        kernels: The set of kernels that emitted C is made of.
         digest: sha256 of the merged description.
     """
 
@@ -173,6 +175,7 @@ class Target:
     schemes: Mapping[str, Scheme] = field(repr=False)
     rules: Mapping[str, Rule] = field(repr=False)
     fusions: tuple[Pattern, ...] = ()
+    kernels: KernelSet = PORTABLE
     digest: str = ""
 
     @property
@@ -228,6 +231,7 @@ def _read(name_or_path: str | Path) -> Target:
         ),
         rules=MappingProxyType(dict(sorted((*_functions(table), *_rules(table))))),
         fusions=_fusions(table, where),
+        kernels=KERNEL_SETS[table.get("kernels", PORTABLE.name)],
         digest=hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest(),
     )
     _check_references(target, where)

@@ -137,8 +137,8 @@ class CompiledModel:
     ) -> None:
         root = Path(build_dir)
         self.manifest = read_manifest(root)
-        self.inputs = _tensors(self.manifest, "inputs")
-        self.outputs = _tensors(self.manifest, "outputs")
+        self.inputs = border_tensors(self.manifest, "inputs")
+        self.outputs = border_tensors(self.manifest, "outputs")
         private = tempfile.mkdtemp(prefix="quantable-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
         path = Path(private) / "model.so"
@@ -148,8 +148,8 @@ class CompiledModel:
         self.library = ctypes.CDLL(str(path))
         self._function = getattr(self.library, f"{self.manifest['prefix']}_run")
         self._function.restype = ctypes.c_int
-        self._arena_bytes = _integer(self.manifest, "arena_bytes")
-        self._alignment = _integer(self.manifest, "arena_alignment")
+        self._arena_bytes = integer_of(self.manifest, "arena_bytes")
+        self._alignment = integer_of(self.manifest, "arena_alignment")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run integer inputs through the code.
@@ -164,7 +164,7 @@ class CompiledModel:
         Raises:
             DataError: An input is missing, or has the wrong shape or type.
         """
-        batches = [self._batch(tensor, inputs) for tensor in self.inputs]
+        batches = [_batch(tensor, inputs) for tensor in self.inputs]
         counts = {len(batch) for batch, _ in batches}
         stacked = {is_stacked for _, is_stacked in batches}
         if len(counts) > 1 or len(stacked) > 1:
@@ -197,22 +197,6 @@ class CompiledModel:
         if status:
             raise InternalError(f"the generated code returned status {status}")
 
-    @staticmethod
-    def _batch(tensor: TensorInfo, inputs: Mapping[str, Array]) -> tuple[Array, bool]:
-        where = f"input '{tensor.value}'"
-        if tensor.value not in inputs:
-            raise DataError(f"is missing; found {', '.join(sorted(inputs)) or 'none'}", where=where)
-        array = np.asarray(inputs[tensor.value])
-        is_stacked = array.ndim == len(tensor.shape) + 1
-        batch = array if is_stacked else array[np.newaxis]
-        if batch.shape[1:] != tensor.shape or batch.dtype != tensor.dtype:
-            raise DataError(
-                f"expected {tensor.dtype}{list(tensor.shape)}, found "
-                f"{array.dtype}{list(array.shape)}",
-                where=where,
-            )
-        return np.ascontiguousarray(batch), is_stacked
-
 
 def run_selftest(
     build_dir: str | os.PathLike[str],
@@ -240,7 +224,38 @@ def run_selftest(
     return done.returncode == 0, done.stdout + done.stderr
 
 
-def _tensors(manifest: Mapping[str, object], side: str) -> tuple[TensorInfo, ...]:
+def sample_batches(
+    tensors: Sequence[TensorInfo], inputs: Mapping[str, Array]
+) -> tuple[list[Array], int]:
+    """Return integers of every tensor with a leading axis of samples, and how many there are.
+
+    Raises:
+        DataError: One is missing, or has another shape, type or number of samples.
+    """
+    batches = [_batch(tensor, inputs)[0] for tensor in tensors]
+    counts = {len(batch) for batch in batches}
+    if len(counts) > 1:
+        raise DataError(f"expected as many samples of every input, found {sorted(counts)}")
+    return batches, counts.pop() if counts else 1
+
+
+def _batch(tensor: TensorInfo, inputs: Mapping[str, Array]) -> tuple[Array, bool]:
+    where = f"input '{tensor.value}'"
+    if tensor.value not in inputs:
+        raise DataError(f"is missing; found {', '.join(sorted(inputs)) or 'none'}", where=where)
+    array = np.asarray(inputs[tensor.value])
+    is_stacked = array.ndim == len(tensor.shape) + 1
+    batch = array if is_stacked else array[np.newaxis]
+    if batch.shape[1:] != tensor.shape or batch.dtype != tensor.dtype:
+        raise DataError(
+            f"expected {tensor.dtype}{list(tensor.shape)}, found {array.dtype}{list(array.shape)}",
+            where=where,
+        )
+    return np.ascontiguousarray(batch), is_stacked
+
+
+def border_tensors(manifest: Mapping[str, object], side: str) -> tuple[TensorInfo, ...]:
+    """Return the ``inputs`` or ``outputs`` of a manifest."""
     rows = manifest[side]
     assert isinstance(rows, list)
     return tuple(
@@ -252,7 +267,12 @@ def _tensors(manifest: Mapping[str, object], side: str) -> tuple[TensorInfo, ...
     )  # fmt: skip
 
 
-def _integer(manifest: Mapping[str, object], key: str) -> int:
+def integer_of(manifest: Mapping[str, object], key: str) -> int:
+    """Return an integer of a manifest.
+
+    Raises:
+        FormatError: It is none.
+    """
     value = manifest[key]
     if not isinstance(value, int):
         raise FormatError(f"'{key}' of manifest.json: expected an integer, found {value!r}")

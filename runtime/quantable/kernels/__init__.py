@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-PORTABLE = "portable"
-"""Scalar C11 for every compiler and machine with IEEE floats and 8-bit bytes."""
+FOLDERS = ("portable", "x86", "armv7em")
+"""One a set of kernels; names of headers are unique over all of them."""
 
 
-def header(name: str, instruction_set: str = PORTABLE) -> str:
+def header(name: str) -> str:
     """Return the text of one kernel header."""
-    path = files("quantable.kernels").joinpath(instruction_set, name)
-    return path.read_text(encoding="utf-8")
+    root = files("quantable.kernels")
+    places = [root.joinpath(folder, name) for folder in FOLDERS]
+    return next(path for path in places if path.is_file()).read_text(encoding="utf-8")

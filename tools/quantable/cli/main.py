@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "emit": "write target code",
     "compile": "do all of it, from ONNX to target code",
     "run": "run a graph of any level in the reference runtime",
+    "size": "measure the room that emitted C code takes",
+    "bench": "time emitted C code, beside other runtimes",
     "validate": "compare the reference with the target's real runtime",
     "print": "print a graph as text",
     "parse": "read a graph's text and write it as a file",

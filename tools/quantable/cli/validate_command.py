@@ -25,7 +25,11 @@ from quantable.cli.output import progress, table
 @samples_option
 @click.option("--target", help="Description file, where the target is none of the shipped ones.")
 @click.option("--compiler", multiple=True, help="For C: compilers to use; default: gcc.")
-@click.option("--flags", multiple=True, help="For C: flags, each tried; default: -O2.")
+@click.option(
+    "--flags",
+    multiple=True,
+    help="For C: flags, each tried; default: -O2, and -march=native where kernels look at it.",
+)
 @quiet_option
 @json_option
 def command(
@@ -54,7 +58,7 @@ def command(
         claims = validate(
             directory, data, preprocessing_of(how), samples=samples,
             target=target,
-            compilers=compiler or ("gcc",), flags=flags or ("-O2",), progress=count,
+            compilers=compiler or ("gcc",), flags=flags, progress=count,
         )  # fmt: skip
     rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]
     table(("claim", "result", "found"), rows, as_json=as_json)

@@ -20,13 +20,18 @@ from quantable.backends.c.text import prefix
 from quantable.backends.c.unit import Unit
 from quantable.ir import Graph
 from quantable.kernels import header
+from quantable.targets.kernel_sets import PORTABLE, KernelSet
 
 MANIFEST = "manifest.json"
 _INCLUDE = re.compile(r'^#include "(q_\w+\.h)"$', re.MULTILINE)
 
 
 def emit(
-    graph: Graph, directory: str | os.PathLike[str], *, golden: Golden | None = None
+    graph: Graph,
+    directory: str | os.PathLike[str],
+    *,
+    golden: Golden | None = None,
+    kernels: KernelSet = PORTABLE,
 ) -> dict[str, object]:
     """Write the C sources of a planned graph into a directory.
 
@@ -38,6 +43,7 @@ def emit(
         directory: Made if it does not exist; files of the same names are replaced.
         golden: Integers by border value name with a leading axis of vectors, for the self test;
             without them no ``model_test.c`` is written.
+        kernels: The set of kernels.
 
     Returns:
         The manifest.
@@ -47,7 +53,7 @@ def emit(
         UnsupportedError: Operations that the backend cannot emit, all of them.
         DataError: Golden vectors that do not fit.
     """
-    unit, steps = plan_unit(graph, prefix(graph.name))
+    unit, steps = plan_unit(graph, prefix(graph.name), kernels)
     sources = {"model.c": source_text(unit, steps)}
     headers = _kernel_headers(sources["model.c"])
     texts = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from quantable.backends.c import elements, movement, sequences, windows
+from quantable.backends.c import armv7em, elements, movement, sequences, windows, x86
 from quantable.backends.c.border import Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
+from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, X86, KernelSet
 
 EMITTERS: dict[str, Callable[[Step], None]] = {
     "int.Conv": windows.emit_conv,
@@ -33,12 +34,25 @@ EMITTERS: dict[str, Callable[[Step], None]] = {
 }
 """By kind. int.Quantize and int.Dequantize are not steps: the caller converts at the border."""
 
+SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
+    PORTABLE.name: {},
+    X86.name: x86.EMITTERS,
+    ARMV7EM.name: armv7em.EMITTERS,
+}
+"""By kernel set: its own table. One returns False, having added nothing, where no kernel of the set
+suits an operation; then it is emitted from `EMITTERS`."""
+
 BORDER_KINDS = ("int.Quantize", "int.Dequantize")
 _LIMIT = 2**31
 
 
-def plan_unit(graph: Graph, prefix: str) -> tuple[Unit, list[Step]]:
+def plan_unit(graph: Graph, prefix: str, kernels: KernelSet = PORTABLE) -> tuple[Unit, list[Step]]:
     """Turn a planned graph into steps.
+
+    Args:
+        graph: The graph.
+        prefix: What symbols begin with.
+        kernels: The set of kernels.
 
     Raises:
         OptionError: The graph is not at the planned level.
@@ -52,7 +66,7 @@ def plan_unit(graph: Graph, prefix: str) -> tuple[Unit, list[Step]]:
             help="run the passes of the groups lower and plan first",
         )
     found: Border = border(graph)
-    unit, steps, problems = Unit(graph, found, prefix), [], []
+    unit, steps, problems = Unit(graph, found, prefix, kernels), [], []
     borders = {t.value: t for t in (*found.inputs, *found.outputs)}
     for index, operation in enumerate(graph.operations):
         if operation.kind in BORDER_KINDS and borders.keys() & {
@@ -89,5 +103,7 @@ def _step(unit: Unit, index: int, operation: Operation) -> Step:
                     f"value '{name}' has {elements_} elements, expected fewer than 2**31",
                     where=operation.where(),
                 )
-    emitter(step)
+    special = SPECIAL[unit.kernels.name].get(operation.kind)
+    if special is None or not special(step):
+        emitter(step)
     return step

@@ -21,6 +21,7 @@ def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, objec
         "name": unit.graph.name,
         "prefix": unit.prefix,
         "target": unit.graph.target,
+        "kernels": unit.kernels.name,
         "contract": CONTRACT,
         "graph_digest": graph_digest(unit.graph),
         "arena_bytes": plan.arena_bytes,
@@ -52,6 +53,7 @@ def _layer(step: Step) -> dict[str, object]:
     op = step.operation
     outputs = [step.output(i) for i, name in enumerate(op.outputs) if name]
     return {
+        "step": step.index,
         "name": op.name,
         "kind": op.kind,
         "sources": list(op.sources),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantable.backends.c.space import contiguous, space
+from quantable.backends.c.space import contiguous, initializer, merged, space
 from quantable.backends.c.unit import Step
 from quantable.ir import DType, UnsupportedError, Value
 
@@ -131,12 +131,17 @@ def _padded(mode: str, dim: int, begin: int, end: int) -> list[Segment]:
 
 
 def emit_transpose(step: Step) -> None:
-    """Transpose: a copy whose input strides are permuted."""
+    """Transpose: a copy whose strides are permuted, along either tensor, the longer loop inside."""
     x, y = step.input(0), step.output()
     shape = step.shape(x)
-    order = step.operation.ints_attribute("perm", tuple(reversed(range(len(shape)))))
-    strides = contiguous(shape)
-    walk = space([shape[i] for i in order], [strides[i] for i in order], contiguous(step.shape(y)))
+    perm = step.operation.ints_attribute("perm", tuple(reversed(range(len(shape)))))
+    strides, to = contiguous(shape), contiguous(step.shape(y))
+    permuted = [to[perm.index(axis)] for axis in range(len(shape))]
+    walks = [
+        merged([shape[axis] for axis in perm], [strides[axis] for axis in perm], to),
+        merged(shape, strides, permuted),
+    ]
+    walk = initializer(max(walks, key=lambda loops: loops[-1][0]))
     _strided(step, x.dtype, walk, step.pointer(x.name), step.pointer(y.name))
 
 

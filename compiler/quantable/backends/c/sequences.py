@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from quantable.backends.c.elements import accumulator, distance
 from quantable.backends.c.space import broadcast_strides, space
@@ -11,9 +12,33 @@ from quantable.backends.c.unit import Step
 from quantable.ir import DType
 
 
-def emit_matmul(step: Step) -> None:
-    """int.MatMul; a vector operand is a matrix of one row or column, as in NumPy."""
-    a, b, y = step.input(0), step.input(1), step.output()
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A batched product of two activations: C initializers and sizes.
+
+    Attributes:
+        batch: Initializer of the `q_space` of batch dimensions.
+        count: How many products of matrices.
+        rows, inner, columns: Of each.
+        zero_points: Of both operands.
+        bound: The largest absolute value of a sum.
+    """
+
+    batch: str
+    count: int
+    rows: int
+    inner: int
+    columns: int
+    zero_points: tuple[int, int]
+    bound: int
+
+
+def product(step: Step) -> Product:
+    """Read the geometry of an int.MatMul.
+
+    A vector operand is a matrix of one row or column, as in NumPy.
+    """
+    a, b = step.input(0), step.input(1)
     shape_a, shape_b = step.shape(a), step.shape(b)
     shape_a = (1, *shape_a) if len(shape_a) == 1 else shape_a
     shape_b = (*shape_b, 1) if len(shape_b) == 1 else shape_b
@@ -22,17 +47,25 @@ def emit_matmul(step: Step) -> None:
     strides = []
     for shape, matrix in ((shape_a, rows * inner), (shape_b, inner * columns)):
         strides.append([s * matrix for s in broadcast_strides(shape[:-2], batch)])
-    zeros = [step.operation.int_attribute(f"{side}_zero_point") for side in "ab"]
-    bound = inner * distance(a, zeros[0]) * distance(b, zeros[1])
-    sizes = [rows, inner, columns, *zeros]
+    left, right = (step.operation.int_attribute(f"{side}_zero_point") for side in "ab")
+    bound = inner * distance(a, left) * distance(b, right)
+    loops = space(batch, *strides)
+    return Product(loops, math.prod(batch), rows, inner, columns, (left, right), bound)
+
+
+def emit_matmul(step: Step) -> None:
+    """int.MatMul."""
+    a, b, y = step.input(0), step.input(1), step.output()
+    found = product(step)
+    sizes = [found.rows, found.inner, found.columns, *found.zero_points]
     parameters = step.parameters(
         "q_matmul",
-        [space(batch, *strides), *map(str, sizes), step.multiplier(), step.requantization()],
+        [found.batch, *map(str, sizes), step.multiplier(), step.requantization()],
     )
     function = step.kernel(
-        "q_matmul", "q_matmul.h", A=a.dtype, B=b.dtype, Y=y.dtype, ACC=accumulator(bound)
+        "q_matmul", "q_matmul.h", A=a.dtype, B=b.dtype, Y=y.dtype, ACC=accumulator(found.bound)
     )
-    step.macs = math.prod(batch) * rows * inner * columns
+    step.macs = found.count * found.rows * found.inner * found.columns
     step.call(function, parameters, *(step.pointer(v.name) for v in (a, b, y)))
 
 

@@ -27,23 +27,41 @@ def broadcast_strides(shape: Sequence[int], onto: Sequence[int]) -> list[int]:
     ]
 
 
-def space(dims: Sequence[int], a: Sequence[int], b: Sequence[int] | None = None) -> str:
-    """Return the initializer of a `q_space`.
+Loop = tuple[int, int, int]
+"""Count, and the strides of both tensors."""
+
+
+def merged(dims: Sequence[int], a: Sequence[int], b: Sequence[int]) -> list[Loop]:
+    """Return the loops over dimensions, the last one innermost.
 
     Dimensions of 1 are dropped, and neighbours that both tensors walk as one are merged.
-
-    Raises:
-        UnsupportedError: More loops are left than a `q_space` holds.
     """
-    loops: list[tuple[int, int, int]] = []
-    for dim, sa, sb in zip(dims, a, b or [0] * len(dims), strict=True):
+    loops: list[Loop] = []
+    for dim, sa, sb in zip(dims, a, b, strict=True):
         if dim == 1:
             continue
         if loops and loops[-1][1] == sa * dim and loops[-1][2] == sb * dim:
             loops[-1] = (loops[-1][0] * dim, sa, sb)
         else:
             loops.append((dim, sa, sb))
-    loops = loops or [(1, 0, 0)]
+    return loops or [(1, 0, 0)]
+
+
+def space(dims: Sequence[int], a: Sequence[int], b: Sequence[int] | None = None) -> str:
+    """Return the initializer of a `q_space` (see `merged`).
+
+    Raises:
+        UnsupportedError: More loops are left than a `q_space` holds.
+    """
+    return initializer(merged(dims, a, b or [0] * len(dims)))
+
+
+def initializer(loops: Sequence[Loop]) -> str:
+    """Return loops as the initializer of a `q_space`.
+
+    Raises:
+        UnsupportedError: They are more than a `q_space` holds.
+    """
     if len(loops) > Q_RANK:
         raise UnsupportedError(f"expected at most {Q_RANK} loops, found {len(loops)}")
     columns = [braces(loop[i] for loop in loops) for i in range(3)]

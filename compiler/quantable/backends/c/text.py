@@ -91,3 +91,16 @@ def array_lines(values: npt.NDArray[np.generic], width: int = 20) -> list[str]:
         words = [integer(v) + suffix for v in flat.tolist()]
         width = 10
     return ["  " + ", ".join(words[i : i + width]) + "," for i in range(0, len(words), width)]
+
+
+def string_lines(values: npt.NDArray[np.generic], width: int = 64) -> list[str]:
+    """Return the bytes of an array as lines of string literals, which compilers read fast.
+
+    The array that they initialize has a size, so that no zero is added behind them.
+    """
+    data = np.ascontiguousarray(values).tobytes()
+    words = [chr(b) if chr(b) in _PLAIN else f"\\{b:03o}" for b in range(256)]
+    return [
+        '  "' + "".join([words[b] for b in data[i : i + width]]) + '"'
+        for i in range(0, len(data), width)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from quantable.backends.c.border import Border, static_shape
 from quantable.backends.c.storage import Storage
 from quantable.backends.c.text import C_TYPES, MINIMA, number
 from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
+from quantable.targets.kernel_sets import KernelSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +25,38 @@ class Instance:
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant array: its symbol, element type and contents."""
+    """A constant array: its symbol, element type, contents and alignment (0: that of its type)."""
 
     symbol: str
     dtype: DType
     array: npt.NDArray[np.generic]
+    alignment: int
 
 
 class Unit:
     """The code of one network in the making."""
 
-    def __init__(self, graph: Graph, border: Border, prefix: str) -> None:
+    def __init__(self, graph: Graph, border: Border, prefix: str, kernels: KernelSet) -> None:
         self.graph = graph
+        self.kernels = kernels
         self.border = border
         self.prefix = prefix
         self.storage = Storage(graph, border)
         self.instances: dict[Instance, None] = {}
-        self._constants: dict[tuple[DType, bytes], Constant] = {}
+        self._constants: dict[tuple[DType, bytes, int], Constant] = {}
 
     @property
     def constants(self) -> list[Constant]:
         """Every constant once, in the order of first use."""
         return list(self._constants.values())
 
-    def constant(self, symbol: str, array: npt.NDArray[np.generic], dtype: DType) -> str:
+    def constant(
+        self, symbol: str, array: npt.NDArray[np.generic], dtype: DType, alignment: int = 0
+    ) -> str:
         """Add a constant and return its symbol; equal contents share one."""
         typed = np.ascontiguousarray(array, dtype.numpy)
-        key = (dtype, typed.tobytes())
-        held = self._constants.setdefault(key, Constant(symbol, dtype, typed))
+        key = (dtype, typed.tobytes(), alignment)
+        held = self._constants.setdefault(key, Constant(symbol, dtype, typed, alignment))
         return held.symbol
 
 
@@ -100,11 +105,13 @@ class Step:
     def has_input(self, slot: int) -> bool:
         return slot < len(self.operation.inputs) and bool(self.operation.inputs[slot])
 
-    def constant(self, role: str, array: npt.NDArray[np.generic], dtype: DType) -> str:
+    def constant(
+        self, role: str, array: npt.NDArray[np.generic], dtype: DType, alignment: int = 0
+    ) -> str:
         """Add a constant that belongs to this step and return its symbol."""
         symbol = f"{self.unit.prefix}_{role}_{self.index}"
         self.weight_bytes += array.size * np.dtype(dtype.numpy).itemsize
-        return self.unit.constant(symbol, array, dtype)
+        return self.unit.constant(symbol, array, dtype, alignment)
 
     def pointer(self, name: str) -> str:
         """Return the C expression that points to a value, constant or not."""
@@ -130,6 +137,24 @@ class Step:
         macros.append(("Q_TAG", tag))
         self.unit.instances[Instance(header, tuple(macros))] = None
         return f"{stem}_{tag}"
+
+    def instance(self, stem: str, header: str, macros: Mapping[str, str], tag: str) -> str:
+        """Instantiate a kernel family with macros, named without the ``Q_``, and return its name.
+
+        Args:
+            stem: The function without its tag.
+            header: The family's header.
+            macros: All but the tag.
+            tag: Tells the instance from all others with other macros.
+        """
+        pairs = [(f"Q_{key}", text) for key, text in macros.items()]
+        self.unit.instances[Instance(header, (*pairs, ("Q_TAG", tag)))] = None
+        return f"{stem}_{tag}"
+
+    def shared(self, function: str, header: str) -> str:
+        """Include the header of a kernel that is no template, and return its name."""
+        self.unit.instances[Instance(header, ())] = None
+        return function
 
     def call(self, function: str, *arguments: str) -> None:
         """Add a kernel call."""

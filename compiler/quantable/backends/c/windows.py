@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from quantable.backends.c.unit import Step
 from quantable.ir import DType, UnsupportedError
 
 _WEIGHTS = (DType.INT8, DType.INT4)
+_ROUNDED = 2.0**30
+"""Products of accumulators and multipliers below can be rounded without a clamp before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def emit_conv(step: Step) -> None:
     """int.Conv: depthwise, channels-last or channels-first kernel."""
     op, geometry = step.operation, window(step)
     group = op.int_attribute("group")
-    weight = _weight(step)
+    weight = kernel_weight(step)
     zero = op.int_attribute("x_zero_point")
     is_depthwise = group == geometry.in_c == geometry.out_c
     bias = step.array(2).astype(np.int64)
@@ -109,7 +112,7 @@ def emit_conv(step: Step) -> None:
 def emit_linear(step: Step) -> None:
     """int.Linear: a 1 x 1 convolution over its rows."""
     x = step.shape(step.input(0))
-    weight = _weight(step)
+    weight = kernel_weight(step)
     rows, (inner, columns) = int(np.prod(x[:-1])), weight.shape
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.T)
@@ -129,7 +132,12 @@ def fold_zero_point(
     return folded.astype(np.int64)
 
 
-def _weight(step: Step) -> npt.NDArray[np.int64]:
+def kernel_weight(step: Step) -> npt.NDArray[np.int64]:
+    """Return the weights of a convolution or linear layer.
+
+    Raises:
+        UnsupportedError: They are computed, or no 8-bit or 4-bit integers.
+    """
     dtype = step.input(1).dtype
     if dtype not in _WEIGHTS:
         raise UnsupportedError(
@@ -137,6 +145,25 @@ def _weight(step: Step) -> npt.NDArray[np.int64]:
             where=step.operation.where(),
         )
     return step.array(1).astype(np.int64)
+
+
+def is_rounded_without_clamp(step: Step) -> bool:
+    """Whether no inputs make an accumulator whose product with its multiplier leaves int32."""
+    return _reach(step) < _ROUNDED
+
+
+def _reach(step: Step) -> float:
+    """Return the largest product of an accumulator and its multiplier that inputs can make."""
+    weight = kernel_weight(step)
+    axis = 0 if step.operation.kind == "int.Conv" else 1
+    sums = np.abs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)).sum(axis=1)
+    zero = step.operation.int_attribute("x_zero_point")
+    bias = np.abs(step.array(2).astype(np.float64))
+    largest = sums * float(max(zero, 255 - zero)) + bias
+    if largest.max(initial=0.0) >= 2.0**31:
+        return math.inf
+    multiplier = np.abs(step.array(3).astype(np.float64))
+    return float((largest * multiplier).max(initial=0.0))
 
 
 def _call(

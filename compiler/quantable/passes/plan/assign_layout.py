@@ -83,7 +83,10 @@ def _merge_pads(graph: Graph, rewrites: Rewrites) -> Graph:
     editor = GraphEditor(graph)
     for pad in rewrites.over(editor, graph.operations):
         readers = editor.uses(pad.outputs[0]) if pad.kind == "Pad" else []
-        convs = [op for op, slot in readers if op.kind == "int.Conv" and slot == 0]
+        convs = [
+            op for op, slot in readers
+            if op.kind == "int.Conv" and slot == 0 and "layout" not in op.attributes
+        ]  # fmt: skip
         if not readers or len(convs) != len(readers):
             continue
         shape = graph.shape(pad.inputs[0]) or ()

@@ -41,6 +41,7 @@ from quantable.passes.plan.static_shapes import Static, output_shapes
 from quantable.passes.plan.storage import arena_buffers
 
 ALIGNMENT = 16
+"""Without a target."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ class PlanMemory(Pass):
     batch: int = 1
     in_place: bool = True
 
+    def data_digest(self, context: PassContext) -> str:
+        return context.target.digest if context.target else ""
+
     def run(self, graph: Graph, context: PassContext) -> Graph:
         if self.batch < 1:
             raise OptionError(f"batch: expected at least 1, found {self.batch}")
@@ -67,15 +71,16 @@ class PlanMemory(Pass):
         bound = bind(graph, self.batch)
         if not context.rewrites.admit(*(op.name for op in graph.operations)):
             return bound
-        ordered = replace(bound, operations=schedule(bound, ALIGNMENT, in_place=self.in_place))
+        alignment = context.target.kernels.alignment if context.target else ALIGNMENT
+        ordered = replace(bound, operations=schedule(bound, alignment, in_place=self.in_place))
         buffers = arena_buffers(ordered, ordered.operations, in_place=self.in_place)
-        size, offsets = place(buffers, ALIGNMENT)
+        size, offsets = place(buffers, alignment)
         by_value = {
             name: offset
             for buffer, offset in zip(buffers, offsets, strict=True)
             for name in buffer.values
         }
-        plan = MemoryPlan(size, ALIGNMENT, dict(sorted(by_value.items())))
+        plan = MemoryPlan(size, alignment, dict(sorted(by_value.items())))
         return replace(ordered, level=Level.PLANNED, plan=plan)
 
 

@@ -18,6 +18,10 @@ static inline void Q_NAME(q_copy)(const q_space *space, const Q_X *x, Q_X *y) {
   const ptrdiff_t count = space->dims[last], da = space->a[last], db = space->b[last];
   q_position at = {{0}, 0, 0};
   do {
+    if (da == 1 && db == 1) {
+      memcpy(y + at.b, x + at.a, (size_t)count * sizeof(*y));
+      continue;
+    }
     for (ptrdiff_t i = 0; i < count; i++) {
       y[at.b + i * db] = x[at.a + i * da];
     }

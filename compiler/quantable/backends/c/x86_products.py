@@ -1,0 +1,219 @@
+"""Convolutions and linear layers for the kernels of x86-64."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.backends.c.packing import (
+    QUAD,
+    Block,
+    Outputs,
+    cut,
+    packed_channels,
+    packed_columns,
+    packed_weights,
+)
+from quantable.backends.c.text import C_TYPES
+from quantable.backends.c.unit import Step
+from quantable.backends.c.windows import (
+    Window,
+    fold_zero_point,
+    is_rounded_without_clamp,
+    kernel_weight,
+    window,
+)
+from quantable.ir import DType
+
+ALIGNMENT = 64
+"""Of constants that are read in whole vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gemm:
+    """A product of windows with weights, as q_gemm.h is told it; distances in bytes.
+
+    Attributes:
+        images, image: How many, and from one to the next.
+        outputs: Output pixels of an image.
+        line, pixel: Between the windows of neighbours.
+        rows, columns, run: Runs of consecutive bytes in a window.
+        row, column: Between them.
+        weight: [outputs, runs, run].
+    """
+
+    images: int
+    image: int
+    outputs: Outputs
+    line: int
+    pixel: int
+    rows: int
+    columns: int
+    run: int
+    row: int
+    column: int
+    weight: npt.NDArray[np.int64]
+
+
+def emit_conv(step: Step) -> bool:
+    """int.Conv without padding, channels last, on unsigned bytes; of one group, or depthwise."""
+    op = step.operation
+    if op.string_attribute("layout", "NCHW") != "NHWC" or any(op.ints_attribute("pads")):
+        return False
+    if not _is_suited(step):
+        return False
+    group, geometry = op.int_attribute("group"), window(step)
+    if group == geometry.in_c == geometry.out_c > 1:
+        return _emit_depthwise(step, geometry)
+    return group == 1 and _emit_conv(step, geometry)
+
+
+def _emit_conv(step: Step, geometry: Window) -> bool:
+    op = step.operation
+    x, y = step.shape(step.input(0)), step.shape(step.output())
+    wide, channels = x[-2], x[-1]
+    strides, dilations = ((1, *op.ints_attribute(n))[-2:] for n in ("strides", "dilations"))
+    weight = np.moveaxis(kernel_weight(step).reshape(y[-1], channels, *geometry.taps), 1, -1)
+    image = math.prod(x[1:])
+    rows, columns = geometry.taps
+    outputs = Outputs(math.prod(y[1:-2]), y[-2])
+    if dilations[1] == 1:
+        columns, run = 1, columns * channels
+    else:
+        run = channels
+    line, pixel = strides[0] * wide * channels, strides[1] * channels
+    images = x[0]
+    if rows == columns == 1 and run == channels and line == pixel * outputs.pixels:
+        # A point reads one pixel: all pixels of all images are one line.
+        outputs, images = Outputs(1, images * outputs.lines * outputs.pixels), 1
+    return _emit(step, _Gemm(
+        images, image, outputs, line, pixel, rows, columns, run,
+        dilations[0] * wide * channels, dilations[1] * channels,
+        weight.reshape(y[-1], rows * columns, run),
+    ))  # fmt: skip
+
+
+def emit_linear(step: Step) -> bool:
+    """int.Linear on unsigned bytes."""
+    if not _is_suited(step):
+        return False
+    x = step.shape(step.input(0))
+    weight = kernel_weight(step)
+    count, inner = math.prod(x[:-1]), x[-1]
+    return _emit(step, _Gemm(
+        1, 0, Outputs(1, count), 0, inner, 1, 1, inner, 0, 0, weight.T[:, None],
+    ))  # fmt: skip
+
+
+def _emit_depthwise(step: Step, geometry: Window) -> bool:
+    op, y = step.operation, step.output()
+    x, out = step.shape(step.input(0)), step.shape(y)
+    strides, dilations = ((1, *op.ints_attribute(n))[-2:] for n in ("strides", "dilations"))
+    if y.dtype is not DType.UINT8 or dilations[1] != 1:
+        return False
+    channels, (rows, columns) = geometry.in_c, geometry.taps
+    weight = kernel_weight(step).reshape(channels, rows, columns)
+    step.macs = math.prod(out) * rows * columns
+    facts = {
+        "ROWS": rows, "COLUMNS": columns, "ROW": dilations[0] * x[-2] * channels,
+        "CHANNELS": channels, "HIGH": math.prod(out[1:-2]), "WIDE": out[-2],
+        "LINE": strides[0] * x[-2] * channels, "STRIDE": strides[1],
+    }  # fmt: skip
+    function = step.instance(
+        "q_columns", "q_columns.h", {key: str(value) for key, value in facts.items()},
+        "_".join(map(str, facts.values())),
+    )  # fmt: skip
+    block = Block(4, -(-channels // 64), 0, channels)
+    zero = op.int_attribute("x_zero_point")
+    bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.reshape(channels, -1))
+    multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
+    images = [str(x[0]), str(math.prod(x[1:]))]
+    step.call(
+        function,
+        step.parameters("q_columns", [*images, step.requantization()]),
+        step.pointer(step.input(0).name),
+        step.constant("weight", packed_columns(weight, block), DType.INT8, ALIGNMENT),
+        _channels(step, "bias", bias, block, DType.INT32, is_words=False),
+        _channels(step, "multiplier", multiplier, block, DType.FLOAT32, is_words=False),
+        step.pointer(y.name),
+    )
+    return True
+
+
+def _is_suited(step: Step) -> bool:
+    return (
+        step.input(0).dtype is DType.UINT8
+        and step.output().dtype in (DType.UINT8, DType.INT16)
+        and is_rounded_without_clamp(step)
+    )
+
+
+def _has_slack(step: Step) -> bool:
+    """Whether three bytes behind the input can be read: weights of zero meet what lies there."""
+    place, x = step.unit.storage.place(step.input(0).name), step.input(0)
+    plan = step.unit.graph.plan
+    end = place.at + math.prod(step.shape(x)) + QUAD - 1
+    return place.kind == "arena" and plan is not None and end <= plan.arena_bytes
+
+
+def _emit(step: Step, gemm: _Gemm) -> bool:
+    y = step.output()
+    is_words = y.dtype is DType.INT16
+    channels = gemm.weight.shape[0]
+    step.macs = gemm.images * gemm.outputs.lines * gemm.outputs.pixels * gemm.weight.size
+    flat = gemm.weight.reshape(channels, -1)
+    zero = step.operation.int_attribute("x_zero_point")
+    bias = fold_zero_point(step.array(2).astype(np.int64), zero, flat)
+    multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
+    if gemm.run % QUAD and _has_slack(step):
+        gemm = replace(gemm, run=-(-gemm.run // QUAD) * QUAD)
+    for block in cut(channels, gemm.outputs):
+        weight = packed_weights(gemm.weight, block, is_words=is_words)
+        function = _instance(step, gemm, block, is_words=is_words)
+        facts = [gemm.images, gemm.image, block.blocks, block.channels, channels]
+        name = f"p{block.first}"
+        step.lines.append(
+            f"static const q_gemm {name} = {{{', '.join(map(str, facts))}, "
+            f"{step.requantization()}}};"
+        )
+        place = step.pointer(y.name)
+        step.call(
+            function,
+            f"&{name}",
+            step.pointer(step.input(0).name),
+            step.constant(f"weight{block.first}", weight, DType.INT8, ALIGNMENT),
+            _channels(step, "bias", bias, block, DType.INT32, is_words=is_words),
+            _channels(step, "multiplier", multiplier, block, DType.FLOAT32, is_words=is_words),
+            f"{place} + {block.first}" if block.first else place,
+        )
+    return True
+
+
+def _channels(
+    step: Step,
+    role: str,
+    values: npt.NDArray[np.generic],
+    block: Block,
+    dtype: DType,
+    *,
+    is_words: bool,
+) -> str:
+    found = packed_channels(values, block, is_words=is_words)
+    return step.constant(f"{role}{block.first}", found, dtype, ALIGNMENT)
+
+
+def _instance(step: Step, gemm: _Gemm, block: Block, *, is_words: bool) -> str:
+    facts = {
+        "VECTORS": block.vectors,
+        "ROWS": gemm.rows, "COLUMNS": gemm.columns, "RUN": gemm.run,
+        "ROW": gemm.row if gemm.rows > 1 else 0, "COLUMN": gemm.column if gemm.columns > 1 else 0,
+        "HIGH": gemm.outputs.lines, "WIDE": gemm.outputs.pixels,
+        "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
+    }  # fmt: skip
+    types = {"Y": C_TYPES[step.output().dtype], "WORDS": str(int(is_words))}
+    tag = "_".join(["i16" if is_words else "u8", *map(str, facts.values())])
+    macros = types | {key: str(value) for key, value in facts.items()}
+    return step.instance("q_gemm", "q_gemm.h", macros, tag)

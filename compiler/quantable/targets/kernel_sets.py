@@ -1,0 +1,46 @@
+"""The sets of kernels that C can be made of: one table, read by targets, planning and emission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """One row of the table; what a set has no kernel for runs in portable C.
+
+    Attributes:
+        name: The folder of its headers in `quantable.kernels`.
+        summary: For people.
+        alignment: Of tensors in the arena, in bytes.
+        has_borders: Whether its convolutions look for borders; else they are given padded inputs.
+        has_long_strings: Whether its compilers take string literals of any length: weights are
+            read twenty times faster from them.
+        flags: Options of the compiler that choose between its forms, each to be tested; the last
+            one is what generated build files use.
+    """
+
+    name: str
+    summary: str
+    alignment: int
+    has_borders: bool
+    has_long_strings: bool
+    flags: tuple[str, ...]
+
+
+PORTABLE = KernelSet(
+    "portable", "C11 for every machine with IEEE floats and 8-bit bytes", 16, True, False, ("",)
+)  # fmt: skip
+X86 = KernelSet(
+    "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
+    True, ("", "-march=native"),
+)  # fmt: skip
+ARMV7EM = KernelSet(
+    "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, ("",)
+)  # fmt: skip
+KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
+    row.name: row for row in (PORTABLE, X86, ARMV7EM)
+})  # fmt: skip
+"""Every set by name."""

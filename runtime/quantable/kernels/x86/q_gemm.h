@@ -1,0 +1,203 @@
+/* int.Conv without padding and int.Linear, channels last, on unsigned bytes.
+ *
+ * Template: Q_Y output type; Q_WORDS 1 where that is int16_t, 0 for uint8_t; Q_VECTORS, 1 to 4,
+ * vectors of 16 lanes in a block of output channels; the window, all distances in bytes: Q_ROWS x
+ * Q_COLUMNS runs of Q_RUN consecutive bytes, Q_ROW and Q_COLUMN apart; the outputs: Q_HIGH lines of
+ * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_TAG.
+ *
+ * A run of weights is filled up to whole quads with zeros; constants are packed [block][run][quad]
+ * [16 * Q_VECTORS][4], bias and multipliers [block][16 * Q_VECTORS]. Lane e of the l-th four of
+ * vector j is channel 4 * (Q_VECTORS * l + j) + e of its block, or 16 j + 4 l + e with Q_WORDS. The
+ * bias is bias - x_zero_point * sum(weights). No product of an accumulator and its multiplier
+ * leaves int32: whoever packs constants makes sure.
+ */
+#include "q_x86.h"
+
+#ifndef QUANTABLE_Q_GEMM_H
+#define QUANTABLE_Q_GEMM_H
+/* `blocks` of output channels, `channels` in all; `pitch` elements from one output pixel to the
+ * next, `image` bytes from one image to the next. */
+typedef struct {
+  int32_t images, image, blocks, channels, pitch;
+  q_output out;
+} q_gemm;
+
+static inline int32_t q_quad(const uint8_t *x, int count) {
+  int32_t quad = 0;
+  memcpy(&quad, x, (size_t)count);
+  return quad;
+}
+#endif
+
+#define Q_QUADS ((Q_RUN + 3) / 4)
+#define Q_BLOCK_BYTES (Q_ROWS * Q_COLUMNS * Q_QUADS * 64 * Q_VECTORS)
+/* Where the window of pixel i of a tile begins; a tile is a piece of one line, or whole lines. */
+#define Q_AT(i) ((i) / Q_WIDE * Q_LINE + (i) % Q_WIDE * Q_PIXEL)
+
+#if Q_LANES
+
+Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t *w,
+                             const int32_t *bias, const float *multiplier, Q_Y *y,
+                             ptrdiff_t pitch, ptrdiff_t left, const int pixels) {
+  q_lanes acc[14][Q_VECTORS];
+  Q_UNROLL
+  for (int i = 0; i < pixels; i++) {
+    Q_UNROLL
+    for (int j = 0; j < Q_VECTORS; j++) {
+      acc[i][j] = q_lanes_at(bias + 16 * j);
+    }
+  }
+  for (int row = 0; row < Q_ROWS; row++) {
+    for (int column = 0; column < Q_COLUMNS; column++) {
+      const uint8_t *run = x + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN;
+      for (int quad = 0; quad < Q_RUN / 4; quad++, run += 4, w += 64 * Q_VECTORS) {
+        q_quads weights[Q_VECTORS];
+        Q_UNROLL
+        for (int j = 0; j < Q_VECTORS; j++) {
+          weights[j] = q_quads_at(w + 64 * j);
+        }
+        Q_UNROLL
+        for (int i = 0; i < pixels; i++) {
+          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), 4));
+          Q_UNROLL
+          for (int j = 0; j < Q_VECTORS; j++) {
+            acc[i][j] = q_dot(acc[i][j], values, weights[j]);
+          }
+        }
+      }
+#if Q_RUN % 4
+      Q_UNROLL
+      for (int j = 0; j < Q_VECTORS; j++) {
+        const q_quads weights = q_quads_at(w + 64 * j);
+        Q_UNROLL
+        for (int i = 0; i < pixels; i++) {
+          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), Q_RUN % 4));
+          acc[i][j] = q_dot(acc[i][j], values, weights);
+        }
+      }
+      w += 64 * Q_VECTORS;
+#endif
+    }
+  }
+  Q_UNROLL
+  for (int i = 0; i < pixels; i++) {
+    q_lanes steps[Q_VECTORS];
+    Q_UNROLL
+    for (int j = 0; j < Q_VECTORS; j++) {
+      steps[j] = q_scaled(acc[i][j], multiplier + 16 * j);
+    }
+#if Q_WORDS
+    q_put_words(steps, Q_VECTORS, out, y + i * pitch, left);
+#else
+    q_put_bytes(steps, Q_VECTORS, out, y + i * pitch, left);
+#endif
+  }
+}
+
+/* All pixels of one image, for one block of output channels (or half of it). */
+Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w,
+                              const int32_t *bias, const float *multiplier, Q_Y *y,
+                              ptrdiff_t left) {
+  enum {
+    lines = Q_PIXELS(Q_VECTORS) / Q_WIDE < Q_HIGH ? Q_PIXELS(Q_VECTORS) / Q_WIDE : Q_HIGH,
+    pieces = (Q_WIDE + Q_PIXELS(Q_VECTORS) - 1) / Q_PIXELS(Q_VECTORS),
+    narrow = Q_WIDE / pieces,
+    wider = Q_WIDE % pieces /* so many pieces have one pixel more */
+  };
+#if Q_HIGH > 1
+  if (lines > 1) {
+    ptrdiff_t line = 0;
+    for (; line + lines <= Q_HIGH; line += lines, x += (ptrdiff_t)lines * Q_LINE) {
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, lines * Q_WIDE);
+      y += (ptrdiff_t)lines * Q_WIDE * p->pitch;
+    }
+    if (Q_HIGH % (lines > 1 ? lines : 1)) {
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left,
+                     Q_HIGH % (lines > 1 ? lines : 1) * Q_WIDE);
+    }
+    return;
+  }
+#endif
+  for (ptrdiff_t line = 0; line < Q_HIGH; line++, x += Q_LINE) {
+    const uint8_t *pixel = x;
+    for (int piece = 0; piece < wider; piece++, pixel += (narrow + 1) * Q_PIXEL) {
+      Q_NAME(q_tile)(&p->out, pixel, w, bias, multiplier, y, p->pitch, left, narrow + 1);
+      y += (narrow + 1) * p->pitch;
+    }
+    for (int piece = wider; piece < pieces; piece++, pixel += narrow * Q_PIXEL) {
+      Q_NAME(q_tile)(&p->out, pixel, w, bias, multiplier, y, p->pitch, left, narrow);
+      y += narrow * p->pitch;
+    }
+  }
+}
+
+static void Q_NAME(q_gemm)(const q_gemm *p, const uint8_t *x, const int8_t *w, const int32_t *bias,
+                           const float *multiplier, Q_Y *y) {
+  const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch;
+  for (ptrdiff_t block = 0; block < p->blocks; block++) {
+    const ptrdiff_t first = block * 16 * Q_VECTORS, left = p->channels - first;
+    for (int part = 0; part < Q_PARTS; part++) {
+      const ptrdiff_t lane = part * Q_LANES, skipped = Q_WORDS ? lane : lane * Q_VECTORS;
+      if (skipped >= left) {
+        break;
+      }
+      for (ptrdiff_t n = 0; n < p->images; n++) {
+        Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
+                        bias + first + lane, multiplier + first + lane,
+                        y + n * image + first + skipped, left - skipped);
+      }
+    }
+  }
+}
+
+#else
+
+/* One output of block `w`, `lane` of its lanes. */
+static inline int32_t Q_NAME(q_lane)(const uint8_t *x, const int8_t *w, int32_t acc) {
+  for (ptrdiff_t row = 0; row < Q_ROWS; row++) {
+    for (ptrdiff_t column = 0; column < Q_COLUMNS; column++) {
+      const uint8_t *run = x + row * Q_ROW + column * Q_COLUMN;
+      for (ptrdiff_t k = 0; k < Q_RUN; k++) {
+        acc = q_add_wrapping(acc, run[k] * w[k / 4 * 64 * Q_VECTORS + k % 4]);
+      }
+      w += Q_QUADS * 64 * Q_VECTORS;
+    }
+  }
+  return acc;
+}
+
+static void Q_NAME(q_gemm)(const q_gemm *p, const uint8_t *x, const int8_t *w, const int32_t *bias,
+                           const float *multiplier, Q_Y *y) {
+  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image) {
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)Q_HIGH * Q_WIDE; i++, y += p->pitch) {
+      for (ptrdiff_t c = 0; c < p->channels; c++) {
+        const ptrdiff_t block = c / (16 * Q_VECTORS), o = c % (16 * Q_VECTORS);
+        const ptrdiff_t four = o / 4 % Q_VECTORS * 4 + o / (4 * Q_VECTORS);
+        const ptrdiff_t lane = Q_WORDS ? o : 4 * four + o % 4;
+        const ptrdiff_t at = block * 16 * Q_VECTORS + lane;
+        const int32_t acc =
+            Q_NAME(q_lane)(x + Q_AT(i), w + block * Q_BLOCK_BYTES + 4 * lane, bias[at]);
+        y[c] = (Q_Y)q_requantize(acc, multiplier[at], &p->out);
+      }
+    }
+  }
+}
+
+#endif
+
+#undef Q_QUADS
+#undef Q_BLOCK_BYTES
+#undef Q_AT
+#undef Q_Y
+#undef Q_WORDS
+#undef Q_VECTORS
+#undef Q_ROWS
+#undef Q_COLUMNS
+#undef Q_RUN
+#undef Q_ROW
+#undef Q_COLUMN
+#undef Q_HIGH
+#undef Q_WIDE
+#undef Q_LINE
+#undef Q_PIXEL
+#undef Q_TAG

@@ -1,0 +1,54 @@
+/* int.MaxPool of unsigned bytes, channels last. */
+#ifndef QUANTABLE_Q_MAXIMUM_H
+#define QUANTABLE_Q_MAXIMUM_H
+
+#include "q_window.h"
+#include "q_x86.h"
+
+typedef struct {
+  q_axis h, w;
+  int32_t images, channels;
+} q_maximum_params;
+
+/* All channels of one output pixel. */
+static inline void q_maximum_pixel(const q_maximum_params *p, const uint8_t *x, q_taps th,
+                                   q_taps tw, uint8_t *y) {
+  const ptrdiff_t channels = p->channels;
+#if Q_LANES
+  for (ptrdiff_t c = 0; c < channels; c += 4 * Q_LANES) {
+    q_bytes most = q_bytes_at(x, 0);
+    for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
+      for (ptrdiff_t kw = tw.first; kw < tw.last; kw++) {
+        const ptrdiff_t row = th.origin + kh * p->h.dilation, at = tw.origin + kw * p->w.dilation;
+        const uint8_t *pixel = x + (row * p->w.in + at) * channels + c;
+        most = q_bytes_max(most, q_bytes_at(pixel, channels - c));
+      }
+    }
+    q_bytes_put(y + c, most, channels - c);
+  }
+#else
+  memset(y, 0, (size_t)channels);
+  for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
+    for (ptrdiff_t kw = tw.first; kw < tw.last; kw++) {
+      const ptrdiff_t row = th.origin + kh * p->h.dilation, at = tw.origin + kw * p->w.dilation;
+      const uint8_t *pixel = x + (row * p->w.in + at) * channels;
+      for (ptrdiff_t c = 0; c < channels; c++) {
+        y[c] = pixel[c] > y[c] ? pixel[c] : y[c];
+      }
+    }
+  }
+#endif
+}
+
+static inline void q_maximum_bytes(const q_maximum_params *p, const uint8_t *x, uint8_t *y) {
+  for (ptrdiff_t n = 0; n < p->images; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
+    for (int32_t oh = 0; oh < p->h.out; oh++) {
+      const q_taps th = q_taps_of(&p->h, oh);
+      for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
+        q_maximum_pixel(p, x, th, q_taps_of(&p->w, ow), y);
+      }
+    }
+  }
+}
+
+#endif

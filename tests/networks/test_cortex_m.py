@@ -1,0 +1,47 @@
+"""The networks of MLPerf Tiny on an emulated Cortex-M4: the integers, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantable.adapters.cortex_m import EmulatedModel, missing_tools
+from quantable.reference import ReferenceRuntime
+from quantable.schema import load
+from tests.networks.conftest import Case
+
+pytestmark = pytest.mark.slow
+INSTRUCTIONS_PER_PRODUCT = {
+    "resnet8": 1.1, "dscnn_kws": 1.4, "mobilenetv1_vww": 1.5, "fc_autoencoder": 1.1,
+}  # fmt: skip
+"""The most that each network may take on average; measured, and a little more."""
+
+
+@pytest.mark.parametrize("case", sorted(INSTRUCTIONS_PER_PRODUCT), indirect=True)
+def test_emulated_code_gives_the_integers_of_the_reference(
+    case: Case, compiled: Callable[[Case, str], Path]
+) -> None:
+    if missing_tools():
+        pytest.skip(f"needs {', '.join(missing_tools())}")
+    folder = compiled(case, "cortex-m4")
+    model = EmulatedModel(folder)
+    reference = ReferenceRuntime(load(folder / "06-plan.qir"))
+    samples = case.inputs("evaluation", 3)
+    inputs = {
+        t.value: np.concatenate([t.quantize(sample[t.name]) for sample in samples])[:, None]
+        for t in model.inputs
+    }
+    runs = [model.run(inputs) for _ in "ab"]
+    assert runs[0].instructions == runs[1].instructions
+    for index, sample in enumerate(samples):
+        expected = reference.run(sample)
+        for t in model.outputs:
+            found = t.dequantize(runs[0].outputs[t.value][index])
+            np.testing.assert_array_equal(found, expected[t.name])
+    products = model.manifest["macs"]
+    assert isinstance(products, int)
+    limit = INSTRUCTIONS_PER_PRODUCT[case.network.name] * products
+    assert max(runs[0].instructions) <= limit
