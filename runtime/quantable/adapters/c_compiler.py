@@ -248,8 +248,7 @@ def _batch(tensor: TensorInfo, inputs: Mapping[str, Array]) -> tuple[Array, bool
     batch = array if is_stacked else array[np.newaxis]
     if batch.shape[1:] != tensor.shape or batch.dtype != tensor.dtype:
         raise DataError(
-            f"expected {tensor.dtype}{list(tensor.shape)}, found "
-            f"{array.dtype}{list(array.shape)}",
+            f"expected {tensor.dtype}{list(tensor.shape)}, found {array.dtype}{list(array.shape)}",
             where=where,
         )
     return np.ascontiguousarray(batch), is_stacked
