@@ -30,7 +30,7 @@ def test_every_pass_that_touched_it_is_told(folder: Path) -> None:
     assert [touch.stage for touch in found.touched] == [
         "import", "fold-batchnorm", "dispatch", "assign-configs", "fuse-overlaps", "calibrate",
         "correct-bias", "passive-parameters", "bake", "lower-to-integer", "assign-layout",
-        "plan-memory",
+        "make-padding-explicit", "plan-memory",
     ]  # fmt: skip
     said = {touch.stage: "\n".join(touch.what) for touch in found.touched}
     assert "removed '/stem/stem.1/BatchNormalization'" in said["fold-batchnorm"]

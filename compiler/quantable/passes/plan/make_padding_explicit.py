@@ -78,6 +78,6 @@ def _pad(editor: GraphEditor, op: Operation) -> None:
         editor.add_parameter(f"{padded}.value", op.int_attribute("x_zero_point"), x.dtype),
     ]
     name = f"{op.name}.pad"
-    editor.add_operation(name, "Pad", operands, [padded], {"mode": "constant"}, sources=op.sources)
+    editor.add_operation(name, "Pad", operands, [padded], {"mode": "constant"}, sources=[op.name])
     attributes = {**op.attributes, "pads": (0,) * len(pads)}
     editor.replace(replace(op, inputs=(padded, *op.inputs[1:]), attributes=attributes))
