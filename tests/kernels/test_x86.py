@@ -15,6 +15,7 @@ from quantable.adapters.c_compiler import STRICT, compile_c
 from quantable.backends.c import emit
 from quantable.ir import DType
 from quantable.targets.kernel_sets import X86
+from tests.kernels.conftest import Network
 
 U8, I8, U16, I16 = DType.UINT8, DType.INT8, DType.UINT16, DType.INT16
 AVX512 = ("-mavx512vnni", "-mavx512bw", "-mavx512vl")
@@ -37,6 +38,12 @@ def _processor_flags():
         return set()
     lines = [line for line in text.splitlines() if line.startswith("flags")]
     return set(lines[0].split()) if lines else set()
+
+
+@pytest.fixture(params=[1, *(pytest.param(seed, marks=pytest.mark.fuzz) for seed in range(2, 5))])
+def network(request):
+    """An empty network; fewer seeds than elsewhere, since every one runs with four sets."""
+    return Network(request.param)
 
 
 @pytest.fixture(params=sorted(NATIVE))
