@@ -43,6 +43,13 @@ def test_compiled_code_gives_the_integers_of_the_reference(
     assert _broken(claims) == []
 
 
+def test_portable_code_gives_the_integers_of_the_reference(case: Case, compiled: Compiled) -> None:
+    flags = ("-O2", "-O3")
+    claims = validate(compiled(case, "c-portable"), case.inputs("evaluation", 16), flags=flags)
+    assert sum("integers equal" in claim.name for claim in claims) == 2
+    assert _broken(claims) == []
+
+
 def test_onnx_runtime_differs_only_where_it_is_explained(case: Case, compiled: Compiled) -> None:
     claims = validate(compiled(case, "onnxruntime"), case.inputs("evaluation", 32))
     assert _broken(claims) == []
