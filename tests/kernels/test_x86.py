@@ -46,9 +46,14 @@ def network(request):
     return Network(request.param)
 
 
-@pytest.fixture(params=sorted(NATIVE))
+@pytest.fixture(
+    params=["avx2", "avx512", pytest.param("avxvnni", marks=pytest.mark.slow), "scalar"]
+)
 def flags(request):
-    """Compiler flags of a set of vectors, emulated where the processor has not got it."""
+    """Compiler flags of a set of vectors, emulated where the processor has not got it.
+
+    AVX-VNNI is AVX2 but for one instruction, and left to the slow suite.
+    """
     name, found = request.param, _processor_flags()
     if not {"avx2"} <= found and name != "scalar":
         pytest.skip("the processor has no AVX2")
