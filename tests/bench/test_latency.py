@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from quantable.bench.latency import BLOCKS, CalledRunner, interleaved, peer
 from quantable.ir import OptionError, UserError
+
+DEMO = Path(__file__).resolve().parents[2] / "tools/quantable/demo"
 
 
 class _Fixed:
@@ -47,5 +52,14 @@ def test_a_file_that_cannot_be_run_says_why(tmp_path):
         peer(tmp_path / "a.onnx")
     broken = tmp_path / "a.onnx"
     broken.write_bytes(b"no network")
-    with pytest.raises(UserError, match="no runtime runs it"):
+    with pytest.raises(UserError, match=r"no runtime runs it: .*ONNX Runtime: "):
         peer(broken)
+
+
+def test_a_runtime_that_is_left_out_is_told(monkeypatch):
+    """Whatever the others say: a comparison that lacks a peer must not look complete."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    runners, reasons = peer(DEMO / "digits.onnx")
+    assert [runner.name.split()[0] for runner in runners] == ["ONNX"]
+    assert reasons == ["openvino is not installed"]

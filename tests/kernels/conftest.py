@@ -94,6 +94,17 @@ class Network:
         scale = (dtype.maximum - dtype.minimum) / max(sum_range, 1.0)
         return (self.random.uniform(0.5, 1.5, count) * spread * scale).astype(np.float32)
 
+    def add_bytes(self, count: int, factors: tuple[int, int]) -> None:
+        """Add an int.Add of two new inputs of unsigned bytes."""
+        operands = [self.input(DType.UINT8, (1, count)) for _ in "ab"]
+        zeros = {f"{side}_zero_point": self.zero_point(DType.UINT8) for side in "ab"}
+        scales = {f"{s}_multiplier": f for s, f in zip("ab", factors, strict=True)}
+        multiplier = float(np.float32(self.random.choice([1e-5, 1e-4, 1.0])))
+        self.apply(
+            "int.Add", operands, (DType.UINT8, (1, count)), **zeros, **scales,
+            multiplier=multiplier, **self.requantization(DType.UINT8),
+        )  # fmt: skip
+
     def graph(self) -> Graph:
         """Return the graph, verified; nothing of it needs the arena."""
         graph = Graph(

@@ -98,14 +98,7 @@ def _add_linears(network):
 
 def _add_sums(network):
     for count, factors in itertools.product((1, 3, 64, 101), ((16384, 9000), (-7, 32767))):
-        operands = [network.input(U8, (1, count)) for _ in "ab"]
-        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
-        scales = {f"{s}_multiplier": f for s, f in zip("ab", factors, strict=True)}
-        multiplier = float(np.float32(network.random.choice([1e-5, 1e-4, 1.0])))
-        network.apply(
-            "int.Add", operands, (U8, (1, count)), **zeros, **scales, multiplier=multiplier,
-            **network.requantization(U8),
-        )  # fmt: skip
+        network.add_bytes(count, factors)
 
 
 LAYERS = {"add": _add_sums, "conv": _add_convs, "depthwise": _add_depthwise, "linear": _add_linears}

@@ -144,14 +144,7 @@ def test_linear(network, agree, flags):
 
 def test_add(network, agree, flags):
     for count, factors in itertools.product((1, 31, 64, 1000), ((16384, 9000), (-7, 32767))):
-        operands = [network.input(U8, (1, count)) for _ in "ab"]
-        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
-        scales = {f"{s}_multiplier": f for s, f in zip("ab", factors, strict=True)}
-        multiplier = float(np.float32(network.random.choice([1e-5, 1e-4, 1.0])))
-        network.apply(
-            "int.Add", operands, (U8, (1, count)), **zeros, **scales, multiplier=multiplier,
-            **network.requantization(U8),
-        )  # fmt: skip
+        network.add_bytes(count, factors)
     agree(network, flags, X86)
 
 

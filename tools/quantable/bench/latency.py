@@ -110,8 +110,8 @@ def _latency(name: str, blocks: Sequence[Reals]) -> Latency:
     return Latency(name, float(np.median(everything)), best, everything.size)
 
 
-def peer(path: Path, threads: int = 1) -> list[Runner]:
-    """Return the installed runtimes that run a file: .onnx or .tflite.
+def peer(path: Path, threads: int = 1) -> tuple[list[Runner], list[str]]:
+    """Return the installed runtimes that run a file, .onnx or .tflite, and why others do not.
 
     Raises:
         UserError: None of them is installed, or none can read the file.
@@ -132,14 +132,14 @@ def peer(path: Path, threads: int = 1) -> list[Runner]:
             found.append(make(path, threads))
         except ImportError as error:
             reasons.append(f"{error.name} is not installed")
-        except Exception as error:  # each has classes of its own for a file that it cannot read
+        except (RuntimeError, ValueError) as error:  # what they raise for files they cannot run
             reasons.append(str(error).splitlines()[0])
     if not found:
         raise UserError(
             f"no runtime runs it: {'; '.join(reasons)}", where=str(path),
             help="pip install onnxruntime, openvino or ai-edge-litert",
         )  # fmt: skip
-    return found
+    return found, reasons
 
 
 def _onnxruntime(path: Path, threads: int) -> Runner:
@@ -148,7 +148,16 @@ def _onnxruntime(path: Path, threads: int) -> Runner:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    refusals = tuple(
+        item for item in vars(state).values()
+        if isinstance(item, type) and issubclass(item, Exception)
+    )  # fmt: skip
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except refusals as error:  # classes of its own, which share no base but Exception
+        raise RuntimeError(f"ONNX Runtime: {error}") from error
     binding = session.io_binding()
     for item in session.get_inputs():
         shape = [dim if isinstance(dim, int) else 1 for dim in item.shape]

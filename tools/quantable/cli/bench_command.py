@@ -45,11 +45,16 @@ def command(
       quantable bench build/ --against resnet50.int8.onnx --seconds 5
     """
     from quantable.adapters.c_timing import TimedModel
-    from quantable.bench.latency import OwnRunner, interleaved, layer_rows, peer
+    from quantable.bench.latency import OwnRunner, Runner, interleaved, layer_rows, peer
     from quantable.bench.machine import describe_machine
 
     model = TimedModel(directory, compiler=compiler, flags=flags.split())
-    runners = [OwnRunner(model), *(runner for path in against for runner in peer(path))]
+    runners: list[Runner] = [OwnRunner(model)]
+    for path in against:
+        peers, reasons = peer(path)
+        runners += peers
+        for reason in reasons:
+            say(f"remark: left out: {reason}")
     with progress("timing", quiet=quiet) as count:
         found = interleaved(runners, seconds, count)
     peak = model.peak()
