@@ -1,22 +1,34 @@
-"""How weights are packed for the kernels of x86-64, and how outputs are cut into blocks."""
+"""How weights are packed for kernels with vectors, and how outputs are cut into blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-LANES = 16
-"""Outputs that one vector of accumulators has."""
 QUAD = 4
-"""Products that one instruction sums up."""
-PIXELS = {1: 14, 2: 14, 3: 9, 4: 6}
-"""Output pixels that a tile holds at most, by the number of vectors each (32 registers)."""
-_LATENCY = 5
-"""Cycles before the next product can be added to an accumulator."""
-_LOOP = 0.5
-"""Cycles of a step that are not products: large tiles have fewer steps."""
+"""Rows of a column that lie side by side; inputs are read up to whole quads, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a set of kernels wants its constants.
+
+    Attributes:
+        lanes: Outputs that one vector of a block has.
+        group: Products of one output that lie side by side, and are summed up by one instruction.
+        pixels: Output pixels that a tile holds at most, by the number of vectors each.
+        cost: Of one group of a tile of (pixels, vectors); any unit.
+        is_in_fours: Whether accumulators are narrowed to bytes in groups of four lanes.
+    """
+
+    lanes: int
+    group: int
+    pixels: Mapping[int, int]
+    cost: Callable[[int, int], float]
+    is_in_fours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,7 @@ class Outputs:
     def tiles(self, limit: int) -> list[tuple[int, int]]:
         """Return (number of tiles, pixels in each), for tiles of at most `limit` pixels.
 
-        As q_gemm.h cuts them: several lines where two have room, else equal pieces of a line.
+        As kernels cut them: several lines where two have room, else equal pieces of a line.
         """
         tall = min(limit // self.pixels, self.lines)
         if tall > 1:
@@ -45,7 +57,7 @@ class Block:
     """Output channels that are computed with one kernel instance.
 
     Attributes:
-        vectors: Vectors of 16 channels in a block.
+        vectors: Vectors of channels in a block.
         blocks: How many blocks.
         first: The first channel.
         channels: Channels in all; the last block may hold fewer than it has lanes.
@@ -57,79 +69,79 @@ class Block:
     channels: int
 
 
-def cut(channels: int, outputs: Outputs) -> list[Block]:
-    """Return the blocks that take the fewest cycles: whole ones, and what is left."""
-    found = [_cut_by(channels, vectors) for vectors in sorted(PIXELS, reverse=True)]
-    return min(found, key=lambda blocks: sum(_cycles(block, outputs) for block in blocks))
+def cut(layout: Layout, channels: int, outputs: Outputs) -> list[Block]:
+    """Return the blocks that cost least: whole ones, and what is left."""
+    found = [_cut_by(layout, channels, v) for v in sorted(layout.pixels, reverse=True)]
+    return min(found, key=lambda blocks: sum(_cost(layout, block, outputs) for block in blocks))
 
 
-def _cut_by(channels: int, vectors: int) -> list[Block]:
-    needed = -(-channels // LANES)
+def _cut_by(layout: Layout, channels: int, vectors: int) -> list[Block]:
+    needed = -(-channels // layout.lanes)
     whole, rest = divmod(needed, vectors)
     blocks = []
     if whole:
-        held = min(channels, whole * vectors * LANES)
+        held = min(channels, whole * vectors * layout.lanes)
         blocks.append(Block(vectors, whole, 0, held))
     if rest:
-        first = whole * vectors * LANES
+        first = whole * vectors * layout.lanes
         blocks.append(Block(rest, 1, first, channels - first))
     return blocks
 
 
-def _cycles(block: Block, outputs: Outputs) -> float:
-    """Return about the cycles of one quad: two products, or two loads, each."""
-    v = block.vectors
-    tiles = outputs.tiles(PIXELS[v])
-    return block.blocks * sum(
-        count * (max(pixels * v / 2, (pixels + v) / 2, _LATENCY) + _LOOP) for count, pixels in tiles
-    )
+def _cost(layout: Layout, block: Block, outputs: Outputs) -> float:
+    tiles = outputs.tiles(layout.pixels[block.vectors])
+    return block.blocks * sum(count * layout.cost(held, block.vectors) for count, held in tiles)
 
 
-def order(vectors: int, *, is_words: bool) -> npt.NDArray[np.intp]:
+def order(layout: Layout, vectors: int, *, is_words: bool) -> npt.NDArray[np.intp]:
     """Return the channel that each lane of a block has.
 
-    Bytes are narrowed in groups of four lanes, 16-bit integers are not.
+    Where bytes are narrowed in groups of four lanes, 16-bit integers are not.
     """
-    lane = np.arange(LANES * vectors)
-    vector, four, within = lane // LANES, lane % LANES // 4, lane % 4
-    return lane if is_words else 4 * (vectors * four + vector) + within
+    lane = np.arange(layout.lanes * vectors)
+    if is_words or not layout.is_in_fours:
+        return lane
+    vector, four, within = lane // layout.lanes, lane % layout.lanes // 4, lane % 4
+    return 4 * (vectors * four + vector) + within
 
 
 def packed_weights(
-    weight: npt.NDArray[np.int64], block: Block, *, is_words: bool
+    layout: Layout, weight: npt.NDArray[np.int64], block: Block, *, is_words: bool
 ) -> npt.NDArray[np.int64]:
-    """Return weights [outputs, runs, run] of a block's channels as [blocks, runs, quads, lanes, 4].
+    """Return weights [outputs, runs, run] of a block as [blocks, runs, groups, lanes, group].
 
-    Runs are filled up to whole quads, blocks to whole lanes, with zeros.
+    Runs are filled up to whole groups, blocks to whole lanes, with zeros.
     """
     _, runs, length = weight.shape
-    quads, lanes = -(-length // QUAD), LANES * block.vectors
-    full = np.zeros((block.blocks * lanes, runs, quads * QUAD), np.int64)
+    groups, lanes = -(-length // layout.group), layout.lanes * block.vectors
+    full = np.zeros((block.blocks * lanes, runs, groups * layout.group), np.int64)
     full[: block.channels, :, :length] = weight[block.first : block.first + block.channels]
-    by_lane = full.reshape(block.blocks, lanes, runs, quads, QUAD)
-    by_lane = by_lane[:, order(block.vectors, is_words=is_words)]
+    by_lane = full.reshape(block.blocks, lanes, runs, groups, layout.group)
+    by_lane = by_lane[:, order(layout, block.vectors, is_words=is_words)]
     return by_lane.transpose(0, 2, 3, 1, 4)
 
 
 def packed_channels(
-    values: npt.NDArray[np.generic], block: Block, *, is_words: bool
+    layout: Layout, values: npt.NDArray[np.generic], block: Block, *, is_words: bool
 ) -> npt.NDArray[np.generic]:
     """Return one value a channel as [blocks, lanes], 0 where a lane has no channel."""
-    lanes = LANES * block.vectors
+    lanes = layout.lanes * block.vectors
     full = np.zeros(block.blocks * lanes, values.dtype)
     full[: block.channels] = values[block.first : block.first + block.channels]
     found: npt.NDArray[np.generic] = full.reshape(block.blocks, lanes)
-    return found[:, order(block.vectors, is_words=is_words)]
+    return found[:, order(layout, block.vectors, is_words=is_words)]
 
 
-def packed_columns(weight: npt.NDArray[np.int64], block: Block) -> npt.NDArray[np.int64]:
+def packed_columns(
+    layout: Layout, weight: npt.NDArray[np.int64], block: Block
+) -> npt.NDArray[np.int64]:
     """Return weights [channels, rows, columns] as [blocks, columns, quads, lanes, 4].
 
     Rows are filled up to whole quads, channels to whole blocks, with zeros.
     """
     channels, rows, columns = weight.shape
-    quads, lanes = -(-rows // QUAD), LANES * block.vectors
+    quads, lanes = -(-rows // QUAD), layout.lanes * block.vectors
     full = np.zeros((block.blocks * lanes, quads * QUAD, columns), np.int64)
     full[:channels, :rows] = weight
     by_lane = full.reshape(block.blocks, lanes, quads, QUAD, columns)
-    return by_lane[:, order(block.vectors, is_words=False)].transpose(0, 4, 2, 1, 3)
+    return by_lane[:, order(layout, block.vectors, is_words=False)].transpose(0, 4, 2, 1, 3)

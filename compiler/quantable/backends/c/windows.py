@@ -147,9 +147,12 @@ def kernel_weight(step: Step) -> npt.NDArray[np.int64]:
     return step.array(1).astype(np.int64)
 
 
-def is_rounded_without_clamp(step: Step) -> bool:
-    """Whether no inputs make an accumulator whose product with its multiplier leaves int32."""
-    return _reach(step) < _ROUNDED
+def is_rounded_without_clamp(step: Step, is_saturating: bool = False) -> bool:
+    """Whether no inputs make an accumulator whose product with its multiplier leaves int32.
+
+    Where conversions saturate, only the accumulator itself has to stay inside.
+    """
+    return _reach(step) < (math.inf if is_saturating else _ROUNDED)
 
 
 def _reach(step: Step) -> float:

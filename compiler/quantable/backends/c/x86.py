@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from quantable.backends.c.packing import Layout
+from quantable.backends.c.vector_emitters import vector_emitters
+from quantable.backends.c.vectors import VectorKernels
 
-from quantable.backends.c import x86_activations, x86_products
-from quantable.backends.c.unit import Step
+PIXELS = {1: 14, 2: 14, 3: 9, 4: 6}
+"""Output pixels that a tile holds at most, by the number of vectors each (32 registers)."""
+_LATENCY = 5
+"""Cycles before the next product can be added to an accumulator."""
+_LOOP = 0.5
+"""Cycles of a step that are not products: large tiles have fewer steps."""
 
-EMITTERS: dict[str, Callable[[Step], bool]] = {
-    "int.Conv": x86_products.emit_conv,
-    "int.Linear": x86_products.emit_linear,
-    "int.MaxPool": x86_activations.emit_max_pool,
-    "int.AveragePool": x86_activations.emit_average_pool,
-    "int.ReduceMean": x86_activations.emit_reduce_mean,
-    "int.Add": x86_activations.emit_add,
-    "int.MatMul": x86_activations.emit_matmul,
-}
+
+def _cycles(pixels: int, vectors: int) -> float:
+    """Return about the cycles of one quad of a tile: two products, or two loads, each."""
+    return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP
+
+
+KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4)
+EMITTERS = vector_emitters(KERNELS)
 """By kind: emits the operation, or returns that no kernel suits it, having added nothing."""

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers for the kernels of x86-64."""
+"""Convolutions and linear layers for kernels with vectors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from quantable.backends.c.packing import (
 )
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step
+from quantable.backends.c.vectors import VectorKernels
 from quantable.backends.c.windows import (
     Window,
     fold_zero_point,
@@ -28,13 +29,10 @@ from quantable.backends.c.windows import (
 )
 from quantable.ir import DType
 
-ALIGNMENT = 64
-"""Of constants that are read in whole vectors."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Gemm:
-    """A product of windows with weights, as q_gemm.h is told it; distances in bytes.
+    """A product of windows with weights, as the kernel is told it; distances in bytes.
 
     Attributes:
         images, image: How many, and from one to the next.
@@ -58,20 +56,20 @@ class _Gemm:
     weight: npt.NDArray[np.int64]
 
 
-def emit_conv(step: Step) -> bool:
+def emit_conv(step: Step, kernels: VectorKernels) -> bool:
     """int.Conv without padding, channels last, on unsigned bytes; of one group, or depthwise."""
     op = step.operation
     if op.string_attribute("layout", "NCHW") != "NHWC" or any(op.ints_attribute("pads")):
         return False
-    if not _is_suited(step):
+    if not _is_suited(step, kernels):
         return False
     group, geometry = op.int_attribute("group"), window(step)
     if group == geometry.in_c == geometry.out_c > 1:
-        return _emit_depthwise(step, geometry)
-    return group == 1 and _emit_conv(step, geometry)
+        return _emit_depthwise(step, geometry, kernels)
+    return group == 1 and _emit_conv(step, geometry, kernels)
 
 
-def _emit_conv(step: Step, geometry: Window) -> bool:
+def _emit_conv(step: Step, geometry: Window, kernels: VectorKernels) -> bool:
     op = step.operation
     x, y = step.shape(step.input(0)), step.shape(step.output())
     wide, channels = x[-2], x[-1]
@@ -89,26 +87,26 @@ def _emit_conv(step: Step, geometry: Window) -> bool:
     if rows == columns == 1 and run == channels and line == pixel * outputs.pixels:
         # A point reads one pixel: all pixels of all images are one line.
         outputs, images = Outputs(1, images * outputs.lines * outputs.pixels), 1
-    return _emit(step, _Gemm(
+    return _emit(step, kernels, _Gemm(
         images, image, outputs, line, pixel, rows, columns, run,
         dilations[0] * wide * channels, dilations[1] * channels,
         weight.reshape(y[-1], rows * columns, run),
     ))  # fmt: skip
 
 
-def emit_linear(step: Step) -> bool:
+def emit_linear(step: Step, kernels: VectorKernels) -> bool:
     """int.Linear on unsigned bytes."""
-    if not _is_suited(step):
+    if not _is_suited(step, kernels):
         return False
     x = step.shape(step.input(0))
     weight = kernel_weight(step)
     count, inner = math.prod(x[:-1]), x[-1]
-    return _emit(step, _Gemm(
+    return _emit(step, kernels, _Gemm(
         1, 0, Outputs(1, count), 0, inner, 1, 1, inner, 0, 0, weight.T[:, None],
     ))  # fmt: skip
 
 
-def _emit_depthwise(step: Step, geometry: Window) -> bool:
+def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> bool:
     op, y = step.operation, step.output()
     x, out = step.shape(step.input(0)), step.shape(y)
     strides, dilations = ((1, *op.ints_attribute(n))[-2:] for n in ("strides", "dilations"))
@@ -123,10 +121,12 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
         "LINE": strides[0] * x[-2] * channels, "STRIDE": strides[1],
     }  # fmt: skip
     function = step.instance(
-        "q_columns", "q_columns.h", {key: str(value) for key, value in facts.items()},
+        "q_columns", kernels.header("columns"), {key: str(value) for key, value in facts.items()},
         "_".join(map(str, facts.values())),
     )  # fmt: skip
-    block = Block(4, -(-channels // 64), 0, channels)
+    lanes = kernels.layout.lanes * kernels.column_vectors
+    block = Block(kernels.column_vectors, -(-channels // lanes), 0, channels)
+    packed = packed_columns(kernels.layout, weight, block)
     zero = op.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.reshape(channels, -1))
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
@@ -135,19 +135,19 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
         function,
         step.parameters("q_columns", [*images, step.requantization()]),
         step.pointer(step.input(0).name),
-        step.constant("weight", packed_columns(weight, block), DType.INT8, ALIGNMENT),
-        _channels(step, "bias", bias, block, DType.INT32, is_words=False),
-        _channels(step, "multiplier", multiplier, block, DType.FLOAT32, is_words=False),
+        step.constant("weight", packed, DType.INT8, kernels.alignment),
+        _channels(step, kernels, "bias", bias, block),
+        _channels(step, kernels, "multiplier", multiplier, block),
         step.pointer(y.name),
     )
     return True
 
 
-def _is_suited(step: Step) -> bool:
+def _is_suited(step: Step, kernels: VectorKernels) -> bool:
     return (
         step.input(0).dtype is DType.UINT8
         and step.output().dtype in (DType.UINT8, DType.INT16)
-        and is_rounded_without_clamp(step)
+        and is_rounded_without_clamp(step, kernels.is_saturating)
     )
 
 
@@ -159,9 +159,8 @@ def _has_slack(step: Step) -> bool:
     return place.kind == "arena" and plan is not None and end <= plan.arena_bytes
 
 
-def _emit(step: Step, gemm: _Gemm) -> bool:
-    y = step.output()
-    is_words = y.dtype is DType.INT16
+def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
+    y, layout = step.output(), kernels.layout
     channels = gemm.weight.shape[0]
     step.macs = gemm.images * gemm.outputs.lines * gemm.outputs.pixels * gemm.weight.size
     flat = gemm.weight.reshape(channels, -1)
@@ -170,9 +169,10 @@ def _emit(step: Step, gemm: _Gemm) -> bool:
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     if gemm.run % QUAD and _has_slack(step):
         gemm = replace(gemm, run=-(-gemm.run // QUAD) * QUAD)
-    for block in cut(channels, gemm.outputs):
-        weight = packed_weights(gemm.weight, block, is_words=is_words)
-        function = _instance(step, gemm, block, is_words=is_words)
+    for block in cut(layout, channels, gemm.outputs):
+        is_words = y.dtype is DType.INT16
+        weight = packed_weights(layout, gemm.weight, block, is_words=is_words)
+        function = _instance(step, kernels, gemm, block)
         facts = [gemm.images, gemm.image, block.blocks, block.channels, channels]
         name = f"p{block.first}"
         step.lines.append(
@@ -184,9 +184,9 @@ def _emit(step: Step, gemm: _Gemm) -> bool:
             function,
             f"&{name}",
             step.pointer(step.input(0).name),
-            step.constant(f"weight{block.first}", weight, DType.INT8, ALIGNMENT),
-            _channels(step, "bias", bias, block, DType.INT32, is_words=is_words),
-            _channels(step, "multiplier", multiplier, block, DType.FLOAT32, is_words=is_words),
+            step.constant(f"weight{block.first}", weight, DType.INT8, kernels.alignment),
+            _channels(step, kernels, "bias", bias, block),
+            _channels(step, kernels, "multiplier", multiplier, block),
             f"{place} + {block.first}" if block.first else place,
         )
     return True
@@ -194,26 +194,28 @@ def _emit(step: Step, gemm: _Gemm) -> bool:
 
 def _channels(
     step: Step,
+    kernels: VectorKernels,
     role: str,
     values: npt.NDArray[np.generic],
     block: Block,
-    dtype: DType,
-    *,
-    is_words: bool,
 ) -> str:
-    found = packed_channels(values, block, is_words=is_words)
-    return step.constant(f"{role}{block.first}", found, dtype, ALIGNMENT)
+    is_words = step.output().dtype is DType.INT16
+    found = packed_channels(kernels.layout, values, block, is_words=is_words)
+    dtype = DType.FLOAT32 if values.dtype == np.float32 else DType.INT32
+    return step.constant(f"{role}{block.first}", found, dtype, kernels.alignment)
 
 
-def _instance(step: Step, gemm: _Gemm, block: Block, *, is_words: bool) -> str:
+def _instance(step: Step, kernels: VectorKernels, gemm: _Gemm, block: Block) -> str:
+    is_words = step.output().dtype is DType.INT16
     facts = {
         "VECTORS": block.vectors,
         "ROWS": gemm.rows, "COLUMNS": gemm.columns, "RUN": gemm.run,
         "ROW": gemm.row if gemm.rows > 1 else 0, "COLUMN": gemm.column if gemm.columns > 1 else 0,
         "HIGH": gemm.outputs.lines, "WIDE": gemm.outputs.pixels,
         "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
+        **kernels.weight_facts(gemm.weight),
     }  # fmt: skip
     types = {"Y": C_TYPES[step.output().dtype], "WORDS": str(int(is_words))}
     tag = "_".join(["i16" if is_words else "u8", *map(str, facts.values())])
     macros = types | {key: str(value) for key, value in facts.items()}
-    return step.instance("q_gemm", "q_gemm.h", macros, tag)
+    return step.instance("q_gemm", kernels.header("gemm"), macros, tag)

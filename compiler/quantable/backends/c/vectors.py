@@ -1,0 +1,39 @@
+"""What the emitters for kernels with vectors are told about a set of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.backends.c.packing import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class VectorKernels:
+    """A set of kernels that differs from others of its kind in its headers only.
+
+    Functions and their parameter blocks have the same names in all such sets.
+
+    Attributes:
+        prefix: What names of its headers begin with.
+        layout: How constants lie.
+        alignment: Of constants, in bytes.
+        column_vectors: Vectors of channels in a block of a depthwise convolution.
+        is_saturating: Whether its conversions from float to integer saturate; else the product of
+            an accumulator and its multiplier is proven to stay in int32.
+        weight_facts: Further macros of a product, which depend on its weights.
+    """
+
+    prefix: str
+    layout: Layout
+    alignment: int
+    column_vectors: int
+    is_saturating: bool = False
+    weight_facts: Callable[[npt.NDArray[np.int64]], Mapping[str, int]] = lambda _: {}
+
+    def header(self, stem: str) -> str:
+        """Return the name of a header."""
+        return f"{self.prefix}{stem}.h"
