@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from quantable.adapters.cortex_m import PROCESSORS, EmulatedModel, missing_tools
+from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulator import PROCESSORS, missing_tools
 from quantable.backends.c import emit
 from quantable.ir import DType
 from quantable.reference import ReferenceRuntime

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantable.adapters.cortex_m import EmulatedModel, missing_tools
+from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulator import missing_tools
 from quantable.reference import ReferenceRuntime
 from quantable.schema import load
 from tests.networks.conftest import Case

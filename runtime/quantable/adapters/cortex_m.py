@@ -1,67 +1,27 @@
-"""Run emitted C code on an emulated Cortex-M board, and count its instructions.
-
-The code is compiled with ``arm-none-eabi-gcc`` and runs under ``qemu-system-arm``, with the
-start-up code in ``mps2/``. The emulator's clock counts instructions, so counts are the same in
-every run; it knows nothing of cycles.
-"""
+"""Run emitted C code on an emulated Cortex-M board, and count its instructions."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
-
 from quantable.adapters.c_compiler import (
-    STRICT,
     Array,
-    TensorInfo,
     border_tensors,
-    compile_c,
     integer_of,
     read_manifest,
     sample_batches,
 )
-from quantable.ir import InternalError, UserError
-
-COMPILER = "arm-none-eabi-gcc"
-EMULATOR = "qemu-system-arm"
-_SIZE = "arm-none-eabi-size"
-_PACKAGES = {
-    COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    _SIZE: "binutils-arm-none-eabi",
-    EMULATOR: "qemu-system-arm",
-}
-_BOARD_FILES = ("board.c", "board.h", "steps.h", "mps2.ld")
-_SHIFT = 5
-"""An instruction takes 2**5 ns of the emulator's time, a tick of the timer 40 ns."""
-_TICK_NS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Processor:
-    """A core that can be emulated: compiler flags, and the board that has it."""
-
-    flags: tuple[str, ...]
-    board: str
-
-
-PROCESSORS: Mapping[str, Processor] = {
-    "cortex-m4": Processor(
-        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"), "mps2-an386"
-    ),
-    "cortex-m4-nofp": Processor(("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), "mps2-an386"),
-    "cortex-m7": Processor(
-        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"), "mps2-an500"
-    ),
-}
-"""By name."""
+from quantable.adapters.emulator import (
+    Program,
+    network_text,
+    processor_named,
+    require_tools,
+    split_outputs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +50,13 @@ class Sizes:
     arena: int
 
 
-def missing_tools() -> tuple[str, ...]:
-    """Return the programs that this machine lacks."""
-    return tuple(name for name in _PACKAGES if shutil.which(name) is None)
-
-
 class EmulatedModel:
     """Emitted C code on an emulated board.
 
     Args:
         build_dir: Where it was emitted.
         flags: Optimization flags; the processor says all others.
-        processor: A name of `PROCESSORS`.
+        processor: A name of `quantable.adapters.emulator.PROCESSORS`.
         is_profiled: Count the instructions of every step; adds about ten to each.
 
     Attributes:
@@ -121,14 +76,9 @@ class EmulatedModel:
         processor: str = "cortex-m4",
         is_profiled: bool = False,
     ) -> None:
-        _require_tools()
-        if processor not in PROCESSORS:
-            raise UserError(
-                f"expected a processor of {', '.join(PROCESSORS)}, found '{processor}'",
-                help="name one of them",
-            )
+        require_tools()
         self._root = Path(build_dir).absolute()
-        self._processor = PROCESSORS[processor]
+        self._processor = processor_named(processor)
         self._flags = tuple(flags)
         self._is_profiled = is_profiled
         self.manifest = read_manifest(self._root)
@@ -147,18 +97,11 @@ class EmulatedModel:
             UserError: The compiler rejects the code, or the emulator does not end in time.
         """
         batches, count = sample_batches(self.inputs, inputs)
+        data = b"".join(batch[i].tobytes() for i in range(count) for batch in batches)
         with tempfile.TemporaryDirectory(prefix="quantable-") as name:
-            folder = Path(name)
-            self._build(folder, count)
-            data = b"".join(batch[i].tobytes() for i in range(count) for batch in batches)
-            (folder / "inputs.bin").write_bytes(data)
-            _emulate(self._processor.board, folder, timeout)
-            words = np.frombuffer((folder / "counts.bin").read_bytes(), np.uint32)
-            results = (folder / "outputs.bin").read_bytes()
-        scaled = [round(int(word) * _TICK_NS / 2**_SHIFT) for word in words]
-        steps = {i: n for i, n in enumerate(scaled[count + 1 :]) if n}
-        outputs = self._split(results, count)
-        return EmulatedRun(outputs, tuple(scaled[:count]), int(words[count]), steps)
+            results, counts = self._build(Path(name), count).run(data, count, timeout)
+        outputs = split_outputs(self.outputs, results, count)
+        return EmulatedRun(outputs, counts.instructions, counts.stack_bytes, counts.steps)
 
     def sizes(self) -> Sizes:
         """Link the program and return what it takes.
@@ -167,107 +110,28 @@ class EmulatedModel:
             UserError: The compiler rejects the code.
         """
         with tempfile.TemporaryDirectory(prefix="quantable-") as name:
-            program = self._build(Path(name), 1)
-            command = [_SIZE, "-A", str(program)]
-            listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows = [line.split() for line in listed.splitlines()]
-        found = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
+            found = self._build(Path(name), 1).section_sizes()
         arena = integer_of(self.manifest, "arena_bytes")
         return Sizes(found.get(".text", 0), found.get(".weights", 0), arena)
 
-    def _build(self, folder: Path, samples: int) -> Path:
-        for name in _BOARD_FILES:
-            source = files("quantable.adapters") / "mps2" / name
-            (folder / name).write_text(source.read_text("utf-8"), "utf-8")
+    def _build(self, folder: Path, samples: int) -> Program:
+        program = Program(folder, self._processor, [*self._flags, f"-I{self._root}"])
         (folder / "network.c").write_text(self._network_text(samples), "utf-8")
-        common = [*STRICT, *self._processor.flags, *self._flags, f"-I{self._root}", f"-I{folder}"]
-        common += ["-ffunction-sections", "-fdata-sections"]
+        program.add(folder / "network.c")
         hook = ["-include", str(folder / "steps.h")] if self._is_profiled else []
-        for source_path, more in (
-            (folder / "board.c", []), (folder / "network.c", []),
-            (self._root / "model.c", hook), (self._root / "model_weights.c", []),
-        ):  # fmt: skip
-            target = folder / f"{source_path.stem}.o"
-            compile_c(COMPILER, [*common, *more, "-c"], [source_path], target)
-        link = [
-            *self._processor.flags, "-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs",
-            "-Wl,--gc-sections", "-T", str(folder / "mps2.ld"),
-        ]  # fmt: skip
-        objects = [folder / f"{stem}.o" for stem in ("board", "network", "model", "model_weights")]
-        compile_c(COMPILER, link, objects, folder / "program.elf")
-        return folder / "program.elf"
+        program.add(self._root / "model.c", hook)
+        program.add(self._root / "model_weights.c")
+        program.link()
+        return program
 
     def _network_text(self, samples: int) -> str:
-        """Return network.c: the tensors, and the call of the generated code."""
         prefix = str(self.manifest["prefix"])
         arena = max(integer_of(self.manifest, "arena_bytes"), 1)
         alignment = integer_of(self.manifest, "arena_alignment")
         steps = self.manifest["layers"]
         assert isinstance(steps, list)
-        lines = ['#include "model.h"', '#include "board.h"', ""]
-        lines.append(f"static _Alignas({alignment}) uint8_t arena[{arena}];")
-        names = []
-        for side, tensors in (("in", self.inputs), ("out", self.outputs)):
-            for i, tensor in enumerate(tensors):
-                names.append(f"{side}{i}")
-                lines.append(f"static {tensor.dtype.name}_t {side}{i}[{_elements(tensor)}];")
-        for word, side, tensors in (
-            ("input", "in", self.inputs), ("output", "out", self.outputs)
-        ):  # fmt: skip
-            rows = ", ".join(f"{{{side}{i}, sizeof {side}{i}}}" for i in range(len(tensors)))
-            lines.append(f"const board_tensor board_{word}s[] = {{{rows or '{0, 0}'}}};")
-            lines.append(f"const uint32_t board_{word}_count = {len(tensors)};")
-        lines += [
-            f"const uint32_t board_samples = {samples};",
-            f"const uint32_t board_steps = {len(steps) + 2};",
-            f"uint32_t board_step_ticks[{len(steps) + 2}];",
-            "int board_network(void) {",
-            f"  return {prefix}_run({', '.join(['arena', 'sizeof arena', *names])});",
-            "}",
-        ]
-        return "\n".join(lines) + "\n"
-
-    def _split(self, results: bytes, count: int) -> dict[str, Array]:
-        sizes = [_elements(t) * t.dtype.itemsize for t in self.outputs]
-        rows = np.frombuffer(results, np.uint8).reshape(count, sum(sizes))
-        found, at = {}, 0
-        for tensor, size in zip(self.outputs, sizes, strict=True):
-            part = np.ascontiguousarray(rows[:, at : at + size]).view(tensor.dtype)
-            found[tensor.value] = part.reshape(count, *tensor.shape)
-            at += size
-        return found
-
-
-def _elements(tensor: TensorInfo) -> int:
-    return int(np.prod(tensor.shape, dtype=np.int64))
-
-
-def _require_tools() -> None:
-    missing = missing_tools()
-    if missing:
-        packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
-        raise UserError(
-            f"expected {', '.join(missing)} on this machine, found none",
-            help=f"install them; on Debian: apt-get install {packages}",
-        )
-
-
-def _emulate(board: str, folder: Path, timeout: float) -> None:
-    command = [
-        EMULATOR, "-M", board, "-nographic", "-monitor", "none", "-serial", "none",
-        "-icount", f"shift={_SHIFT},sleep=off",
-        "-semihosting-config", "enable=on,target=native", "-kernel", "program.elf",
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"the emulator did not end within {timeout:g} s", help="give it fewer samples"
-        ) from error
-    if done.returncode:
-        raise InternalError(
-            f"the emulated program ended with code {done.returncode}: {done.stderr.strip()}"
-        )
+        names = [f"in{i}" for i in range(len(self.inputs))]
+        names += [f"out{i}" for i in range(len(self.outputs))]
+        call = f"{prefix}_run({', '.join(['arena', 'sizeof arena', *names])})"
+        text = network_text(self.inputs, self.outputs, samples, len(steps) + 2, call)
+        return f"#include <stdint.h>\nstatic _Alignas({alignment}) uint8_t arena[{arena}];\n{text}"

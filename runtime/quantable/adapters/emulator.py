@@ -1,0 +1,255 @@
+"""Programs for emulated Cortex-M boards: build them, run them, and count their instructions.
+
+Code is compiled for a core of the table `PROCESSORS` and runs under ``qemu-system-arm``, with the
+start-up code in ``mps2/``. The emulator's clock counts instructions, so counts are the same in
+every run; it knows nothing of cycles.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantable.adapters.c_compiler import STRICT, TensorInfo, compile_c
+from quantable.ir import InternalError, UserError
+
+COMPILER = "arm-none-eabi-gcc"
+EMULATOR = "qemu-system-arm"
+_SIZE = "arm-none-eabi-size"
+_PACKAGES = {
+    COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    _SIZE: "binutils-arm-none-eabi",
+    EMULATOR: "qemu-system-arm",
+}
+_BOARD_FILES = ("board.c", "board.h", "steps.h", "mps2.ld")
+SMALL_LIBRARY = "--specs=nano.specs"
+"""The C library made for size: its memcpy copies byte by byte."""
+_SHIFT = 5
+"""An instruction takes 2**5 ns of the emulator's time, a tick of the timer 40 ns."""
+_TICK_NS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A core that can be emulated: compiler flags, and the board that has it."""
+
+    flags: tuple[str, ...]
+    board: str
+
+
+PROCESSORS: Mapping[str, Processor] = {
+    "cortex-m4": Processor(
+        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"), "mps2-an386"
+    ),
+    "cortex-m4-nofp": Processor(("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), "mps2-an386"),
+    "cortex-m7": Processor(
+        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"), "mps2-an500"
+    ),
+}
+"""By name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a run counted.
+
+    Attributes:
+        instructions: Of each sample, to within two: a tick is 1.25 instructions.
+        stack_bytes: The most that was in use, board and network.
+        steps: Instructions by step number, over all samples; empty without steps.h.
+    """
+
+    instructions: tuple[int, ...]
+    stack_bytes: int
+    steps: dict[int, int]
+
+
+def missing_tools() -> tuple[str, ...]:
+    """Return the programs that this machine lacks."""
+    return tuple(name for name in _PACKAGES if shutil.which(name) is None)
+
+
+def require_tools() -> None:
+    """Refuse to go on without them.
+
+    Raises:
+        UserError: A tool is missing.
+    """
+    missing = missing_tools()
+    if missing:
+        packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
+        raise UserError(
+            f"expected {', '.join(missing)} on this machine, found none",
+            help=f"install them; on Debian: apt-get install {packages}",
+        )
+
+
+def processor_named(name: str) -> Processor:
+    """Return a row of `PROCESSORS`.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name not in PROCESSORS:
+        raise UserError(
+            f"expected a processor of {', '.join(PROCESSORS)}, found '{name}'",
+            help="name one of them",
+        )
+    return PROCESSORS[name]
+
+
+def elements(tensor: TensorInfo) -> int:
+    """Return how many elements a border tensor has."""
+    return int(np.prod(tensor.shape, dtype=np.int64))
+
+
+class Program:
+    """A program in the making, in a folder of its own; board.h is to be had there.
+
+    Args:
+        folder: Where all files go.
+        processor: The core.
+        flags: Optimization flags; the processor says all others.
+    """
+
+    def __init__(self, folder: Path, processor: Processor, flags: Sequence[str]) -> None:
+        self.folder = folder
+        self._processor = processor
+        self._flags = tuple(flags)
+        self._objects: list[Path] = []
+        for name in _BOARD_FILES:
+            source = files("quantable.adapters") / "mps2" / name
+            (folder / name).write_text(source.read_text("utf-8"), "utf-8")
+
+    def add(self, source: Path, more: Iterable[str] = (), *, is_strict: bool = True) -> None:
+        """Compile a file; its name says into which section of the program it goes (mps2.ld).
+
+        Args:
+            source: The file.
+            more: Flags of its own.
+            is_strict: Whether it has to be free of warnings.
+
+        Raises:
+            UserError: The compiler rejects it.
+        """
+        target = self.folder / f"{source.stem}.o"
+        flags = [*(STRICT if is_strict else ("-w",)), *self._processor.flags, *self._flags, *more]
+        flags += [f"-I{self.folder}", "-ffunction-sections", "-fdata-sections", "-c"]
+        compile_c(COMPILER, flags, [source], target)
+        self._objects.append(target)
+
+    def link(self, *, library: str = SMALL_LIBRARY) -> None:
+        """Link all that was added with the board's code.
+
+        Args:
+            library: A flag that chooses the C library; '' for the one made for speed.
+
+        Raises:
+            UserError: Something is missing, or does not fit the board.
+        """
+        self.add(self.folder / "board.c")
+        flags = [
+            *self._processor.flags, "-nostartfiles", *([library] if library else []),
+            "--specs=nosys.specs", "-Wl,--gc-sections", "-T", str(self.folder / "mps2.ld"),
+        ]  # fmt: skip
+        compile_c(COMPILER, flags, self._objects, self._path)
+
+    def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]:
+        """Run the linked program on the inputs of all samples; return their outputs, and counts.
+
+        Raises:
+            UserError: The emulator does not end in time.
+            InternalError: The program ends with a status of its own.
+        """
+        (self.folder / "inputs.bin").write_bytes(data)
+        self._emulate(timeout)
+        words = np.frombuffer((self.folder / "counts.bin").read_bytes(), np.uint32)
+        scaled = [round(int(word) * _TICK_NS / 2**_SHIFT) for word in words]
+        steps = {i: n for i, n in enumerate(scaled[samples + 1 :]) if n}
+        counts = Counts(tuple(scaled[:samples]), int(words[samples]), steps)
+        return (self.folder / "outputs.bin").read_bytes(), counts
+
+    def section_sizes(self) -> dict[str, int]:
+        """Return the bytes of the linked program by section."""
+        command = [_SIZE, "-A", str(self._path)]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        rows = [line.split() for line in listed.splitlines()]
+        return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "program.elf"
+
+    def _emulate(self, timeout: float) -> None:
+        command = [
+            EMULATOR, "-M", self._processor.board, "-nographic", "-monitor", "none", "-serial",
+            "none", "-icount", f"shift={_SHIFT},sleep=off",
+            "-semihosting-config", "enable=on,target=native", "-kernel", self._path.name,
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, capture_output=True, text=True, check=False,
+                timeout=timeout, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"the emulator did not end within {timeout:g} s", help="give it fewer samples"
+            ) from error
+        if done.returncode:
+            raise InternalError(
+                f"the emulated program ended with code {done.returncode}: {done.stderr.strip()}"
+            )
+
+
+def network_text(
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    samples: int,
+    steps: int,
+    call: str,
+) -> str:
+    """Return network.c: the border tensors ``in0``, ``out0`` .. and the call of the code.
+
+    Args:
+        inputs: Read for every sample.
+        outputs: Written for every sample.
+        samples: How many there are.
+        steps: How many steps may be counted.
+        call: A C expression over the tensors; the status of the code.
+    """
+    lines = ['#include "model.h"', '#include "board.h"', ""]
+    for side, tensors in (("in", inputs), ("out", outputs)):
+        for i, tensor in enumerate(tensors):
+            lines.append(f"static {tensor.dtype.name}_t {side}{i}[{elements(tensor)}];")
+    for word, side, tensors in (("input", "in", inputs), ("output", "out", outputs)):
+        rows = ", ".join(f"{{{side}{i}, sizeof {side}{i}}}" for i in range(len(tensors)))
+        lines.append(f"const board_tensor board_{word}s[] = {{{rows or '{0, 0}'}}};")
+        lines.append(f"const uint32_t board_{word}_count = {len(tensors)};")
+    lines += [
+        f"const uint32_t board_samples = {samples};",
+        f"const uint32_t board_steps = {steps};",
+        f"uint32_t board_step_ticks[{steps}];",
+        f"int board_network(void) {{ return {call}; }}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def split_outputs(
+    tensors: Sequence[TensorInfo], results: bytes, samples: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return outputs.bin by value name, with a leading axis of samples."""
+    sizes = [elements(t) * t.dtype.itemsize for t in tensors]
+    rows = np.frombuffer(results, np.uint8).reshape(samples, sum(sizes))
+    found, at = {}, 0
+    for tensor, size in zip(tensors, sizes, strict=True):
+        part = np.ascontiguousarray(rows[:, at : at + size]).view(tensor.dtype)
+        found[tensor.value] = part.reshape(samples, *tensor.shape)
+        at += size
+    return found
