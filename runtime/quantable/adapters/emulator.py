@@ -123,13 +123,15 @@ class Program:
         self.folder = folder
         self._processor = processor
         self._flags = tuple(flags)
-        self._objects: list[Path] = []
+        self._objects: dict[Path, None] = {}
         for name in _BOARD_FILES:
             source = files("quantable.adapters") / "mps2" / name
             (folder / name).write_text(source.read_text("utf-8"), "utf-8")
 
     def add(self, source: Path, more: Iterable[str] = (), *, is_strict: bool = True) -> None:
         """Compile a file; its name says into which section of the program it goes (mps2.ld).
+
+        A file of the same name that was added before gives way.
 
         Args:
             source: The file.
@@ -143,7 +145,7 @@ class Program:
         flags = [*(STRICT if is_strict else ("-w",)), *self._processor.flags, *self._flags, *more]
         flags += [f"-I{self.folder}", "-ffunction-sections", "-fdata-sections", "-c"]
         compile_c(COMPILER, flags, [source], target)
-        self._objects.append(target)
+        self._objects[target] = None
 
     def link(self, *, library: str = SMALL_LIBRARY) -> None:
         """Link all that was added with the board's code.
@@ -159,7 +161,7 @@ class Program:
             *self._processor.flags, "-nostartfiles", *([library] if library else []),
             "--specs=nosys.specs", "-Wl,--gc-sections", "-T", str(self.folder / "mps2.ld"),
         ]  # fmt: skip
-        compile_c(COMPILER, flags, self._objects, self._path)
+        compile_c(COMPILER, flags, list(self._objects), self._path)
 
     def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]:
         """Run the linked program on the inputs of all samples; return their outputs, and counts.
