@@ -49,6 +49,7 @@ def validate(
     target: str | Path | None = None,
     compilers: Sequence[str] = ("gcc",),
     flags: Sequence[str] = (),
+    threads: int = 1,
     progress: api.Progress | None = None,
 ) -> list[Claim]:
     """Try every claim about a folder that `compile` made.
@@ -60,10 +61,12 @@ def validate(
         compilers: For C: names of compilers.
         flags: For C: sets of flags, each tried with each compiler; '-O2', and with it what the
             target's kernels tell apart, where none is given.
+        threads: For C: how many share a run.
         progress: Told about every sample.
 
     Raises:
-        FormatError: The folder lacks what `compile` writes, or a file is damaged.
+        FormatError: The folder lacks what `compile` writes, a file is damaged, or the code is not
+            of a kind that threads can share.
         DataError: The data cannot be used.
     """
     folder = Path(directory)
@@ -75,7 +78,8 @@ def validate(
     inputs = _inputs(data, graph, preprocessing, samples)
     if found.backend == "c":
         tried = flags or [f"-O2 {more}".strip() for more in found.kernels.flags]
-        claims += _compiled_code(folder, graph, inputs, compilers, tried, progress)
+        builds = _builds(compilers, tried, threads)
+        claims += _compiled_code(folder, graph, inputs, builds, progress)
     else:
         claims.append(_onnx_runtime(graph, inputs, progress))
     return claims
@@ -121,22 +125,33 @@ def _emitted_again(graph: Graph, target: Target, manifest: Mapping[str, Any]) ->
     return Claim("emitting the last stage again gives the files", not differing, found)
 
 
+def _builds(
+    compilers: Sequence[str], flags: Sequence[str], threads: int
+) -> dict[str, dict[str, Any]]:
+    """Return how to build the code, by what a person calls it."""
+    more = f", {threads} threads" if threads != 1 else ""
+    return {
+        f"{compiler} {flag}{more}": {
+            "compiler": compiler, "flags": tuple(flag.split()), "threads": threads,
+        }
+        for compiler, flag in itertools.product(compilers, flags)
+    }  # fmt: skip
+
+
 def _compiled_code(
     folder: Path,
     graph: Graph,
     inputs: Samples,
-    compilers: Sequence[str],
-    flags: Sequence[str],
+    builds: Mapping[str, Mapping[str, Any]],
     progress: api.Progress | None,
 ) -> Iterator[Claim]:
     edges = border(graph)
     outputs = [tensor.value for tensor in edges.outputs]
     models = {}
-    for compiler, flag in itertools.product(compilers, flags):
-        how = {"compiler": compiler, "flags": tuple(flag.split())}
+    for label, how in builds.items():
         passed, said = runtime.run_selftest()(folder, **how)
-        yield Claim(f"self test, {compiler} {flag}", passed, said.strip())
-        models[f"{compiler} {flag}"] = runtime.compiled_model()(folder, **how)
+        yield Claim(f"self test, {label}", passed, said.strip())
+        models[label] = runtime.compiled_model()(folder, **how)
     differing = dict.fromkeys(models, 0)
     elements = 0
     reference = runtime.reference(graph)

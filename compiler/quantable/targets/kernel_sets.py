@@ -16,6 +16,7 @@ class KernelSet:
         summary: For people.
         alignment: Of tensors in the arena, in bytes.
         has_borders: Whether its convolutions look for borders; else they are given padded inputs.
+        has_threads: Whether its code can be built for several threads.
         has_long_strings: Whether its compilers take string literals of any length: weights are
             read twenty times faster from them.
         flags: Options of the compiler that choose between its forms, each to be tested; the last
@@ -26,19 +27,21 @@ class KernelSet:
     summary: str
     alignment: int
     has_borders: bool
+    has_threads: bool
     has_long_strings: bool
     flags: tuple[str, ...]
 
 
 PORTABLE = KernelSet(
-    "portable", "C11 for every machine with IEEE floats and 8-bit bytes", 16, True, False, ("",)
+    "portable", "C11 for every machine with IEEE floats and 8-bit bytes", 16, True, True, False,
+    ("",),
 )  # fmt: skip
 X86 = KernelSet(
     "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
-    True, ("", "-march=native"),
+    True, True, ("", "-march=native"),
 )  # fmt: skip
 ARMV7EM = KernelSet(
-    "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, ("",)
+    "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, False, ("",)
 )  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
     row.name: row for row in (PORTABLE, X86, ARMV7EM)

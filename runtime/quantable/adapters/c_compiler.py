@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from quantable.adapters.c_entry import entry_text, thread_flags
 from quantable.ir import DataError, FormatError, InternalError, UserError
 
 Array = npt.NDArray[np.generic]
@@ -117,6 +118,7 @@ class CompiledModel:
         build_dir: Where it was emitted.
         compiler: Name or path of the compiler.
         flags: Optimization and machine flags.
+        threads: How many share a run.
 
     Attributes:
         manifest: ``manifest.json``.
@@ -124,8 +126,9 @@ class CompiledModel:
         library: The loaded shared library.
 
     Raises:
-        UserError: No such compiler, or it rejects the code.
-        FormatError: The directory does not hold emitted C code.
+        UserError: No such compiler, it rejects the code, or there are no threads to be had.
+        FormatError: The directory does not hold emitted C code, or not of a kind for threads.
+        OptionError: Not a number of threads.
     """
 
     def __init__(
@@ -134,20 +137,25 @@ class CompiledModel:
         *,
         compiler: str = "gcc",
         flags: Sequence[str] = ("-O2",),
+        threads: int = 1,
     ) -> None:
         root = Path(build_dir)
         self.manifest = read_manifest(root)
+        more = thread_flags(self.manifest, threads)
         self.inputs = border_tensors(self.manifest, "inputs")
         self.outputs = border_tensors(self.manifest, "outputs")
         private = tempfile.mkdtemp(prefix="quantable-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
-        path = Path(private) / "model.so"
-        sources = [root / name for name in ("model.c", "model_weights.c")]
-        arguments = [*STRICT, *flags, "-shared", "-fPIC", f"-I{root}"]
+        entry, path = Path(private) / "entry.c", Path(private) / "model.so"
+        entry.write_text(entry_text(self.manifest, threads), encoding="utf-8")
+        sources = [root / "model.c", root / "model_weights.c", entry]
+        arguments = [*STRICT, *flags, *more, "-shared", "-fPIC", f"-I{root}"]
         compile_c(compiler, arguments, sources, path)
         self.library = ctypes.CDLL(str(path))
-        self._function = getattr(self.library, f"{self.manifest['prefix']}_run")
+        self._function = self.library.quantable_run
         self._function.restype = ctypes.c_int
+        open_library(self.library, threads)
+        weakref.finalize(self, self.library.quantable_close)
         self._arena_bytes = integer_of(self.manifest, "arena_bytes")
         self._alignment = integer_of(self.manifest, "arena_alignment")
 
@@ -191,11 +199,25 @@ class CompiledModel:
         return room[start : start + self._arena_bytes]
 
     def _run_one(self, arena: Array, inputs: list[Array], outputs: list[Array]) -> None:
-        tensors = [ctypes.c_void_p(array.ctypes.data) for array in (*inputs, *outputs)]
+        addresses = [array.ctypes.data for array in (*inputs, *outputs)]
+        tensors = (ctypes.c_void_p * len(addresses))(*addresses)
         size = ctypes.c_size_t(self._arena_bytes)
-        status = self._function(ctypes.c_void_p(arena.ctypes.data), size, *tensors)
+        status = self._function(ctypes.c_void_p(arena.ctypes.data), size, tensors)
         if status:
             raise InternalError(f"the generated code returned status {status}")
+
+
+def open_library(library: ctypes.CDLL, threads: int) -> None:
+    """Start the threads of a library that has the functions of `entry_text`.
+
+    Raises:
+        UserError: The system gives fewer.
+    """
+    found = library.quantable_open()
+    if found != threads:
+        raise UserError(
+            f"expected {threads} threads, found {found}", help="run the code with fewer threads"
+        )
 
 
 def run_selftest(
@@ -203,6 +225,7 @@ def run_selftest(
     *,
     compiler: str = "gcc",
     flags: Sequence[str] = ("-O2",),
+    threads: int = 1,
 ) -> tuple[bool, str]:
     """Compile and run the golden vectors of emitted code.
 
@@ -211,15 +234,17 @@ def run_selftest(
 
     Raises:
         UserError: No such compiler, it rejects the code, or the code has no self test.
+        FormatError: The code is not of a kind that threads can share.
+        OptionError: Not a number of threads.
     """
     root = Path(build_dir)
-    read_manifest(root)
+    more = thread_flags(read_manifest(root), threads)
     if not (root / "model_test.c").exists():
         raise UserError("has no model_test.c", where=str(root), help="emit with golden vectors")
     sources = [root / name for name in ("model.c", "model_weights.c", "model_test.c")]
     with tempfile.TemporaryDirectory(prefix="quantable-") as private:
         program = Path(private) / "model_test"
-        compile_c(compiler, [*STRICT, *flags, f"-I{root}"], sources, program)
+        compile_c(compiler, [*STRICT, *flags, *more, f"-I{root}"], sources, program)
         done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stdout + done.stderr
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantable.adapters.c_compiler import compile_c, read_manifest
+from quantable.adapters.c_compiler import compile_c, open_library, read_manifest
+from quantable.adapters.c_entry import entry_text, thread_flags
 from quantable.kernels import header
 
 Reals = npt.NDArray[np.float64]
@@ -85,18 +86,20 @@ class TimedModel:
         compiler: Name or path of the compiler.
         flags: Optimization and machine flags.
         seed: Of the random integers that it is run on.
+        threads: How many share a run; steps are timed with one.
 
     Attributes:
         manifest: ``manifest.json``.
 
     Raises:
-        UserError: No such compiler, or it rejects the code.
-        FormatError: The directory does not hold emitted C code.
+        UserError: No such compiler, it rejects the code, or there are no threads to be had.
+        FormatError: The directory does not hold emitted C code, or not of a kind for threads.
+        OptionError: Not a number of threads.
     """
 
     def __init__(
         self, build_dir: Path, *, compiler: str = "gcc", flags: Sequence[str] = FLAGS,
-        seed: int = 0,
+        seed: int = 0, threads: int = 1,
     ) -> None:  # fmt: skip
         self.manifest: Mapping[str, Any] = read_manifest(build_dir)
         self._root, self._compiler, self._flags = build_dir, compiler, tuple(flags)
@@ -106,10 +109,11 @@ class TimedModel:
         (self._folder / "clock.h").write_text(_CLOCK, encoding="utf-8")
         (self._folder / "hook.h").write_text(_HOOK, encoding="utf-8")
         (self._folder / "timing.c").write_text(self._timing(), encoding="utf-8")
+        more = thread_flags(self.manifest, threads)
         self._weights = self._folder / "weights.o"
         self._compile(["-fPIC", "-c"], [build_dir / "model_weights.c"], self._weights)
         self._arena, self._tensors = self._memory(seed)
-        self._plain = self._library("plain", [])
+        self._plain = self._library("plain", more, threads)
 
     def runs(self, count: int) -> Reals:
         """Return the seconds that each of some runs took."""
@@ -117,7 +121,7 @@ class TimedModel:
 
     def steps(self, count: int) -> dict[int, float]:
         """Return the seconds a run that each step takes, by number, the mean of some runs."""
-        library = self._library("hooked", ["-include", str(self._folder / "hook.h")])
+        library = self._library("hooked", ["-include", str(self._folder / "hook.h")], 1)
         numbers = len(self.manifest["layers"]) and self._largest_step() + 1
         seconds = (ctypes.c_double * numbers).in_dll(library, "quantable_seconds")
         self._runs(library, 1)
@@ -144,27 +148,29 @@ class TimedModel:
         return max(int(layer["step"]) for layer in self.manifest["layers"])
 
     def _timing(self) -> str:
-        prefix = self.manifest["prefix"]
-        count = len(self.manifest["inputs"]) + len(self.manifest["outputs"])
-        tensors = ", ".join(f"tensors[{index}]" for index in range(count))
         numbers = self._largest_step() + 1 if self.manifest["layers"] else 1
         return (
             '#include "clock.h"\n#include "model.h"\n'
+            "int quantable_run(void *arena, size_t size, void *const *tensors);\n"
             f"double quantable_seconds[{numbers}];\n"
             "void quantable_time(void *arena, size_t size, void *const *tensors, double *seconds,"
             " long count) {\n"
             "  for (long i = 0; i < count; i++) {\n"
             "    const double started = quantable_now();\n"
-            f"    {prefix}_run(arena, size, {tensors});\n"
+            "    quantable_run(arena, size, tensors);\n"
             "    seconds[i] = quantable_now() - started;\n"
             "  }\n}\n"
         )
 
-    def _library(self, name: str, more: list[str]) -> ctypes.CDLL:
-        path = self._folder / f"{name}.so"
-        sources = [self._root / "model.c", self._folder / "timing.c", self._weights]
+    def _library(self, name: str, more: list[str], threads: int) -> ctypes.CDLL:
+        path, entry = self._folder / f"{name}.so", self._folder / f"{name}.c"
+        entry.write_text(entry_text(self.manifest, threads), encoding="utf-8")
+        sources = [self._root / "model.c", entry, self._folder / "timing.c", self._weights]
         self._compile([*more, "-fPIC", "-shared"], sources, path)
-        return ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))
+        open_library(library, threads)
+        weakref.finalize(self, library.quantable_close)
+        return library
 
     def _compile(self, more: Sequence[str], sources: Sequence[Path], output: Path) -> None:
         places = [f"-I{self._root}", f"-I{self._folder}"]

@@ -16,6 +16,7 @@ from quantable.cli.output import progress, say, show, table
 @click.option("--compiler", default="gcc", show_default=True, help="C compiler.")
 @click.option("--flags", default="-O3 -march=native", show_default=True, help="Its flags.")
 @click.option("--seconds", default=2.0, show_default=True, help="To run each runtime for.")
+@click.option("--threads", default=1, show_default=True, help="That share a run.")
 @click.option(
     "--against", multiple=True, type=FILE,
     help="The network as .onnx or .tflite: runtimes that are installed run it in turn.",
@@ -28,30 +29,32 @@ def command(
     compiler: str,
     flags: str,
     seconds: float,
+    threads: int,
     against: tuple[Path, ...],
     layers: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Time emitted C code on this machine, one thread, on random inputs.
+    """Time emitted C code on this machine, on random inputs.
 
     Latencies are medians. Other runtimes take turns with the emitted code: compare ratios, which
     hold where the speed of a machine drifts. Peak is what the processor reaches on products of
-    bytes that wait for no memory.
+    bytes that wait for no memory, with as many threads. Steps are timed with one thread.
 
     \b
     Example:
       quantable bench build/
       quantable bench build/ --against resnet50.int8.onnx --seconds 5
+      quantable bench build/ --threads 2
     """
     from quantable.adapters.c_timing import TimedModel
     from quantable.bench.latency import OwnRunner, Runner, interleaved, layer_rows, peer
     from quantable.bench.machine import describe_machine
 
-    model = TimedModel(directory, compiler=compiler, flags=flags.split())
+    model = TimedModel(directory, compiler=compiler, flags=flags.split(), threads=threads)
     runners: list[Runner] = [OwnRunner(model)]
     for path in against:
-        peers, reasons = peer(path)
+        peers, reasons = peer(path, threads)
         runners += peers
         for reason in reasons:
             say(f"remark: left out: {reason}")
@@ -65,18 +68,18 @@ def command(
         {
             "runtime": item.name, "microseconds": item.median * 1e6, "best": item.best * 1e6,
             "gops": 2 * macs / item.median / 1e9, "ratio": item.median / found[0].median,
-            "of_peak": macs / item.median / peak if peak else None,
+            "of_peak": macs / item.median / (peak * threads) if peak else None,
         }
         for item in found
     ]  # fmt: skip
     facts = {
-        "machine": describe_machine(), "compiler": compiler, "flags": flags,
+        "machine": describe_machine(), "compiler": compiler, "flags": flags, "threads": threads,
         "peak_gops": 2 * peak / 1e9 or None, "latencies": latencies, "layers": rows,
     }  # fmt: skip
     if as_json:
         show(facts, as_json=True)
         return
-    say(f"{facts['machine']}; {compiler} {flags}")
+    say(f"{facts['machine']}; {compiler} {flags}; threads: {threads}")
     _print(latencies, ("runtime", "microseconds", "best", "gops", "of_peak", "ratio"))
     if rows:
         _print(rows, ("step", "kind", "microseconds", "share", "gops", "of_peak", "operation"))

@@ -30,6 +30,7 @@ from quantable.cli.output import progress, table
     multiple=True,
     help="For C: flags, each tried; default: -O2, and -march=native where kernels look at it.",
 )
+@click.option("--threads", default=1, show_default=True, help="For C: how many share a run.")
 @quiet_option
 @json_option
 def command(
@@ -39,6 +40,7 @@ def command(
     target: str | None,
     compiler: tuple[str, ...],
     flags: tuple[str, ...],
+    threads: int,
     quiet: bool,
     as_json: bool,
     **how: Any,
@@ -51,6 +53,7 @@ def command(
     Example:
       quantable validate build/ --data test.npz --scale 1/255
       quantable validate build/ --data test.npz --compiler gcc --compiler clang --flags -O3
+      quantable validate build/ --data test.npz --threads 2
     """
     from quantable.driver.validate import validate
 
@@ -58,7 +61,8 @@ def command(
         claims = validate(
             directory, data, preprocessing_of(how), samples=samples,
             target=target,
-            compilers=compiler or ("gcc",), flags=flags, progress=count,
+            compilers=compiler or ("gcc",), flags=flags, threads=threads,
+            progress=count,
         )  # fmt: skip
     rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]
     table(("claim", "result", "found"), rows, as_json=as_json)

@@ -9,6 +9,15 @@ from quantable.backends.c.unit import Unit
 WARNINGS = "-Wall -Wextra -Wconversion -pedantic"
 
 
+_MAKE_THREADS = [
+    "# make THREADS=4: code for up to four threads, by run_threads() of model.h.",
+    "ifdef THREADS",
+    "STANDARD += -DQUANTABLE_THREADS=$(THREADS) -pthread",
+    "LDFLAGS += -pthread",
+    "endif",
+]
+
+
 def makefile_text(unit: Unit, headers: list[str], *, has_test: bool) -> str:
     """Return the Makefile: a static library, and the self test."""
     library = f"lib{unit.prefix}.a"
@@ -17,6 +26,7 @@ def makefile_text(unit: Unit, headers: list[str], *, has_test: bool) -> str:
         f"CFLAGS ?= {' '.join(['-O3', *_machine(unit)])}",
         f"STANDARD = -std=c11 {WARNINGS}",
         f"HEADERS = model.h model_weights.h {' '.join(headers)}",
+        *(_MAKE_THREADS if unit.kernels.has_threads else []),
         "",
         f"all: {library}",
         "",
@@ -71,6 +81,7 @@ def cmake_text(unit: Unit, *, has_test: bool) -> str:
         f"target_include_directories({library} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})",
         f"target_link_libraries({library} PUBLIC m)",
         *(f"target_compile_options({library} PRIVATE {flag})" for flag in _machine(unit)),
+        *(_cmake_threads(library) if unit.kernels.has_threads else []),
     ]
     if has_test:
         lines += [
@@ -81,6 +92,17 @@ def cmake_text(unit: Unit, *, has_test: bool) -> str:
             f"add_test(NAME {library}_selftest COMMAND {library}_test)",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _cmake_threads(library: str) -> list[str]:
+    return [
+        'set(QUANTABLE_THREADS "" CACHE STRING "Threads that can share a run, none for one")',
+        "if(QUANTABLE_THREADS)",
+        "  find_package(Threads REQUIRED)",
+        f"  target_compile_definitions({library} PUBLIC QUANTABLE_THREADS=${{QUANTABLE_THREADS}})",
+        f"  target_link_libraries({library} PUBLIC Threads::Threads)",
+        "endif()",
+    ]
 
 
 def readme_text(unit: Unit, *, has_test: bool) -> str:
@@ -114,9 +136,30 @@ def readme_text(unit: Unit, *, has_test: bool) -> str:
             "those of the machine that compiles; name another one for a machine of another kind.",
             "",
         ]
+    if unit.kernels.has_threads:
+        lines += _threads_text(unit)
     if has_test:
         lines += ["`make check` runs the golden vectors of the reference."]
     return "\n".join(lines) + "\n"
+
+
+def _threads_text(unit: Unit) -> list[str]:
+    run = f"{unit.prefix}_run"
+    return [
+        "",
+        "## Threads",
+        "",
+        "`make THREADS=4` (CMake: `-DQUANTABLE_THREADS=4`) builds code for up to four threads, on",
+        "POSIX systems. Results do not depend on their number.",
+        "",
+        "```c",
+        "static q_threads threads;",
+        "int count = q_threads_start(&threads, 4); /* once: how many there are */",
+        f"int status = {run}_threads(&threads, arena, sizeof arena, ...); /* else as {run} */",
+        "q_threads_stop(&threads);",
+        "```",
+        "",
+    ]
 
 
 def _example(unit: Unit) -> list[str]:

@@ -49,7 +49,7 @@ def _binary(step: Step, stem: str, bound: int, facts: list[str]) -> None:
         stem, "q_binary.h", A=a.dtype, B=b.dtype, Y=y.dtype, ACC=accumulator(bound)
     )
     operands = [step.pointer(v.name) for v in (a, b, y)]
-    step.call(function, parameters, *operands)
+    step.shared_call(function, parameters, *operands)
 
 
 def emit_requantize(step: Step) -> None:
@@ -61,7 +61,7 @@ def emit_requantize(step: Step) -> None:
         [count, *step.fact("x_zero_point"), step.multiplier(), step.requantization()],
     )
     function = step.kernel("q_rescale", "q_unary.h", X=x.dtype, Y=y.dtype)
-    step.call(function, parameters, step.pointer(x.name), step.pointer(y.name))
+    step.shared_call(function, parameters, step.pointer(x.name), step.pointer(y.name))
 
 
 def emit_table(step: Step) -> None:
@@ -79,7 +79,7 @@ def _look_up(step: Step, stem: str, entries: DType) -> None:
     function = step.kernel(stem, "q_unary.h", X=x.dtype, Y=y.dtype)
     table = step.constant("table", step.array(1), entries)
     count = str(math.prod(step.shape(y)))
-    step.call(function, count, step.pointer(x.name), table, step.pointer(y.name))
+    step.shared_call(function, count, step.pointer(x.name), table, step.pointer(y.name))
 
 
 def emit_reduce_mean(step: Step) -> None:

@@ -55,10 +55,10 @@ def emit(
     """
     unit, steps = plan_unit(graph, prefix(graph.name), kernels)
     sources = {"model.c": source_text(unit, steps)}
-    headers = _kernel_headers(sources["model.c"])
+    sources["model.h"] = header_text(unit, steps, has_test=golden is not None)
+    headers = _kernel_headers("".join(sources.values()))
     texts = {
         **sources,
-        "model.h": header_text(unit, steps, has_test=golden is not None),
         "model_weights.c": weights_text(unit),
         "model_weights.h": weights_header_text(unit),
         **headers,

@@ -13,8 +13,10 @@ STATUS = (
     ("ERROR_NULL", -1, "a pointer is null"),
     ("ERROR_ARENA_SIZE", -2, "the arena is smaller than ARENA_SIZE"),
     ("ERROR_ARENA_ALIGN", -3, "the arena's address is not a multiple of ARENA_ALIGN"),
+    ("ERROR_THREADS", -4, "no threads can be started"),
 )
 """Name, value and meaning of every status."""
+_THREADS_INCLUDE = ["#if defined(QUANTABLE_THREADS)", '#include "q_threads.h"', "#endif", ""]
 
 
 def tensors(unit: Unit) -> list[tuple[str, int, BorderTensor]]:
@@ -25,12 +27,28 @@ def tensors(unit: Unit) -> list[tuple[str, int, BorderTensor]]:
 
 def run_signature(unit: Unit) -> str:
     """Return the declaration of the run function, without a semicolon."""
-    arguments = ["void *arena", "size_t arena_size"]
+    return _signature(unit, f"int {unit.prefix}_run(", ["void *arena"])
+
+
+def threads_signature(unit: Unit) -> str:
+    """Return the declaration of the run function with threads, without a semicolon."""
+    return _signature(
+        unit, f"int {unit.prefix}_run_threads(", ["q_threads *threads", "void *arena"]
+    )
+
+
+def has_threads(unit: Unit) -> bool:
+    """Whether the code can be built for several threads."""
+    return unit.kernels.has_threads
+
+
+def _signature(unit: Unit, head: str, first: list[str]) -> str:
+    arguments = [*first, "size_t arena_size"]
     for side, index, tensor in tensors(unit):
         const = "const " if side == "in" else ""
         arguments.append(f"{const}{C_TYPES[tensor.dtype]} *{side}{index}")
-    joined = (",\n" + " " * (len(unit.prefix) + 9)).join(arguments)
-    return f"int {unit.prefix}_run({joined})"
+    joined = (",\n" + " " * len(head)).join(arguments)
+    return f"{head}{joined})"
 
 
 def conversion_signature(unit: Unit, side: str, index: int, tensor: BorderTensor) -> str:
@@ -52,6 +70,7 @@ def header_text(unit: Unit, steps: list[Step], *, has_test: bool) -> str:
         "#include <stddef.h>",
         "#include <stdint.h>",
         "",
+        *(_THREADS_INCLUDE if has_threads(unit) else []),
         *_macros(unit, steps),
         "",
         *_tensor_macros(unit),
@@ -63,6 +82,7 @@ def header_text(unit: Unit, steps: list[Step], *, has_test: bool) -> str:
         " * nothing in the arena needs to survive between runs. Re-entrant: one arena a caller. */",
         f"{run_signature(unit)};",
         "",
+        *(_threads(unit) if has_threads(unit) else []),
         *_conversions(unit),
     ]
     if has_test:
@@ -74,6 +94,17 @@ def header_text(unit: Unit, steps: list[Step], *, has_test: bool) -> str:
         ]
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return "\n".join(lines) + "\n"
+
+
+def _threads(unit: Unit) -> list[str]:
+    return [
+        "#if defined(QUANTABLE_THREADS)",
+        "/* The same with the threads of q_threads_start(), which share every step: results do not",
+        " * depend on how many they are. One run at a time for each set of threads. */",
+        f"{threads_signature(unit)};",
+        "#endif",
+        "",
+    ]
 
 
 def _macros(unit: Unit, steps: list[Step]) -> list[str]:

@@ -36,9 +36,10 @@ def _strided(step: Step, dtype: DType, walk: str, source: str, target: str) -> N
     step.lines += [
         "{",
         f"  static const q_space space = {walk};",
-        f"  {function}(&space, {source}, {target});",
+        f"  {function}(Q_SHARE(t), &space, {source}, {target});",
         "}",
     ]
+    step.is_shared = True
 
 
 def _plus(pointer: str, offset: int) -> str:
@@ -106,7 +107,8 @@ def emit_pad(step: Step) -> None:
         value = int(step.array(2).reshape(-1)[0]) if step.has_input(2) else 0
         function = step.kernel("q_fill", "q_move.h", X=y.dtype)
         count = str(math.prod(step.shape(y)))
-        step.call(function, count, str(value), step.pointer(y.name))
+        step.shared_call(function, count, str(value), step.pointer(y.name))
+        step.meet()
     for regions in itertools.product(*segments):
         copy(step, x, y, regions)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.backends.c.border import BorderTensor
-from quantable.backends.c.header import tensors
+from quantable.backends.c.header import has_threads, tensors
 from quantable.backends.c.text import C_TYPES, array_lines, comment
 from quantable.backends.c.unit import Unit
 from quantable.ir import DataError
@@ -97,14 +97,14 @@ def _compare(unit: Unit) -> list[str]:
 def _selftest(unit: Unit) -> list[str]:
     upper = unit.prefix.upper()
     arguments = ["arena", "arena_size"]
-    lines = [f"int {unit.prefix}_selftest(void *arena, size_t arena_size) {{"]
+    lines = [*_run_macro(unit), "static int run_vectors(void *arena, size_t arena_size) {"]
     for side, index, tensor in tensors(unit):
         if side == "out":
             lines.append(f"  static {C_TYPES[tensor.dtype]} out{index}[{tensor.size}];")
         arguments.append(f"golden_in{index}[v]" if side == "in" else f"out{index}")
     lines += [
         "  for (int v = 0; v < VECTORS; v++) {",
-        f"    const int status = {unit.prefix}_run({', '.join(arguments)});",
+        f"    const int status = RUN({', '.join(arguments)});",
         f"    if (status != {upper}_OK) {{",
         "      return status;",
         "    }",
@@ -116,7 +116,42 @@ def _selftest(unit: Unit) -> list[str]:
             "      return v + 1;",
             "    }",
         ]
-    return [*lines, "  }", "  return 0;", "}", ""]
+    return [*lines, "  }", "  return 0;", "}", "", *_entry(unit)]
+
+
+def _run_macro(unit: Unit) -> list[str]:
+    plain = f"#define RUN(...) {unit.prefix}_run(__VA_ARGS__)"
+    if not has_threads(unit):
+        return [plain, ""]
+    return [
+        "#if defined(QUANTABLE_THREADS)",
+        "static q_threads threads;",
+        f"#define RUN(...) {unit.prefix}_run_threads(&threads, __VA_ARGS__)",
+        "#else",
+        plain,
+        "#endif",
+        "",
+    ]
+
+
+def _entry(unit: Unit) -> list[str]:
+    lines = [f"int {unit.prefix}_selftest(void *arena, size_t arena_size) {{"]
+    if has_threads(unit):
+        lines += [
+            "#if defined(QUANTABLE_THREADS)",
+            "  if (q_threads_start(&threads, QUANTABLE_THREADS) == 0) {",
+            f"    return {unit.prefix.upper()}_ERROR_THREADS;",
+            "  }",
+            "  const int result = run_vectors(arena, arena_size);",
+            "  q_threads_stop(&threads);",
+            "  return result;",
+            "#else",
+            "  return run_vectors(arena, arena_size);",
+            "#endif",
+        ]
+    else:
+        lines.append("  return run_vectors(arena, arena_size);")
+    return [*lines, "}", ""]
 
 
 def _main(unit: Unit) -> list[str]:

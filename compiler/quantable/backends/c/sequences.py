@@ -86,7 +86,7 @@ def emit_softmax(step: Step) -> None:
         step.constant(role, step.array(slot), DType.UINT32)
         for slot, role in ((1, "high"), (2, "low"))
     ]
-    step.call(function, parameters, step.pointer(x.name), *tables, step.pointer(y.name))
+    step.shared_call(function, parameters, step.pointer(x.name), *tables, step.pointer(y.name))
 
 
 def emit_layer_normalization(step: Step) -> None:
@@ -101,4 +101,5 @@ def emit_layer_normalization(step: Step) -> None:
     function = step.kernel("q_layer_norm", "q_layer_norm.h", X=x.dtype, Y=y.dtype)
     gamma = step.constant("gamma", step.array(1), DType.INT32)
     beta = step.constant("beta", step.array(2), DType.INT64)
-    step.call(function, parameters, step.pointer(x.name), gamma, beta, step.pointer(y.name))
+    operands = [step.pointer(x.name), gamma, beta, step.pointer(y.name)]
+    step.shared_call(function, parameters, *operands)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from quantable.backends.c.header import (
-    conversion_signature,
-    run_signature,
-    tensors,
-)
-from quantable.backends.c.storage import Place
+from quantable.backends.c.header import conversion_signature, tensors
+from quantable.backends.c.run_function import run_lines, tensors_struct
 from quantable.backends.c.text import (
     C_TYPES,
     array_lines,
@@ -48,15 +44,16 @@ def source_text(unit: Unit, steps: list[Step]) -> str:
         "",
         '#include "model_weights.h"',
         '#include "q_border.h"',
+        *(['#include "q_share.h"'] if unit.kernels.has_threads else []),
         "",
         *_instances(unit),
         *_STEP_HOOK,
-        *_tensors_struct(unit),
+        *tensors_struct(unit),
     ]
     active = [step for step in steps if step.lines]
     for step in active:
         lines += _step_lines(step)
-    lines += _run_lines(unit, active)
+    lines += run_lines(unit, active)
     lines += _conversion_lines(unit)
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -113,14 +110,6 @@ def _instances(unit: Unit) -> list[str]:
     return lines
 
 
-def _tensors_struct(unit: Unit) -> list[str]:
-    members = []
-    for side, index, tensor in tensors(unit):
-        const = "const " if side == "in" else ""
-        members.append(f"  {const}{C_TYPES[tensor.dtype]} *{side}{index};")
-    return ["typedef struct {", "  uint8_t *arena;", *members, "} run_tensors;", ""]
-
-
 def _step_lines(step: Step) -> list[str]:
     op = step.operation
     text = f"{step.index}: {comment(op.name)} ({comment(op.kind)}){_origin(op)}: {_shapes(step)}"
@@ -129,6 +118,8 @@ def _step_lines(step: Step) -> list[str]:
         "/* " + "\n * ".join(lines) + " */",
         f"QUANTABLE_STEP_FUNCTION {step.name}(const run_tensors *t) {{",
     ]
+    if step.unit.kernels.has_threads and not step.is_shared:
+        lines.append("  Q_ALONE(t);")
     lines += [f"  {line}" for line in step.lines]
     if not any("t->" in line for line in step.lines):
         lines.append("  (void)t;")
@@ -144,55 +135,6 @@ def _shapes(step: Step) -> str:
     first = step.input(0)
     values = [first, *(step.output(i) for i in range(len(step.operation.outputs)))]
     return " -> ".join(f"{v.dtype.value} {shape_text(v.shape or ())}" for v in values)
-
-
-def _run_lines(unit: Unit, steps: list[Step]) -> list[str]:
-    plan = unit.graph.plan
-    assert plan is not None  # plan_unit checked it
-    upper = unit.prefix.upper()
-    names = [f"{side}{index}" for side, index, _ in tensors(unit)]
-    lines = [f"{run_signature(unit)} {{", "  run_tensors t;"]
-    if names:
-        lines += [f"  if ({' || '.join(f'{n} == NULL' for n in names)}) {{"]
-        lines += [f"    return {upper}_ERROR_NULL;", "  }"]
-    if plan.arena_bytes:
-        lines += _arena_checks(upper)
-    else:
-        lines.append("  (void)arena_size;")
-    lines.append("  t.arena = arena;")
-    lines += [f"  t.{name} = {name};" for name in names]
-    lines += [f"  QUANTABLE_STEP({step.index}, {step.name}(&t));" for step in steps]
-    lines += [f"  {line}" for line in _border_copies(unit)]
-    return [*lines, f"  return {upper}_OK;", "}", ""]
-
-
-def _arena_checks(upper: str) -> list[str]:
-    checks = (
-        ("arena == NULL", "NULL"),
-        (f"arena_size < {upper}_ARENA_SIZE", "ARENA_SIZE"),
-        (f"(uintptr_t)arena % {upper}_ARENA_ALIGN != 0", "ARENA_ALIGN"),
-    )
-    lines = []
-    for condition, status in checks:
-        lines += [f"  if ({condition}) {{", f"    return {upper}_ERROR_{status};", "  }"]
-    return lines
-
-
-def _border_copies(unit: Unit) -> list[str]:
-    """Copy outputs that are constants, inputs, or one value under two names."""
-    lines = []
-    for index, tensor in enumerate(unit.border.outputs):
-        size = f"{tensor.size} * sizeof(*out{index})"
-        if unit.graph.is_parameter(tensor.value):
-            array = unit.graph.array(tensor.value)
-            source = unit.constant(f"{unit.prefix}_output_{index}", array, tensor.dtype)
-        else:
-            place = unit.storage.place(tensor.value)
-            if place == Place("out", index):
-                continue
-            source = place.pointer(tensor.dtype).replace("t->", "t.")
-        lines.append(f"memcpy(out{index}, {source}, {size});")
-    return lines
 
 
 def _conversion_lines(unit: Unit) -> list[str]:

@@ -61,13 +61,21 @@ class Unit:
 
 
 class Step:
-    """One operation in the making: parameters, kernel calls, cost."""
+    """One operation in the making: parameters, kernel calls, cost.
+
+    Attributes:
+        lines: Statements of its function.
+        is_shared: Whether threads share it; else one of them does it.
+        macs: Products that are summed up.
+        weight_bytes: Of its constants.
+    """
 
     def __init__(self, unit: Unit, index: int, operation: Operation) -> None:
         self.unit = unit
         self.index = index
         self.operation = operation
         self.lines: list[str] = []
+        self.is_shared = False
         self.macs = 0
         self.weight_bytes = 0
 
@@ -159,6 +167,15 @@ class Step:
     def call(self, function: str, *arguments: str) -> None:
         """Add a kernel call."""
         self.lines.append(f"{function}({', '.join(arguments)});")
+
+    def shared_call(self, function: str, *arguments: str) -> None:
+        """Add a call of a kernel that does the share of a thread, named by its first argument."""
+        self.is_shared = True
+        self.call(function, "Q_SHARE(t)", *arguments)
+
+    def meet(self) -> None:
+        """Let threads wait for each other: what follows reads or overwrites what is done so far."""
+        self.lines.append("Q_MEET(t);")
 
     def parameters(self, struct: str, fields: Sequence[str]) -> str:
         """Add the step's parameter block and return the expression that points to it."""

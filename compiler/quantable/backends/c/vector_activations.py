@@ -26,7 +26,7 @@ def emit_add(step: Step, kernels: VectorKernels) -> bool:
         "q_sum_params", [*map(str, facts), step.multiplier(), step.requantization()]
     )
     a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
-    step.call(step.shared("q_sum_bytes", kernels.header("sum")), parameters, a, b, y)
+    step.shared_call(step.shared("q_sum_bytes", kernels.header("sum")), parameters, a, b, y)
     return True
 
 
@@ -70,7 +70,7 @@ def _emit_mean(
         "q_mean_params", [*map(str, facts), number(multiplier), step.requantization()]
     )
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.call(step.shared("q_mean_bytes", kernels.header("mean")), parameters, x, y)
+    step.shared_call(step.shared("q_mean_bytes", kernels.header("mean")), parameters, x, y)
     return True
 
 
@@ -82,7 +82,7 @@ def emit_max_pool(step: Step, kernels: VectorKernels) -> bool:
     sizes = [geometry.height, geometry.width, str(geometry.batch), str(geometry.in_c)]
     parameters = step.parameters("q_maximum_params", sizes)
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.call(step.shared("q_maximum_bytes", kernels.header("maximum")), parameters, x, y)
+    step.shared_call(step.shared("q_maximum_bytes", kernels.header("maximum")), parameters, x, y)
     return True
 
 
@@ -101,5 +101,5 @@ def emit_matmul(step: Step, kernels: VectorKernels) -> bool:
     function = step.instance("q_matrix", kernels.header("matrix"), {"INNER": inner}, inner)
     step.macs = found.count * found.rows * found.inner * found.columns
     a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
-    step.call(function, parameters, a, b, y)
+    step.shared_call(function, parameters, a, b, y)
     return True

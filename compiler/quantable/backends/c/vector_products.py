@@ -131,7 +131,7 @@ def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> boo
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.reshape(channels, -1))
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     images = [str(x[0]), str(math.prod(x[1:]))]
-    step.call(
+    step.shared_call(
         function,
         step.parameters("q_columns", [*images, step.requantization()]),
         step.pointer(step.input(0).name),
@@ -180,7 +180,7 @@ def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
             f"{step.requantization()}}};"
         )
         place = step.pointer(y.name)
-        step.call(
+        step.shared_call(
             function,
             f"&{name}",
             step.pointer(step.input(0).name),

@@ -26,26 +26,40 @@ static inline Q_Y Q_NAME(q_product)(const q_binary *p, Q_A a, Q_B b) {
   return (Q_Y)q_saturate((float)acc * p->multiplier, &p->out);
 }
 
-static inline void Q_NAME(q_add)(const q_binary *p, const Q_A *a, const Q_B *b, Q_Y *y) {
-  const int32_t last = p->space.rank - 1;
-  const ptrdiff_t count = p->space.dims[last], da = p->space.a[last], db = p->space.b[last];
+static inline void Q_NAME(q_add)(q_share share, const q_binary *p, const Q_A *a, const Q_B *b,
+                                 Q_Y *y) {
   q_position at = {{0}, 0, 0};
+  q_space room;
+  const q_space *space = q_piece(share, &p->space, &room, &at);
+  const int32_t last = space->rank - 1;
+  const ptrdiff_t count = space->dims[last], da = space->a[last], db = space->b[last];
+  if (space->dims[0] == 0) {
+    return;
+  }
+  y += q_share_first(share, p->space.dims[0]) * q_turn(space);
   do {
     for (ptrdiff_t i = 0; i < count; i++) {
       *y++ = Q_NAME(q_sum)(p, a[at.a + i * da], b[at.b + i * db]);
     }
-  } while (q_advance(&p->space, last, &at));
+  } while (q_advance(space, last, &at));
 }
 
-static inline void Q_NAME(q_mul)(const q_binary *p, const Q_A *a, const Q_B *b, Q_Y *y) {
-  const int32_t last = p->space.rank - 1;
-  const ptrdiff_t count = p->space.dims[last], da = p->space.a[last], db = p->space.b[last];
+static inline void Q_NAME(q_mul)(q_share share, const q_binary *p, const Q_A *a, const Q_B *b,
+                                 Q_Y *y) {
   q_position at = {{0}, 0, 0};
+  q_space room;
+  const q_space *space = q_piece(share, &p->space, &room, &at);
+  const int32_t last = space->rank - 1;
+  const ptrdiff_t count = space->dims[last], da = space->a[last], db = space->b[last];
+  if (space->dims[0] == 0) {
+    return;
+  }
+  y += q_share_first(share, p->space.dims[0]) * q_turn(space);
   do {
     for (ptrdiff_t i = 0; i < count; i++) {
       *y++ = Q_NAME(q_product)(p, a[at.a + i * da], b[at.b + i * db]);
     }
-  } while (q_advance(&p->space, last, &at));
+  } while (q_advance(space, last, &at));
 }
 
 #undef Q_A

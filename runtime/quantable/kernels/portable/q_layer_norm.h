@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "q_base.h"
+#include "q_share.h"
 
 #ifndef QUANTABLE_Q_LAYER_NORM_H
 #define QUANTABLE_Q_LAYER_NORM_H
@@ -17,10 +18,13 @@ typedef struct {
 } q_layer_norm;
 #endif
 
-static inline void Q_NAME(q_layer_norm)(const q_layer_norm *p, const Q_X *x, const int32_t *gamma,
-                                        const int64_t *beta, Q_Y *y) {
+static inline void Q_NAME(q_layer_norm)(q_share share, const q_layer_norm *p, const Q_X *x,
+                                        const int32_t *gamma, const int64_t *beta, Q_Y *y) {
   const int64_t count = p->count;
-  for (ptrdiff_t row = 0; row < p->rows; row++, x += count, y += count) {
+  const ptrdiff_t first = q_share_first(share, p->rows), last = q_share_last(share, p->rows);
+  x += first * p->count;
+  y += first * p->count;
+  for (ptrdiff_t row = first; row < last; row++, x += count, y += count) {
     int64_t s1 = 0, s2 = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
       const int64_t v = x[i];

@@ -13,10 +13,15 @@ typedef struct {
 #endif
 
 /* y[space.b] = x[space.a]; strides may be negative (a reversed slice) or 0 (an edge repeated). */
-static inline void Q_NAME(q_copy)(const q_space *space, const Q_X *x, Q_X *y) {
+static inline void Q_NAME(q_copy)(q_share share, const q_space *whole, const Q_X *x, Q_X *y) {
+  q_position at = {{0}, 0, 0};
+  q_space room;
+  const q_space *space = q_piece(share, whole, &room, &at);
   const int32_t last = space->rank - 1;
   const ptrdiff_t count = space->dims[last], da = space->a[last], db = space->b[last];
-  q_position at = {{0}, 0, 0};
+  if (space->dims[0] == 0) {
+    return;
+  }
   do {
     if (da == 1 && db == 1) {
       memcpy(y + at.b, x + at.a, (size_t)count * sizeof(*y));
@@ -28,8 +33,9 @@ static inline void Q_NAME(q_copy)(const q_space *space, const Q_X *x, Q_X *y) {
   } while (q_advance(space, last, &at));
 }
 
-static inline void Q_NAME(q_fill)(ptrdiff_t count, Q_X value, Q_X *y) {
-  for (ptrdiff_t i = 0; i < count; i++) {
+static inline void Q_NAME(q_fill)(q_share share, ptrdiff_t count, Q_X value, Q_X *y) {
+  const ptrdiff_t last = q_share_last(share, count);
+  for (ptrdiff_t i = q_share_first(share, count); i < last; i++) {
     y[i] = value;
   }
 }

@@ -5,6 +5,7 @@
  * storing a row.
  */
 #include "q_base.h"
+#include "q_share.h"
 
 #ifndef QUANTABLE_Q_SOFTMAX_H
 #define QUANTABLE_Q_SOFTMAX_H
@@ -18,10 +19,13 @@ static inline uint64_t q_exp(const uint32_t *high, const uint32_t *low, int32_t 
 }
 #endif
 
-static inline void Q_NAME(q_softmax)(const q_softmax *p, const Q_X *x, const uint32_t *high,
-                                     const uint32_t *low, Q_Y *y) {
+static inline void Q_NAME(q_softmax)(q_share share, const q_softmax *p, const Q_X *x,
+                                     const uint32_t *high, const uint32_t *low, Q_Y *y) {
   const uint64_t limit = (UINT64_C(1) << p->fraction_bits) - 1;
-  for (ptrdiff_t row = 0; row < p->rows; row++, x += p->count, y += p->count) {
+  const ptrdiff_t first = q_share_first(share, p->rows), last = q_share_last(share, p->rows);
+  x += first * p->count;
+  y += first * p->count;
+  for (ptrdiff_t row = first; row < last; row++, x += p->count, y += p->count) {
     int32_t top = x[0];
     for (ptrdiff_t i = 1; i < p->count; i++) {
       top = x[i] > top ? x[i] : top;

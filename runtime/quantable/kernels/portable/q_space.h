@@ -3,6 +3,7 @@
 #define QUANTABLE_Q_SPACE_H
 
 #include "q_base.h"
+#include "q_share.h"
 
 #define Q_RANK 8
 
@@ -33,6 +34,32 @@ static inline int q_advance(const q_space *space, int32_t loops, q_position *at)
     at->b -= (ptrdiff_t)space->b[d] * space->dims[d];
   }
   return 0;
+}
+
+/* The piece of a nest that a share has, a part of its outermost loop, which may be empty; `at` is
+ * where it begins. The piece is put in `room` if it is not the whole. */
+static inline const q_space *q_piece(q_share share, const q_space *space, q_space *room,
+                                     q_position *at) {
+#if defined(QUANTABLE_THREADS)
+  const ptrdiff_t first = q_share_first(share, space->dims[0]);
+  *room = *space;
+  room->dims[0] = (int32_t)(q_share_last(share, space->dims[0]) - first);
+  at->a = first * space->a[0];
+  at->b = first * space->b[0];
+  return room;
+#else
+  (void)share, (void)room, (void)at;
+  return space;
+#endif
+}
+
+/* The positions that one turn of the outermost loop has. */
+static inline ptrdiff_t q_turn(const q_space *space) {
+  ptrdiff_t count = 1;
+  for (int32_t d = 1; d < space->rank; d++) {
+    count *= space->dims[d];
+  }
+  return count;
 }
 
 #endif

@@ -4,6 +4,7 @@
  * where the types have one size.
  */
 #include "q_base.h"
+#include "q_share.h"
 
 #ifndef QUANTABLE_Q_UNARY_H
 #define QUANTABLE_Q_UNARY_H
@@ -14,23 +15,27 @@ typedef struct {
 } q_rescale;
 #endif
 
-static inline void Q_NAME(q_rescale)(const q_rescale *p, const Q_X *x, Q_Y *y) {
-  for (ptrdiff_t i = 0; i < p->count; i++) {
+static inline void Q_NAME(q_rescale)(q_share share, const q_rescale *p, const Q_X *x, Q_Y *y) {
+  const ptrdiff_t last = q_share_last(share, p->count);
+  for (ptrdiff_t i = q_share_first(share, p->count); i < last; i++) {
     y[i] = (Q_Y)q_requantize(x[i] - p->x_zero_point, p->multiplier, &p->out);
   }
 }
 
 /* 8-bit input; 256 entries. */
-static inline void Q_NAME(q_table)(ptrdiff_t count, const Q_X *x, const Q_Y *table, Q_Y *y) {
-  for (ptrdiff_t i = 0; i < count; i++) {
+static inline void Q_NAME(q_table)(q_share share, ptrdiff_t count, const Q_X *x, const Q_Y *table,
+                                   Q_Y *y) {
+  const ptrdiff_t last = q_share_last(share, count);
+  for (ptrdiff_t i = q_share_first(share, count); i < last; i++) {
     y[i] = table[x[i] - (Q_MIN)];
   }
 }
 
 /* 16-bit input; 513 entries, one for every 128 inputs, linear in between. */
-static inline void Q_NAME(q_interpolate)(ptrdiff_t count, const Q_X *x, const int32_t *table,
-                                         Q_Y *y) {
-  for (ptrdiff_t i = 0; i < count; i++) {
+static inline void Q_NAME(q_interpolate)(q_share share, ptrdiff_t count, const Q_X *x,
+                                         const int32_t *table, Q_Y *y) {
+  const ptrdiff_t last = q_share_last(share, count);
+  for (ptrdiff_t i = q_share_first(share, count); i < last; i++) {
     const int32_t u = x[i] - (Q_MIN);
     const int32_t *t = table + (u >> 7);
     y[i] = (Q_Y)(t[0] + (((t[1] - t[0]) * (u & 127) + 64) >> 7));

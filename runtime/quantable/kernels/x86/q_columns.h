@@ -9,6 +9,7 @@
  * multipliers [64 channels][64]; lanes lie as in q_gemm.h with four vectors. The bias is
  * bias - x_zero_point * sum(weights).
  */
+#include "q_share.h"
 #include "q_x86.h"
 
 #ifndef QUANTABLE_Q_COLUMNS_H
@@ -86,28 +87,28 @@ Q_INLINE void Q_NAME(q_column_line)(const q_output *out, const uint8_t *x, const
   }
 }
 
-static void Q_NAME(q_columns)(const q_columns *p, const uint8_t *x, const int8_t *w,
+static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, uint8_t *y) {
-  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image) {
-    for (ptrdiff_t c = 0; c < Q_CHANNELS; c += 4 * Q_LANES) {
-      const ptrdiff_t block = c / 64, lane = c % 64 / 4, at = 64 * block + lane;
-      const int8_t *weights = w + block * 256 * Q_COLUMNS * Q_QUADS + 4 * lane;
-      for (ptrdiff_t line = 0; line < Q_HIGH; line++) {
-        Q_NAME(q_column_line)(&p->out, x + line * Q_LINE + c, weights, bias + at,
-                              multiplier + at, y + line * Q_WIDE * Q_CHANNELS + c,
-                              Q_CHANNELS - c);
-      }
-    }
-    y += (ptrdiff_t)Q_HIGH * Q_WIDE * Q_CHANNELS;
+  const ptrdiff_t groups = (Q_CHANNELS + 4 * Q_LANES - 1) / (4 * Q_LANES);
+  const ptrdiff_t lines = p->images * groups * Q_HIGH, last = q_share_last(share, lines);
+  for (ptrdiff_t i = q_share_first(share, lines); i < last; i++) {
+    const ptrdiff_t line = i % Q_HIGH, c = i / Q_HIGH % groups * 4 * Q_LANES;
+    const ptrdiff_t n = i / Q_HIGH / groups;
+    const ptrdiff_t block = c / 64, lane = c % 64 / 4, at = 64 * block + lane;
+    const int8_t *weights = w + block * 256 * Q_COLUMNS * Q_QUADS + 4 * lane;
+    Q_NAME(q_column_line)(&p->out, x + n * p->image + line * Q_LINE + c, weights, bias + at,
+                          multiplier + at, y + (n * Q_HIGH + line) * Q_WIDE * Q_CHANNELS + c,
+                          Q_CHANNELS - c);
   }
 }
 
 #else
 
-static void Q_NAME(q_columns)(const q_columns *p, const uint8_t *x, const int8_t *w,
+static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, uint8_t *y) {
-  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image) {
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)Q_HIGH * Q_WIDE; i++, y += Q_CHANNELS) {
+  const ptrdiff_t pixels = (ptrdiff_t)Q_HIGH * Q_WIDE, last = q_share_last(share, pixels);
+  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image, y += pixels * Q_CHANNELS) {
+    for (ptrdiff_t i = q_share_first(share, pixels); i < last; i++) {
       const uint8_t *window = x + i / Q_WIDE * Q_LINE + i % Q_WIDE * Q_STRIDE * Q_CHANNELS;
       for (ptrdiff_t o = 0; o < Q_CHANNELS; o++) {
         const ptrdiff_t block = o / 64, of = o % 64;
@@ -120,7 +121,8 @@ static void Q_NAME(q_columns)(const q_columns *p, const uint8_t *x, const int8_t
           const int8_t weight = weights[(column * Q_QUADS + row / 4) * 256 + row % 4];
           acc = q_add_wrapping(acc, value * weight);
         }
-        y[o] = (uint8_t)q_requantize(acc, multiplier[64 * block + lane], &p->out);
+        y[i * Q_CHANNELS + o] =
+            (uint8_t)q_requantize(acc, multiplier[64 * block + lane], &p->out);
       }
     }
   }

@@ -11,6 +11,7 @@
  * bias is bias - x_zero_point * sum(weights). No product of an accumulator and its multiplier
  * leaves int32: whoever packs constants makes sure.
  */
+#include "q_share.h"
 #include "q_x86.h"
 
 #ifndef QUANTABLE_Q_GEMM_H
@@ -94,58 +95,70 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
   }
 }
 
-/* All pixels of one image, for one block of output channels (or half of it). */
+/* How an image is cut into tiles. */
+enum {
+  Q_NAME(q_tall) = Q_PIXELS(Q_VECTORS) / Q_WIDE < Q_HIGH ? Q_PIXELS(Q_VECTORS) / Q_WIDE : Q_HIGH,
+  Q_NAME(q_pieces) = (Q_WIDE + Q_PIXELS(Q_VECTORS) - 1) / Q_PIXELS(Q_VECTORS),
+  Q_NAME(q_narrow) = Q_WIDE / Q_NAME(q_pieces),
+  Q_NAME(q_wider) = Q_WIDE % Q_NAME(q_pieces), /* so many pieces have one pixel more */
+  /* What threads share: tiles of several lines, or lines, or the pieces of the only line. */
+  Q_NAME(q_units) = Q_HIGH == 1 ? Q_NAME(q_pieces)
+                    : Q_NAME(q_tall) > 1
+                        ? (Q_HIGH + Q_NAME(q_tall) - 1) / (Q_NAME(q_tall) > 1 ? Q_NAME(q_tall) : 1)
+                        : Q_HIGH
+};
+
+/* Some units of one image, for one block of output channels (or half of it). */
 Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, Q_Y *y,
-                              ptrdiff_t left) {
-  enum {
-    lines = Q_PIXELS(Q_VECTORS) / Q_WIDE < Q_HIGH ? Q_PIXELS(Q_VECTORS) / Q_WIDE : Q_HIGH,
-    pieces = (Q_WIDE + Q_PIXELS(Q_VECTORS) - 1) / Q_PIXELS(Q_VECTORS),
-    narrow = Q_WIDE / pieces,
-    wider = Q_WIDE % pieces /* so many pieces have one pixel more */
-  };
+                              ptrdiff_t left, ptrdiff_t from, ptrdiff_t to) {
+  enum { tall = Q_NAME(q_tall), narrow = Q_NAME(q_narrow), wider = Q_NAME(q_wider) };
 #if Q_HIGH > 1
-  if (lines > 1) {
-    ptrdiff_t line = 0;
-    for (; line + lines <= Q_HIGH; line += lines, x += (ptrdiff_t)lines * Q_LINE) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, lines * Q_WIDE);
-      y += (ptrdiff_t)lines * Q_WIDE * p->pitch;
+  if (tall > 1) {
+    enum { whole = Q_HIGH / (tall > 1 ? tall : 1), rest = Q_HIGH % (tall > 1 ? tall : 1) };
+    x += from * tall * Q_LINE;
+    y += from * tall * Q_WIDE * p->pitch;
+    for (; from < (to < whole ? to : whole); from++, x += (ptrdiff_t)tall * Q_LINE) {
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, tall * Q_WIDE);
+      y += (ptrdiff_t)tall * Q_WIDE * p->pitch;
     }
-    if (Q_HIGH % (lines > 1 ? lines : 1)) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left,
-                     Q_HIGH % (lines > 1 ? lines : 1) * Q_WIDE);
+    if (rest != 0 && from < to) {
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, rest * Q_WIDE);
     }
     return;
   }
 #endif
-  for (ptrdiff_t line = 0; line < Q_HIGH; line++, x += Q_LINE) {
-    const uint8_t *pixel = x;
-    for (int piece = 0; piece < wider; piece++, pixel += (narrow + 1) * Q_PIXEL) {
-      Q_NAME(q_tile)(&p->out, pixel, w, bias, multiplier, y, p->pitch, left, narrow + 1);
-      y += (narrow + 1) * p->pitch;
+  const ptrdiff_t first = Q_HIGH > 1 ? 0 : from, last = Q_HIGH > 1 ? Q_NAME(q_pieces) : to;
+  for (ptrdiff_t line = Q_HIGH > 1 ? from : 0; line < (Q_HIGH > 1 ? to : 1); line++) {
+    ptrdiff_t piece = first, at = first * narrow + (first < wider ? first : wider);
+    const uint8_t *pixel = x + line * Q_LINE;
+    Q_Y *to_line = y + line * Q_WIDE * p->pitch;
+    for (; piece < (last < wider ? last : wider); piece++, at += narrow + 1) {
+      Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
+                     p->pitch, left, narrow + 1);
     }
-    for (int piece = wider; piece < pieces; piece++, pixel += narrow * Q_PIXEL) {
-      Q_NAME(q_tile)(&p->out, pixel, w, bias, multiplier, y, p->pitch, left, narrow);
-      y += narrow * p->pitch;
+    for (; piece < last; piece++, at += narrow) {
+      Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
+                     p->pitch, left, narrow);
     }
   }
 }
 
-static void Q_NAME(q_gemm)(const q_gemm *p, const uint8_t *x, const int8_t *w, const int32_t *bias,
-                           const float *multiplier, Q_Y *y) {
+static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+                           const int32_t *bias, const float *multiplier, Q_Y *y) {
   const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch;
-  for (ptrdiff_t block = 0; block < p->blocks; block++) {
+  const ptrdiff_t units = Q_NAME(q_units), all = p->blocks * Q_PARTS * p->images * units;
+  const ptrdiff_t last = q_share_last(share, all);
+  for (ptrdiff_t i = q_share_first(share, all), next; i < last; i = next) {
+    const ptrdiff_t n = i / units % p->images, part = i / units / p->images, from = i % units;
+    const ptrdiff_t block = part / Q_PARTS, lane = part % Q_PARTS * Q_LANES;
     const ptrdiff_t first = block * 16 * Q_VECTORS, left = p->channels - first;
-    for (int part = 0; part < Q_PARTS; part++) {
-      const ptrdiff_t lane = part * Q_LANES, skipped = Q_WORDS ? lane : lane * Q_VECTORS;
-      if (skipped >= left) {
-        break;
-      }
-      for (ptrdiff_t n = 0; n < p->images; n++) {
-        Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
-                        bias + first + lane, multiplier + first + lane,
-                        y + n * image + first + skipped, left - skipped);
-      }
+    const ptrdiff_t skipped = Q_WORDS ? lane : lane * Q_VECTORS;
+    next = last - i < units - from ? last : i + units - from;
+    if (skipped < left) {
+      Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
+                      bias + first + lane, multiplier + first + lane,
+                      y + n * image + first + skipped, left - skipped, from, from + next - i);
     }
   }
 }
@@ -166,10 +179,11 @@ static inline int32_t Q_NAME(q_lane)(const uint8_t *x, const int8_t *w, int32_t 
   return acc;
 }
 
-static void Q_NAME(q_gemm)(const q_gemm *p, const uint8_t *x, const int8_t *w, const int32_t *bias,
-                           const float *multiplier, Q_Y *y) {
-  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image) {
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)Q_HIGH * Q_WIDE; i++, y += p->pitch) {
+static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+                           const int32_t *bias, const float *multiplier, Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)Q_HIGH * Q_WIDE, last = q_share_last(share, pixels);
+  for (ptrdiff_t n = 0; n < p->images; n++, x += p->image, y += pixels * p->pitch) {
+    for (ptrdiff_t i = q_share_first(share, pixels); i < last; i++) {
       for (ptrdiff_t c = 0; c < p->channels; c++) {
         const ptrdiff_t block = c / (16 * Q_VECTORS), o = c % (16 * Q_VECTORS);
         const ptrdiff_t four = o / 4 % Q_VECTORS * 4 + o / (4 * Q_VECTORS);
@@ -177,7 +191,7 @@ static void Q_NAME(q_gemm)(const q_gemm *p, const uint8_t *x, const int8_t *w, c
         const ptrdiff_t at = block * 16 * Q_VECTORS + lane;
         const int32_t acc =
             Q_NAME(q_lane)(x + Q_AT(i), w + block * Q_BLOCK_BYTES + 4 * lane, bias[at]);
-        y[c] = (Q_Y)q_requantize(acc, multiplier[at], &p->out);
+        y[i * p->pitch + c] = (Q_Y)q_requantize(acc, multiplier[at], &p->out);
       }
     }
   }

@@ -8,6 +8,7 @@
  *
  *   sum (a - za) (b - zb) = sum (a - 128) b + (128 - za) sum b - zb sum a + Q_INNER za zb
  */
+#include "q_share.h"
 #include "q_space.h"
 #include "q_x86.h"
 
@@ -108,11 +109,18 @@ static inline void Q_NAME(q_matrix_columns)(const q_matrix *p, const uint8_t *a,
   }
 }
 
-static void Q_NAME(q_matrix)(const q_matrix *p, const uint8_t *a, const uint8_t *b, uint8_t *y) {
+static void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
+                             const uint8_t *b, uint8_t *y) {
+  const ptrdiff_t groups = (p->columns + 4 * Q_LANES - 1) / (4 * Q_LANES);
+  const ptrdiff_t units = p->batch.dims[0] * q_turn(&p->batch) * groups;
+  const ptrdiff_t first = q_share_first(share, units), last = q_share_last(share, units);
+  ptrdiff_t unit = 0;
   q_position at = {{0}, 0, 0};
   do {
-    for (ptrdiff_t n = 0; n < p->columns; n += 4 * Q_LANES) {
-      Q_NAME(q_matrix_columns)(p, a + at.a, b + at.b + n, y + n, p->columns - n);
+    for (ptrdiff_t n = 0; n < p->columns; n += 4 * Q_LANES, unit++) {
+      if (first <= unit && unit < last) {
+        Q_NAME(q_matrix_columns)(p, a + at.a, b + at.b + n, y + n, p->columns - n);
+      }
     }
     y += (ptrdiff_t)p->rows * p->columns;
   } while (q_advance(&p->batch, p->batch.rank, &at));
@@ -122,10 +130,12 @@ static void Q_NAME(q_matrix)(const q_matrix *p, const uint8_t *a, const uint8_t 
 
 #else
 
-static void Q_NAME(q_matrix)(const q_matrix *p, const uint8_t *a, const uint8_t *b, uint8_t *y) {
+static void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
+                             const uint8_t *b, uint8_t *y) {
+  const ptrdiff_t first = q_share_first(share, p->rows), last = q_share_last(share, p->rows);
   q_position at = {{0}, 0, 0};
   do {
-    for (ptrdiff_t m = 0; m < p->rows; m++) {
+    for (ptrdiff_t m = first; m < last; m++) {
       const uint8_t *row = a + at.a + m * Q_INNER;
       for (ptrdiff_t n = 0; n < p->columns; n++) {
         int32_t acc = 0;
@@ -133,9 +143,10 @@ static void Q_NAME(q_matrix)(const q_matrix *p, const uint8_t *a, const uint8_t 
           const int32_t right = b[at.b + k * p->columns + n] - p->b_zero_point;
           acc += (row[k] - p->a_zero_point) * right;
         }
-        *y++ = (uint8_t)q_requantize(acc, p->multiplier, &p->out);
+        y[m * p->columns + n] = (uint8_t)q_requantize(acc, p->multiplier, &p->out);
       }
     }
+    y += (ptrdiff_t)p->rows * p->columns;
   } while (q_advance(&p->batch, p->batch.rank, &at));
 }
 

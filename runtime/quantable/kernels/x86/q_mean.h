@@ -4,6 +4,7 @@
 #ifndef QUANTABLE_Q_MEAN_H
 #define QUANTABLE_Q_MEAN_H
 
+#include "q_share.h"
 #include "q_x86.h"
 
 /* `constant` is -positions * x_zero_point. */
@@ -15,15 +16,19 @@ typedef struct {
 
 #if Q_LANES
 
-static inline void q_mean_bytes(const q_mean_params *p, const uint8_t *x, uint8_t *y) {
+static inline void q_mean_bytes(q_share share, const q_mean_params *p, const uint8_t *x,
+                                uint8_t *y) {
   static const int8_t ones[64] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   const q_quads one = q_quads_at(ones);
   const ptrdiff_t channels = p->channels;
+  const ptrdiff_t groups = (channels + 4 * Q_LANES - 1) / (4 * Q_LANES);
+  const ptrdiff_t first = q_share_first(share, groups) * 4 * Q_LANES;
+  const ptrdiff_t end = q_share_last(share, groups) * 4 * Q_LANES;
   for (ptrdiff_t n = 0; n < p->images; n++, x += p->positions * channels, y += channels) {
-    for (ptrdiff_t c = 0; c < channels; c += 4 * Q_LANES) {
+    for (ptrdiff_t c = first; c < end; c += 4 * Q_LANES) {
       const ptrdiff_t left = channels - c;
       q_lanes acc[4];
       for (int j = 0; j < 4; j++) {
@@ -52,15 +57,18 @@ static inline void q_mean_bytes(const q_mean_params *p, const uint8_t *x, uint8_
 
 #else
 
-static inline void q_mean_bytes(const q_mean_params *p, const uint8_t *x, uint8_t *y) {
+static inline void q_mean_bytes(q_share share, const q_mean_params *p, const uint8_t *x,
+                                uint8_t *y) {
+  const ptrdiff_t last = q_share_last(share, p->channels);
   for (ptrdiff_t n = 0; n < p->images; n++, x += (ptrdiff_t)p->positions * p->channels) {
-    for (ptrdiff_t c = 0; c < p->channels; c++) {
+    for (ptrdiff_t c = q_share_first(share, p->channels); c < last; c++) {
       int32_t acc = p->constant;
       for (ptrdiff_t i = 0; i < p->positions; i++) {
         acc += x[i * p->channels + c];
       }
-      *y++ = (uint8_t)q_requantize(acc, p->multiplier, &p->out);
+      y[c] = (uint8_t)q_requantize(acc, p->multiplier, &p->out);
     }
+    y += p->channels;
   }
 }
 

@@ -7,6 +7,7 @@
 #ifndef QUANTABLE_Q_SUM_H
 #define QUANTABLE_Q_SUM_H
 
+#include "q_share.h"
 #include "q_x86.h"
 
 typedef struct {
@@ -17,13 +18,15 @@ typedef struct {
 
 #if Q_LANES
 
-static inline void q_sum_bytes(const q_sum_params *p, const uint8_t *a, const uint8_t *b,
-                               uint8_t *y) {
+static inline void q_sum_bytes(q_share share, const q_sum_params *p, const uint8_t *a,
+                               const uint8_t *b, uint8_t *y) {
   const uint32_t high = (uint32_t)p->b_multiplier << 16;
   const int32_t factors = (int32_t)(high | ((uint32_t)p->a_multiplier & 0xffff));
   const q_lanes constant = q_lanes_of(p->constant);
   const q_bytes zero = q_bytes_at(y, 0);
-  for (ptrdiff_t i = 0; i < p->count; i += 4 * Q_LANES) {
+  const ptrdiff_t groups = (p->count + 4 * Q_LANES - 1) / (4 * Q_LANES);
+  const ptrdiff_t end = q_share_last(share, groups) * 4 * Q_LANES;
+  for (ptrdiff_t i = q_share_first(share, groups) * 4 * Q_LANES; i < end; i += 4 * Q_LANES) {
     const ptrdiff_t left = p->count - i;
     q_bytes quads[4];
     q_lanes steps[4];
@@ -38,9 +41,10 @@ static inline void q_sum_bytes(const q_sum_params *p, const uint8_t *a, const ui
 
 #else
 
-static inline void q_sum_bytes(const q_sum_params *p, const uint8_t *a, const uint8_t *b,
-                               uint8_t *y) {
-  for (ptrdiff_t i = 0; i < p->count; i++) {
+static inline void q_sum_bytes(q_share share, const q_sum_params *p, const uint8_t *a,
+                               const uint8_t *b, uint8_t *y) {
+  const ptrdiff_t last = q_share_last(share, p->count);
+  for (ptrdiff_t i = q_share_first(share, p->count); i < last; i++) {
     const int32_t acc = a[i] * p->a_multiplier + b[i] * p->b_multiplier + p->constant;
     y[i] = (uint8_t)q_requantize(acc, p->multiplier, &p->out);
   }
