@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import AttributeProto, TensorProto
 
-from quantable.frontend.operations.table import OPERATIONS
+from quantable.frontend.operations.table import reason_of
 from quantable.frontend.tensors import DTYPES
 from quantable.ir import UnsupportedError
 
@@ -54,10 +54,7 @@ def _reason(node: onnx.NodeProto) -> str | None:
         return f"operations of domain '{node.domain}' are not supported"
     if any(attribute.type in _GRAPHS for attribute in node.attribute):
         return "control flow with subgraphs is not supported"
-    facts = OPERATIONS.get(node.op_type)
-    if facts is None:
-        return "this operation is not supported"
-    return None if facts.reason is None else facts.reason(node)
+    return reason_of(node)
 
 
 def _types(graph: onnx.GraphProto) -> Iterator[str]:

@@ -14,9 +14,10 @@ from quantable.frontend.support import node_label, require_supported
 from quantable.ir import ModelError
 
 CANONICAL_OPSET = 21
-OLDEST_OPSET = 7
+OLDEST_OPSET = 1
 _FAULT = re.compile(r"\(op_type:(\w+), node name: (.*?)\): (?:\[\w+\] )?(.*)")
 """What a strict shape inference says about one node."""
+_LENIENT = frozenset({"MeanVarianceNormalization"})
 _IR_VERSION = 10
 """IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
 
@@ -42,6 +43,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if opset < CANONICAL_OPSET:
         proto = _upgrade(proto, path)
         lift_constants(proto.graph)
+        _check(proto, path)  # the upgrade keeps attributes that it does not know
         require_supported(proto, path)
     return _inferred(proto, path)
 
@@ -145,9 +147,10 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Strict: an attribute or shape that does not fit is refused here and not by a later stage.
 
     With `ceil_mode`, onnx before opset 22 counts windows that start in the padding, which nothing
-    computes: shapes that are right would be refused, so that those models are read leniently.
+    computes: shapes that are right would be refused, so that those models are read leniently. So
+    are those whose nodes onnx infers through a function that it writes wrongly.
     """
-    strict = not any(_rounds_up(node) for node in proto.graph.node)
+    strict = not any(_rounds_up(node) or node.op_type in _LENIENT for node in proto.graph.node)
     try:
         return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=strict)
     except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from quantable.ir import Graph, Operation
+from quantable.ir.standard_operations import standard_operations
 
 INDEX_SLOTS: dict[str, tuple[int, ...]] = {
-    "ConstantOfShape": (0,), "CumSum": (1,), "Expand": (1,), "Gather": (1,),
-    "GatherElements": (1,), "GatherND": (1,), "Pad": (1, 3), "ReduceMax": (1,),
-    "ReduceMean": (1,), "ReduceMin": (1,), "ReduceProd": (1,), "ReduceSum": (1,),
-    "Reshape": (1,), "Resize": (1, 2, 3), "ScatterElements": (1,), "ScatterND": (1,),
-    "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,),
-    "Unsqueeze": (1,), "Where": (0,),
-}  # fmt: skip
+    kind: row.index_slots for kind, row in standard_operations().items() if row.index_slots
+}
 """By kind, the input slots that take shapes or indices."""
 
 
