@@ -90,9 +90,9 @@ def test_wrong_inputs_are_named(graph: Graph, inputs: Any, change: Any, message:
 def test_all_unknown_operations_are_listed_at_once(graph_of: GraphOf) -> None:
     operations = [
         Operation("a", "Frobnicate", ("x",), ("p",), sources=("node1",)),
-        Operation("b", "MaxPool", ("p",), ("y", "i"), {"kernel_shape": (2, 2)}),
+        Operation("b", "Resize", ("p",), ("y",), {"mode": "septic"}),
     ]
-    made = {"p": F32, "y": F32, "i": DType.INT64}
+    made = {"p": F32, "y": F32}
     graph = graph_of(Level.FLOAT, operations, {"x": (F32, (1, 1, 4, 4))}, {}, made)
     with pytest.raises(UnsupportedError, match=r"2 operations.*'a' \(Frobnicate from node1.*'b'"):
         ReferenceRuntime(graph)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from quantable.ir import Graph, Operation
 
 Counts = npt.NDArray[np.int64]
-_SAME_ELEMENTS = frozenset({
+SAME_ELEMENTS = frozenset({
     "DepthToSpace", "Dropout", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze",
     "Transpose", "Unsqueeze",
 })  # fmt: skip
@@ -69,7 +69,7 @@ def _rule(graph: Graph, op: Operation) -> Rule | None:
     source = op.inputs[0]
     if graph.values[source].dtype is not graph.values[op.outputs[0]].dtype:
         return None
-    if op.kind in _SAME_ELEMENTS and len([name for name in op.outputs if name]) == 1:
+    if op.kind in SAME_ELEMENTS and len([name for name in op.outputs if name]) == 1:
         return Rule(source)
     if op.kind == "Relu":
         return Rule(source, clamped=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from quantable.ir import (
@@ -16,7 +17,7 @@ from quantable.ir import (
     Shape,
     UnsupportedError,
 )
-from quantable.reference.tensors import to_tensor
+from quantable.reference.tensors import number_type, to_tensor, torch_type
 
 Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
 """Takes one tensor an input slot (None where it is absent), returns the output or outputs.
@@ -66,6 +67,14 @@ class Site:
                 where=self.operation.where(),
             )
         return to_tensor(self.store.get(ref), ref.dtype)
+
+    def number_type(self, name: str) -> DType:
+        """Return the element type whose number in ONNX an attribute holds."""
+        return number_type(self.operation.int_attribute(name), self.operation.where())
+
+    def torch_type(self, dtype: DType) -> torch.dtype:
+        """Return the torch type that holds elements of a type."""
+        return torch_type(dtype)
 
     def output_type(self, index: int = 0) -> DType | None:
         """Return the element type of an output."""

@@ -38,6 +38,14 @@ _PATTERNS: dict[DType | None, torch.dtype] = {
 _SIGNED_TWIN = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
+IR_TYPES: dict[torch.dtype, DType] = {
+    held: dtype
+    for dtype, held in TORCH_TYPES.items()
+    if dtype not in (DType.INT4, DType.UINT4)
+}  # fmt: skip
+"""The element type that a torch type stands for where nothing says otherwise."""
+
+
 class _Writable:
     """Shows the memory of a read-only array as writable, which torch demands of what it wraps."""
 
@@ -59,15 +67,20 @@ def torch_type(dtype: DType) -> torch.dtype:
     return TORCH_TYPES[dtype]
 
 
-def onnx_type(number: int, where: str = "") -> torch.dtype:
-    """Return the torch type of an ONNX type number.
+def number_type(number: int, where: str = "") -> DType:
+    """Return the element type of an ONNX type number.
 
     Raises:
         UnsupportedError: The number stands for a type that the runtime does not hold.
     """
     if number not in ONNX_TYPES:
         raise UnsupportedError(f"ONNX element type {number} is not supported", where=where)
-    return TORCH_TYPES[ONNX_TYPES[number]]
+    return ONNX_TYPES[number]
+
+
+def onnx_type(number: int, where: str = "") -> torch.dtype:
+    """Return the torch type of an ONNX type number; see `number_type`."""
+    return TORCH_TYPES[number_type(number, where)]
 
 
 def to_tensor(array: Array, dtype: DType | None = None) -> Tensor:

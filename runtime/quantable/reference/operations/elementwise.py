@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from quantable.reference.site import Builder, Kernel, Site, fixed
+from quantable.reference.unsigned import with_unsigned
 
 Binary = Callable[[Tensor, Tensor], Tensor]
 
@@ -25,6 +28,10 @@ def _power(a: Tensor, b: Tensor) -> Tensor:
     return torch.pow(a.to(torch.float64), b.to(torch.float64)).to(a.dtype)
 
 
+def _numpy_power(a: Any, b: Any) -> Any:
+    return np.power(a, b).astype(a.dtype)
+
+
 def _variadic(function: Binary) -> Builder:
     def run(*inputs: Tensor) -> Tensor:
         return functools.reduce(function, inputs)
@@ -37,7 +44,9 @@ def _mean(*inputs: Tensor) -> Tensor:
 
 
 def _modulo(site: Site) -> Kernel:
-    return torch.fmod if site.operation.int_attribute("fmod") else torch.remainder
+    if site.operation.int_attribute("fmod"):
+        return with_unsigned(torch.fmod, np.fmod)
+    return with_unsigned(torch.remainder, np.remainder)
 
 
 def _clip(site: Site) -> Kernel:
@@ -117,6 +126,11 @@ def _swish(site: Site) -> Kernel:
     return lambda x: x * torch.sigmoid(alpha * x)
 
 
+def _swiglu(site: Site) -> Kernel:
+    alpha = site.operation.float_attribute("alpha", 1.0)
+    return lambda gate, x: gate * torch.sigmoid(alpha * gate) * x
+
+
 def _gelu(site: Site) -> Kernel:
     form = site.operation.string_attribute("approximate", "none")
     if form not in ("none", "tanh"):
@@ -125,16 +139,24 @@ def _gelu(site: Site) -> Kernel:
 
 
 def _dropout(site: Site) -> Kernel:
-    if len([name for name in site.operation.outputs if name]) > 1:
-        return lambda x, *_: (x, torch.ones(x.shape, dtype=torch.bool))
-    return lambda x, *_: x
+    has_mask = len([name for name in site.operation.outputs if name]) > 1
+
+    def run(
+        x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        drops = ratio is None or bool(ratio)
+        if training is not None and bool(training) and drops:
+            raise site.refuse("training mode draws random numbers; export the model for inference")
+        return (x, torch.ones(x.shape, dtype=torch.bool)) if has_mask else x
+
+    return run
 
 
 TABLE: dict[str, Builder] = {
     "Abs": fixed(torch.abs),
     "Acos": fixed(torch.acos),
     "Acosh": fixed(torch.acosh),
-    "Add": fixed(torch.add),
+    "Add": fixed(with_unsigned(torch.add, np.add)),
     "Asin": fixed(torch.asin),
     "Asinh": fixed(torch.asinh),
     "Atan": fixed(torch.atan),
@@ -144,7 +166,7 @@ TABLE: dict[str, Builder] = {
     "Clip": _clip,
     "Cos": fixed(torch.cos),
     "Cosh": fixed(torch.cosh),
-    "Div": fixed(_divide),
+    "Div": fixed(with_unsigned(_divide, np.floor_divide)),
     "Dropout": _dropout,
     "Elu": _elu,
     "Erf": fixed(torch.erf),
@@ -156,15 +178,15 @@ TABLE: dict[str, Builder] = {
     "Identity": fixed(lambda x: x),
     "LeakyRelu": _leaky_relu,
     "Log": fixed(torch.log),
-    "Max": _variadic(torch.maximum),
+    "Max": _variadic(with_unsigned(torch.maximum, np.maximum)),
     "Mean": fixed(_mean),
-    "Min": _variadic(torch.minimum),
+    "Min": _variadic(with_unsigned(torch.minimum, np.minimum)),
     "Mish": fixed(functional.mish),
     "Mod": _modulo,
-    "Mul": fixed(torch.mul),
+    "Mul": fixed(with_unsigned(torch.mul, np.multiply)),
     "Neg": fixed(torch.neg),
     "PRelu": fixed(_prelu),
-    "Pow": fixed(_power),
+    "Pow": fixed(with_unsigned(_power, _numpy_power)),
     "Reciprocal": fixed(torch.reciprocal),
     "Relu": fixed(torch.relu),
     "Round": fixed(torch.round),
@@ -177,8 +199,9 @@ TABLE: dict[str, Builder] = {
     "Softplus": fixed(lambda x: functional.softplus(x, threshold=40.0)),
     "Softsign": fixed(functional.softsign),
     "Sqrt": fixed(torch.sqrt),
-    "Sub": fixed(torch.sub),
+    "Sub": fixed(with_unsigned(torch.sub, np.subtract)),
     "Sum": _variadic(torch.add),
+    "SwiGLU": _swiglu,
     "Swish": _swish,
     "Tan": fixed(torch.tan),
     "Tanh": fixed(torch.tanh),

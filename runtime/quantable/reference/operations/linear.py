@@ -39,6 +39,7 @@ def _einsum(site: Site) -> Kernel:
 
 
 TABLE: dict[str, Builder] = {
+    "Det": fixed(torch.linalg.det),
     "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": fixed(torch.matmul),

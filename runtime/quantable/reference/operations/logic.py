@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from quantable.reference.site import Builder, Kernel, Site, fixed
 from quantable.reference.tensors import onnx_type
+from quantable.reference.unsigned import with_unsigned
 
 
 def _cast(site: Site) -> Kernel:
@@ -32,13 +34,13 @@ TABLE: dict[str, Builder] = {
     "And": fixed(torch.logical_and),
     "Cast": _cast,
     "CastLike": fixed(lambda x, like: x.to(like.dtype)),
-    "Equal": fixed(torch.eq),
-    "Greater": fixed(torch.gt),
-    "GreaterOrEqual": fixed(torch.ge),
+    "Equal": fixed(with_unsigned(torch.eq, np.equal)),
+    "Greater": fixed(with_unsigned(torch.gt, np.greater)),
+    "GreaterOrEqual": fixed(with_unsigned(torch.ge, np.greater_equal)),
     "IsInf": _is_inf,
     "IsNaN": fixed(torch.isnan),
-    "Less": fixed(torch.lt),
-    "LessOrEqual": fixed(torch.le),
+    "Less": fixed(with_unsigned(torch.lt, np.less)),
+    "LessOrEqual": fixed(with_unsigned(torch.le, np.less_equal)),
     "Not": fixed(torch.logical_not),
     "Or": fixed(torch.logical_or),
     "Where": fixed(_where),

@@ -12,7 +12,7 @@ from quantable.reference.site import Builder, Kernel, Site, integers
 from quantable.reference.tensors import signed_view
 
 
-def _moving(build: Builder) -> Builder:
+def moving(build: Builder) -> Builder:
     """Let a kernel that only moves elements act on types torch has no such operation for."""
 
     def wrapped(site: Site) -> Kernel:
@@ -151,11 +151,17 @@ def _gather_elements(site: Site) -> Kernel:
 
 
 def _gather_nd(site: Site) -> Kernel:
-    if site.operation.int_attribute("batch_dims"):
-        raise site.refuse("batch dimensions of GatherND are not supported")
+    batch = site.operation.int_attribute("batch_dims")
 
     def run(x: Tensor, indices: Tensor) -> Tensor:
-        return x[tuple(indices.to(torch.int64).unbind(-1))]
+        if not batch:
+            return x[tuple(indices.to(torch.int64).unbind(-1))]
+        rows = x.shape[:batch]
+        flat, places = x.reshape(-1, *x.shape[batch:]), indices.to(torch.int64)
+        places = places.reshape(-1, *indices.shape[batch:])
+        first = torch.arange(len(flat)).view(-1, *[1] * (places.dim() - 2))
+        taken = flat[(first, *places.unbind(-1))]
+        return taken.reshape(*rows, *taken.shape[1:])
 
     return run
 
@@ -263,6 +269,36 @@ def _depth_to_space(site: Site) -> Kernel:
     return run
 
 
+def _reverse_sequence(site: Site) -> Kernel:
+    batch, time = site.operation.int_attribute("batch_axis", 1), site.operation.int_attribute(
+        "time_axis")  # fmt: skip
+
+    def run(x: Tensor, lengths: Tensor) -> Tensor:
+        moved = x.movedim((batch, time), (0, 1))
+        steps = torch.arange(moved.shape[1]).view(1, -1)
+        ends = lengths.to(torch.int64).view(-1, 1)
+        places = torch.where(steps < ends, ends - 1 - steps, steps)
+        rows = torch.arange(moved.shape[0]).view(-1, 1)
+        return moved[rows, places].movedim((0, 1), (batch, time))
+
+    return run
+
+
+def _center_crop_pad(site: Site) -> Kernel:
+    def run(x: Tensor, shape: Tensor) -> Tensor:
+        axes = site.operation.ints_attribute("axes") or tuple(range(x.dim()))
+        for axis, want in zip(axes, integers(shape), strict=True):
+            have = x.shape[axis]
+            if want < have:
+                x = x.narrow(axis, (have - want) // 2, want)
+            elif want > have:
+                low = (want - have) // 2
+                x = _pad_axis(x, axis % x.dim(), (low, want - have - low), "constant", 0)
+        return x
+
+    return run
+
+
 def _space_to_depth(site: Site) -> Kernel:
     block = site.operation.int_attribute("blocksize")
     is_depth_first = site.operation.string_attribute("mode", "DCR") == "DCR"
@@ -277,6 +313,7 @@ def _space_to_depth(site: Site) -> Kernel:
 
 
 _KINDS: dict[str, Builder] = {
+    "CenterCropPad": _center_crop_pad,
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
     "Expand": lambda _: _expand,
@@ -286,6 +323,7 @@ _KINDS: dict[str, Builder] = {
     "GatherND": _gather_nd,
     "Pad": _pad,
     "Reshape": _reshape,
+    "ReverseSequence": _reverse_sequence,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
@@ -294,4 +332,4 @@ _KINDS: dict[str, Builder] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
-TABLE: dict[str, Builder] = {kind: _moving(build) for kind, build in _KINDS.items()}
+TABLE: dict[str, Builder] = {kind: moving(build) for kind, build in _KINDS.items()}

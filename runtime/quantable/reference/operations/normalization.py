@@ -70,6 +70,32 @@ def _first(result: Tensor | tuple[Tensor, ...]) -> Tensor:
     return result[0] if isinstance(result, tuple) else result
 
 
+def _rms_normalization(site: Site) -> Kernel:
+    axis = site.operation.int_attribute("axis", -1)
+    epsilon = site.operation.float_attribute("epsilon", 1e-5)
+    number = site.operation.int_attribute("stash_type", 1)
+    stash = site.torch_type(site.number_type("stash_type")) if number != 1 else torch.float32
+
+    def run(x: Tensor, scale: Tensor) -> Tensor:
+        wide = x if x.dtype is torch.float64 else x.to(stash)
+        axes = tuple(range(axis % x.dim(), x.dim()))
+        inverse = torch.rsqrt((wide * wide).mean(axes, keepdim=True) + epsilon)
+        return (wide * inverse).to(x.dtype) * scale
+
+    return run
+
+
+def _mean_variance_normalization(site: Site) -> Kernel:
+    axes = site.operation.ints_attribute("axes", (0, 2, 3))
+
+    def run(x: Tensor) -> Tensor:
+        centred = x - x.mean(axes, keepdim=True)
+        deviation = (centred * centred).mean(axes, keepdim=True).sqrt()
+        return centred / (deviation + 1e-9)
+
+    return run
+
+
 def _lp_normalization(site: Site) -> Kernel:
     axis = site.operation.int_attribute("axis", -1)
     order = site.operation.int_attribute("p", 2)
@@ -127,5 +153,7 @@ TABLE: dict[str, Builder] = {
     "LayerNormalization": _layer_normalization,
     "LogSoftmax": _softmax(torch.log_softmax),
     "LpNormalization": _lp_normalization,
+    "MeanVarianceNormalization": _mean_variance_normalization,
+    "RMSNormalization": _rms_normalization,
     "Softmax": _softmax(torch.softmax),
 }

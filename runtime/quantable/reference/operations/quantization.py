@@ -32,7 +32,7 @@ def _quantize(site: Site) -> Kernel:
         else:
             to = onnx_type(number, site.operation.where()) if number else torch.uint8
         limits = declared if declared is not None and declared.is_integer else _IR_TYPES[to]
-        length = x.shape[axis] if x.dim() else 1
+        length = x.shape[axis] if scale.numel() > 1 else 1
         q = torch.round(x / _spread(scale, x.dim(), axis, block, length).to(x.dtype))
         q = q.to(torch.float64)
         if zero_point is not None:
@@ -47,7 +47,7 @@ def _dequantize(site: Site) -> Kernel:
     block = site.operation.int_attribute("block_size")
 
     def run(x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
-        length = x.shape[axis] if x.dim() else 1
+        length = x.shape[axis] if scale.numel() > 1 else 1
         if x.is_floating_point():  # eight bits; their zero point is zero
             return x.to(scale.dtype) * _spread(scale, x.dim(), axis, block, length)
         steps = x.to(torch.int64)

@@ -83,37 +83,30 @@ def _arg(function: Callable[..., Tensor]) -> Builder:
     return build
 
 
-def _cumulative_sum(site: Site) -> Kernel:
-    exclusive = bool(site.operation.int_attribute("exclusive"))
-    reverse = bool(site.operation.int_attribute("reverse"))
+def _cumulative(function: Callable[..., Tensor], neutral: int) -> Builder:
+    def build(site: Site) -> Kernel:
+        exclusive = bool(site.operation.int_attribute("exclusive"))
+        reverse = bool(site.operation.int_attribute("reverse"))
 
-    def run(x: Tensor, axis: Tensor) -> Tensor:
-        dim = int(axis.item())
-        x = x.flip(dim) if reverse else x
-        total = torch.cumsum(x, dim, dtype=x.dtype)
-        total = total - x if exclusive else total
-        return total.flip(dim) if reverse else total
+        def run(x: Tensor, axis: Tensor) -> Tensor:
+            dim = int(axis.item())
+            x = x.flip(dim) if reverse else x
+            if exclusive and x.shape[dim]:
+                first = torch.full_like(x.narrow(dim, 0, 1), neutral)
+                x = torch.cat([first, x.narrow(dim, 0, x.shape[dim] - 1)], dim)
+            total = function(x, dim, dtype=x.dtype)
+            return total.flip(dim) if reverse else total
 
-    return run
+        return run
 
-
-def _top_k(site: Site) -> Kernel:
-    axis = site.operation.int_attribute("axis", -1)
-    largest = bool(site.operation.int_attribute("largest", 1))
-
-    def run(x: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        # A stable sort: equal elements come in the order of their indices, as ONNX demands.
-        values, indices = torch.sort(x, dim=axis, descending=largest, stable=True)
-        kept = int(count.item())
-        return values.narrow(axis, 0, kept), indices.narrow(axis, 0, kept)
-
-    return run
+    return build
 
 
 TABLE: dict[str, Builder] = {
     "ArgMax": _arg(torch.argmax),
     "ArgMin": _arg(torch.argmin),
-    "CumSum": _cumulative_sum,
+    "CumProd": _cumulative(torch.cumprod, 1),
+    "CumSum": _cumulative(torch.cumsum, 0),
     "GlobalAveragePool": fixed(lambda x: torch.mean(x, tuple(range(2, x.dim())), True)),
     "GlobalMaxPool": fixed(lambda x: torch.amax(x, tuple(range(2, x.dim())), True)),
     "ReduceL1": _reduction(lambda x, axes, keep: _sum(torch.abs(x), axes, keep)),
@@ -126,5 +119,4 @@ TABLE: dict[str, Builder] = {
     "ReduceProd": _reduction(_product),
     "ReduceSum": _reduction(_sum),
     "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
-    "TopK": _top_k,
 }

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from quantable.reference.operations import (
+    attention,
+    bits,
     convolution,
     elementwise,
     linear,
     logic,
+    losses,
     movement,
     normalization,
     pooling,
     quantization,
+    quantized,
+    recurrent,
     reductions,
+    regions,
     resize,
+    sampling,
+    scattering,
+    selection,
     shapes,
+    signal,
+    unfolding,
 )
 from quantable.reference.site import Builder
 
 FLOAT_OPERATIONS: dict[str, Builder] = {
-    **convolution.TABLE, **elementwise.TABLE, **linear.TABLE, **logic.TABLE, **movement.TABLE,
-    **normalization.TABLE, **pooling.TABLE, **quantization.TABLE, **reductions.TABLE,
-    **resize.TABLE, **shapes.TABLE,
+    kind: builder
+    for family in (
+        attention, bits, convolution, elementwise, linear, logic, losses, movement, normalization,
+        pooling, quantization, quantized, recurrent, reductions, regions, resize, sampling,
+        scattering, selection, shapes, signal, unfolding,
+    )
+    for kind, builder in family.TABLE.items()
 }  # fmt: skip
 """Every float operation by kind."""
