@@ -1,0 +1,1 @@
+"""The standard's own tests on the reference runtime."""
