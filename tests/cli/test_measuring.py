@@ -37,6 +37,17 @@ def test_bench_shows_every_step_and_the_peer(run: Run, build: Path) -> None:
     assert "int.Conv" in shown
 
 
+def test_code_is_timed_and_validated_with_threads(run: Run, build: Path) -> None:
+    words = ("--flags", "-O1", "--threads", 2)
+    result = run("bench", build, *words, "--seconds", 0.01, "--no-layers", "--quiet", "--json")
+    assert json.loads(result.out)["threads"] == 2
+    data = ("--data", DEMO / "digits_test.npz", "--recipe", DEMO / "digits.toml", "--samples", 5)
+    result = run("validate", build, *words, *data, "--json")
+    assert result.code == 0
+    claims = [row["claim"] for row in json.loads(result.out)]
+    assert "integers equal the reference, gcc -O1, 2 threads" in claims
+
+
 @pytest.mark.parametrize("command", ["bench", "size"])
 def test_a_folder_without_code_is_refused(run: Run, tmp_path: Path, command: str) -> None:
     result = run(command, tmp_path)

@@ -56,7 +56,7 @@ def thread_flags(manifest: Mapping[str, object], threads: int) -> list[str]:
     if threads == 1:
         return []
     files = manifest["files"]
-    if not isinstance(files, list) or "q_threads.h" not in files:
+    if not isinstance(files, (list, dict)) or "q_threads.h" not in files:
         raise FormatError(
             f"expected code that threads can share, found kernels '{manifest.get('kernels')}'",
             help="run it with one thread, or compile for a target such as x86-vnni or c-portable",
