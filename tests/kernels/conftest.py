@@ -105,6 +105,40 @@ class Network:
             multiplier=multiplier, **self.requantization(DType.UINT8),
         )  # fmt: skip
 
+    def table(self, dtype: DType) -> str:
+        """Add a table of 256 random entries."""
+        return self.parameter(self.integers(dtype, (256,)), dtype)
+
+    def softmax(
+        self, x_type: DType, y_type: DType, rows: int, count: int, scale: float, bits: int = 8,
+        zero: int = 0,
+    ) -> None:  # fmt: skip
+        """Add an int.Softmax of a new input, [rows, count], with a scale of its integers."""
+        steps = np.arange(256) * np.float64(scale)
+        low = np.rint(np.exp(-steps) * 2**30)
+        high = np.rint(np.exp(-256 * steps) * 2**30)[: 1 if x_type.bits == 8 else 256]
+        tables = [self.parameter(table, DType.UINT32) for table in (high, low)]
+        self.apply(
+            "int.Softmax", (self.input(x_type, (rows, count)), *tables), (y_type, (rows, count)),
+            y_zero_point=zero, fraction_bits=bits,
+        )  # fmt: skip
+
+    def layer_normalization(self, x_type: DType, y_type: DType, rows: int, count: int) -> None:
+        """Add an int.LayerNormalization of a new input, [rows, count]."""
+        gamma = self.random.integers(-32767, 32767, count)
+        beta = self.random.integers(-(2**33), 2**33, count)
+        operands = (
+            self.input(x_type, (rows, count)),
+            self.parameter(gamma, DType.INT32),
+            self.parameter(beta, DType.INT64),
+        )
+        self.apply(
+            "int.LayerNormalization", operands, (y_type, (rows, count)),
+            epsilon=int(self.random.integers(1, 10**6)),
+            multiplier=float(self.multipliers(1, y_type, 16384.0 * 32767 * 4)[0]),
+            **self.requantization(y_type),
+        )  # fmt: skip
+
     def graph(self) -> Graph:
         """Return the graph, verified; nothing of it needs the arena."""
         graph = Graph(

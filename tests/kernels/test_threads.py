@@ -87,6 +87,8 @@ def _everything(network):
         "int.MatMul", (a, b), (U8, (3, 11, 70)), a_zero_point=120, b_zero_point=7,
         multiplier=1e-4, **network.requantization(U8),
     )  # fmt: skip
+    network.softmax(U8, U8, 7, 40, 0.05)
+    network.layer_normalization(U8, U8, 7, 40)
     _elements(network)
     _movement(network)
 

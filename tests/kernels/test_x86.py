@@ -18,16 +18,17 @@ from quantable.targets.kernel_sets import X86
 from tests.kernels.conftest import Network
 
 U8, I8, U16, I16 = DType.UINT8, DType.INT8, DType.UINT16, DType.INT16
-AVX512 = ("-mavx512vnni", "-mavx512bw", "-mavx512vl")
+AVX512 = ("-mavx512vnni", "-mavx512bw", "-mavx512vl", "-mavx512vbmi")
 AVX_VNNI = ("-mavxvnni",)
 NATIVE = {"scalar": (), "avx2": ("-mavx2",), "avxvnni": AVX_VNNI, "avx512": AVX512}
 NEEDED = {
-    "avx2": {"avx2"}, "avxvnni": {"avx_vnni"}, "avx512": {"avx512_vnni", "avx512bw", "avx512vl"},
+    "avx2": {"avx2"}, "avxvnni": {"avx_vnni"},
+    "avx512": {"avx512_vnni", "avx512bw", "avx512vl", "avx512vbmi"},
 }  # fmt: skip
 EMULATED = ("-mavx2", "-O0", f"-I{Path(__file__).parent / 'emulated'}", "-Wno-psabi")
 CLAIMED = {
     "avxvnni": ("-D__AVXVNNI__",),
-    "avx512": ("-D__AVX512VNNI__", "-D__AVX512BW__", "-D__AVX512VL__"),
+    "avx512": ("-D__AVX512VNNI__", "-D__AVX512BW__", "-D__AVX512VL__", "-D__AVX512VBMI__"),
 }
 
 
@@ -189,6 +190,46 @@ def test_mean_and_maximum(network, agree, flags):
     agree(network, flags, X86)
 
 
+def test_softmax(network, agree, flags):
+    """Rows of any length, flat and steep, of equal numbers and of the largest number of one."""
+    for rows, count, scale in (
+        (3, 1, 0.06),
+        (2, 7, 0.06),
+        (2, 16, 0.9),
+        (3, 197, 0.02),
+        (1, 600, 3),
+    ):
+        network.softmax(U8, U8, rows, count, scale)
+    agree(network, flags, X86)
+
+
+def test_layer_normalization(network, agree, flags):
+    """Whole eights and what is left; sums that meet the end of what is computed in bytes."""
+    for count in (1, 8, 15, 64, 197, 768):
+        network.layer_normalization(U8, U8, 3, count)
+    agree(network, flags, X86)
+
+
+def test_functions_of_bytes(network, agree, flags):
+    """Tables of both signs, and products with one constant number."""
+    for (x_type, y_type), count in itertools.product(
+        itertools.product((U8, I8), repeat=2), (1, 90)
+    ):
+        table = network.table(y_type)
+        network.apply("int.Table", (network.input(x_type, (count,)), table), (y_type, (count,)))
+    for slot, factor in itertools.product((0, 1), (-127, 0, 90)):
+        operands = [network.input(U8, (2, 45)), network.parameter(np.array([factor]), I8)]
+        zeros = [network.zero_point(U8), 0]
+        if slot == 0:
+            operands.reverse()
+            zeros.reverse()
+        network.apply(
+            "int.Mul", operands, (U8, (2, 45)), a_zero_point=zeros[0], b_zero_point=zeros[1],
+            multiplier=float(np.float32(0.013)), **network.requantization(U8),
+        )  # fmt: skip
+    agree(network, flags, X86)
+
+
 @pytest.mark.parametrize("real", [AVX512, AVX_VNNI], ids=["avx512", "avxvnni"])
 @pytest.mark.parametrize("level", ["-O2", "-O3"])
 def test_every_set_compiles_without_a_warning(network, tmp_path, real, level):
@@ -196,8 +237,12 @@ def test_every_set_compiles_without_a_warning(network, tmp_path, real, level):
     _conv(network, (3, 80), (9, 9), (3, 3), (1, 1), (1, 1))
     _conv(network, (8, 20), (9, 9), (1, 1), (1, 1), (1, 1), I16)
     _conv(network, (70, 70), (9, 9), (3, 3), (1, 1), (1, 1), depth=1)
+    network.softmax(U8, U8, 3, 70, 0.06)
+    network.layer_normalization(U8, U8, 3, 70)
+    network.apply("int.Table", (network.input(U8, (70,)), network.table(U8)), (U8, (70,)))
     emit(network.graph(), tmp_path, kernels=X86)
     source = tmp_path / "model.c"
-    assert "q_gemm" in source.read_text("utf-8")
-    assert "q_columns" in source.read_text("utf-8")
+    text = source.read_text("utf-8")
+    kernels = ("q_gemm", "q_columns", "q_softmax_bytes", "q_layer_norm_bytes", "q_table_bytes")
+    assert [name for name in kernels if name not in text] == []
     compile_c("gcc", [*STRICT, level, *real, "-c"], [source], tmp_path / "model.o")

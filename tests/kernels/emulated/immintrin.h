@@ -9,6 +9,7 @@
 #undef __AVX512VNNI__
 #undef __AVX512BW__
 #undef __AVX512VL__
+#undef __AVX512VBMI__
 #undef __AVXVNNI__
 #include_next <immintrin.h>
 #include <math.h>
@@ -141,6 +142,35 @@ E_BINARY(e_min8, u8, 64, a.u8[i] < b.u8[i] ? a.u8[i] : b.u8[i])
 E_BINARY(e_max8, u8, 64, a.u8[i] > b.u8[i] ? a.u8[i] : b.u8[i])
 #define _mm512_adds_epi16(a, b) e_adds(a, b)
 #define _mm512_min_epu8(a, b) e_min8(a, b)
+
+static inline e512i e_permute2(e512i x, e512i index, e512i y) {
+  E_IN(a, x);
+  E_IN(b, y);
+  E_IN(at, index);
+  for (int i = 0; i < 64; i++) {
+    at.u8[i] = (at.u8[i] & 64 ? b.u8 : a.u8)[at.u8[i] & 63];
+  }
+  return e_out(&at);
+}
+static inline uint64_t e_signs(e512i x) {
+  E_IN(a, x);
+  uint64_t mask = 0;
+  for (int i = 0; i < 64; i++) {
+    mask |= (uint64_t)(a.i8[i] < 0) << i;
+  }
+  return mask;
+}
+static inline e512i e_blend8(uint64_t mask, e512i x, e512i y) {
+  E_IN(a, x);
+  E_IN(b, y);
+  for (int i = 0; i < 64; i++) {
+    a.u8[i] = mask >> i & 1 ? b.u8[i] : a.u8[i];
+  }
+  return e_out(&a);
+}
+#define _mm512_permutex2var_epi8(a, at, b) e_permute2(a, at, b)
+#define _mm512_movepi8_mask(x) e_signs(x)
+#define _mm512_mask_blend_epi8(mask, a, b) e_blend8(mask, a, b)
 #define _mm512_max_epu8(a, b) e_max8(a, b)
 #define _mm512_add_epi32(a, b) ((a) + (b))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantable.backends.c import x86_sequences
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.vector_emitters import vector_emitters
 from quantable.backends.c.vectors import VectorKernels
@@ -20,5 +21,11 @@ def _cycles(pixels: int, vectors: int) -> float:
 
 
 KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4)
-EMITTERS = vector_emitters(KERNELS)
+EMITTERS = {
+    **vector_emitters(KERNELS),
+    "int.LayerNormalization": x86_sequences.emit_layer_normalization,
+    "int.Mul": x86_sequences.emit_mul,
+    "int.Softmax": x86_sequences.emit_softmax,
+    "int.Table": x86_sequences.emit_table,
+}
 """By kind: emits the operation, or returns that no kernel suits it, having added nothing."""

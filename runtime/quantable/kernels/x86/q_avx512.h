@@ -2,6 +2,11 @@
 #ifndef QUANTABLE_Q_AVX512_H
 #define QUANTABLE_Q_AVX512_H
 
+/* Whether bytes can be looked up in two vectors. */
+#if defined(__AVX512VBMI__)
+#define Q_LOOKUP 1
+#endif
+
 #include <immintrin.h>
 
 #define Q_LANES 16

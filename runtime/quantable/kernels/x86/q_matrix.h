@@ -34,6 +34,21 @@ static inline int32_t q_row_sum(const uint8_t *a, ptrdiff_t count) {
 
 #define Q_QUADS ((Q_INNER + 3) / 4)
 
+/* Add the products of one quad, of which `there` values exist. */
+Q_INLINE void Q_NAME(q_matrix_quad)(const uint8_t *a, const q_bytes *packed,
+                                    q_lanes (*acc)[4], const int rows, const int there) {
+  Q_UNROLL
+  for (int i = 0; i < rows; i++) {
+    int32_t values = 0;
+    memcpy(&values, a + i * Q_INNER, (size_t)there);
+    const q_quads factors = q_factors_of((int32_t)((uint32_t)values ^ 0x80808080u));
+    Q_UNROLL
+    for (int j = 0; j < 4; j++) {
+      acc[i][j] = q_dot(acc[i][j], q_values_of(packed[j]), factors);
+    }
+  }
+}
+
 /* A few rows of `a` times 4 * Q_LANES columns. */
 Q_INLINE void Q_NAME(q_matrix_tile)(const q_matrix *p, const uint8_t *a, q_bytes (*packed)[4],
                                     const q_lanes *base, uint8_t *y, ptrdiff_t left,
@@ -48,19 +63,12 @@ Q_INLINE void Q_NAME(q_matrix_tile)(const q_matrix *p, const uint8_t *a, q_bytes
       acc[i][j] = q_added(base[j], less);
     }
   }
-  for (int quad = 0; quad < Q_QUADS; quad++) {
-    const int there = quad < Q_INNER / 4 ? 4 : Q_INNER % 4;
-    Q_UNROLL
-    for (int i = 0; i < rows; i++) {
-      int32_t values = 0;
-      memcpy(&values, a + i * Q_INNER + 4 * quad, (size_t)there);
-      const q_quads factors = q_factors_of((int32_t)((uint32_t)values ^ 0x80808080u));
-      Q_UNROLL
-      for (int j = 0; j < 4; j++) {
-        acc[i][j] = q_dot(acc[i][j], q_values_of(packed[quad][j]), factors);
-      }
-    }
+  for (int quad = 0; quad < Q_INNER / 4; quad++) {
+    Q_NAME(q_matrix_quad)(a + 4 * quad, packed[quad], acc, rows, 4);
   }
+#if Q_INNER % 4
+  Q_NAME(q_matrix_quad)(a + Q_INNER / 4 * 4, packed[Q_INNER / 4], acc, rows, Q_INNER % 4);
+#endif
   Q_UNROLL
   for (int i = 0; i < rows; i++) {
     Q_UNROLL
