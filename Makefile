@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 # One stamp a set of extras: it is made again when pyproject.toml changes.
 TEST_STAMP := .venv/.ready-test
 DEMO_STAMP := .venv/.ready-demo
@@ -22,13 +25,13 @@ types: $(TEST_STAMP)
 	$(BIN)/mypy ir_schema/quantable compiler/quantable runtime/quantable tools/quantable
 
 pytest: $(TEST_STAMP)
-	$(BIN)/pytest -q
+	$(PYTEST)
 
 slow: $(TEST_STAMP)  ## all networks, all compilers
-	$(BIN)/pytest -q -m slow
+	$(PYTEST) -m slow
 
 fuzz: $(TEST_STAMP)  ## long mutation and property runs
-	$(BIN)/pytest -q -m fuzz
+	$(PYTEST) -m fuzz
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
