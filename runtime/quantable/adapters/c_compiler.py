@@ -88,7 +88,12 @@ def read_manifest(build_dir: str | os.PathLike[str]) -> dict[str, object]:
 
 
 def compile_c(
-    compiler: str, arguments: Sequence[str], sources: Sequence[Path], output: Path
+    compiler: str,
+    arguments: Sequence[str],
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    libraries: Sequence[str] = ("-lm",),
 ) -> None:
     """Run a C compiler.
 
@@ -102,7 +107,7 @@ def compile_c(
             f"no C compiler '{compiler}' on this machine",
             help="install one, for instance gcc or clang, or name another one",
         )
-    command = [program, *arguments, *map(str, sources), "-o", str(output), "-lm"]
+    command = [program, *arguments, *map(str, sources), "-o", str(output), *libraries]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from quantable.adapters.c_compiler import (
     Array,
@@ -16,6 +17,7 @@ from quantable.adapters.c_compiler import (
     sample_batches,
 )
 from quantable.adapters.emulator import (
+    Counts,
     Program,
     network_text,
     processor_named,
@@ -50,6 +52,15 @@ class Sizes:
     arena: int
 
 
+class EmulatedProgram(Protocol):
+    """A program for an emulated machine of any kind, as `quantable.adapters.emulator.Program`."""
+
+    def add(self, source: Path, more: Iterable[str] = ()) -> None: ...
+    def link(self) -> None: ...
+    def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]: ...
+    def section_sizes(self) -> dict[str, int]: ...
+
+
 class EmulatedModel:
     """Emitted C code on an emulated board.
 
@@ -76,9 +87,9 @@ class EmulatedModel:
         processor: str = "cortex-m4",
         is_profiled: bool = False,
     ) -> None:
-        require_tools()
         self._root = Path(build_dir).absolute()
-        self._processor = processor_named(processor)
+        self._processor_name = processor
+        self._require(processor)
         self._flags = tuple(flags)
         self._is_profiled = is_profiled
         self.manifest = read_manifest(self._root)
@@ -114,8 +125,15 @@ class EmulatedModel:
         arena = integer_of(self.manifest, "arena_bytes")
         return Sizes(found.get(".text", 0), found.get(".weights", 0), arena)
 
-    def _build(self, folder: Path, samples: int) -> Program:
-        program = Program(folder, self._processor, [*self._flags, f"-I{self._root}"])
+    def _require(self, processor: str) -> None:
+        require_tools()
+        processor_named(processor)
+
+    def _program(self, folder: Path, flags: Sequence[str]) -> EmulatedProgram:
+        return Program(folder, processor_named(self._processor_name), flags)
+
+    def _build(self, folder: Path, samples: int) -> EmulatedProgram:
+        program = self._program(folder, [*self._flags, f"-I{self._root}"])
         (folder / "network.c").write_text(self._network_text(samples), "utf-8")
         program.add(folder / "network.c")
         hook = ["-include", str(folder / "steps.h")] if self._is_profiled else []
