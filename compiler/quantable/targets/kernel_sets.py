@@ -43,7 +43,11 @@ X86 = KernelSet(
 ARMV7EM = KernelSet(
     "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, False, ("",)
 )  # fmt: skip
+RV32 = KernelSet(
+    "rv32", "RISC-V without vectors, with or without floats (rv32imac, rv32imafc)", 16, True,
+    False, False, ("",),
+)  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86, ARMV7EM)
+    row.name: row for row in (PORTABLE, X86, ARMV7EM, RV32)
 })  # fmt: skip
 """Every set by name."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quantable.backends.c import armv7em, elements, movement, sequences, windows, x86
+from quantable.backends.c import armv7em, elements, movement, rv32, sequences, windows, x86
 from quantable.backends.c.border import Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
-from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, X86, KernelSet
+from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, RV32, X86, KernelSet
 
 EMITTERS: dict[str, Callable[[Step], None]] = {
     "int.Conv": windows.emit_conv,
@@ -38,6 +38,7 @@ SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
     PORTABLE.name: {},
     X86.name: x86.EMITTERS,
     ARMV7EM.name: armv7em.EMITTERS,
+    RV32.name: rv32.EMITTERS,
 }
 """By kernel set: its own table. One returns False, having added nothing, where no kernel of the set
 suits an operation; then it is emitted from `EMITTERS`."""
