@@ -19,7 +19,7 @@ network (float[1,4,7,6] x) => (float[1,4,7,1] y)
 """
 
 
-@pytest.mark.parametrize("target", ["x86-vnni", "c-portable", "cortex-m4"])
+@pytest.mark.parametrize("target", ["x86-vnni", "c-portable", "cortex-m4", "riscv32"])
 def test_a_copy_from_the_arena_to_the_arena_is_made(tmp_path, target):
     """gcc 12 at -O1 and -O2 left the second transpose out."""
     path, folder = tmp_path / "network.onnx", tmp_path / "build"

@@ -1,0 +1,43 @@
+"""Networks of independent operations on an emulated RISC-V machine, against the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantable.adapters.riscv import EmulatedModel
+from quantable.adapters.riscv_program import missing_tools
+from quantable.backends.c import emit
+from quantable.reference import ReferenceRuntime
+from quantable.targets.kernel_sets import KernelSet
+from tests.kernels.conftest import VECTORS, Network
+
+
+def demand_reference(
+    network: Network,
+    folder: Path,
+    kernels: KernelSet,
+    processors: tuple[str, ...],
+    flags: tuple[str, ...] = ("-O2",),
+) -> None:
+    """Emit a network, run it on emulated processors, and demand the reference's integers."""
+    if missing_tools():
+        pytest.skip(f"needs {', '.join(missing_tools())}")
+    graph, samples = network.graph(), network.samples()
+    emit(graph, folder, kernels=kernels)
+    reference = ReferenceRuntime(graph)
+    expected = [
+        reference.run({name: array[vector] for name, array in samples.items()})
+        for vector in range(VECTORS)
+    ]
+    for processor in processors:
+        found = EmulatedModel(folder, flags=flags, processor=processor).run(samples)
+        for vector, values in enumerate(expected):
+            for name, array in values.items():
+                operation = graph.producers[name]
+                np.testing.assert_array_equal(
+                    found.outputs[name][vector], array,
+                    f"{processor}: {operation.kind} {dict(operation.attributes)}",
+                )  # fmt: skip
