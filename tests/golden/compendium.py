@@ -15,8 +15,10 @@ import numpy as np
 
 from quantable.ir import (
     LEGAL_POLICIES,
+    Attribute,
     BakedParameter,
     ChannelMeans,
+    Container,
     ContentRef,
     ContentStore,
     Decision,
@@ -29,6 +31,7 @@ from quantable.ir import (
     Profile,
     QuantableOperation,
     QuantizationParameters,
+    Region,
     Relation,
     Rounding,
     StageRecord,
@@ -46,12 +49,18 @@ FOLDER = Path(__file__).parent
 INT4, INT8 = f"all.{DType.INT4.value}", f"all.{DType.INT8.value}"
 
 
-SINCE_1_2 = (DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1)
+SINCE = {
+    (1, 2): (DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1),
+    (1, 3): (
+        DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.FLOAT8E8M0, DType.INT2, DType.UINT2,
+    ),
+}  # fmt: skip
 
 
 def dtypes(version: Version) -> list[DType]:
     """Return every element type that a version has."""
-    return [dtype for dtype in DType if version >= (1, 2) or dtype not in SINCE_1_2]
+    later = {dtype for first, added in SINCE.items() if version < first for dtype in added}
+    return [dtype for dtype in DType if dtype not in later]
 
 
 def contents(store: ContentStore, version: Version) -> dict[str, ContentRef]:
@@ -63,8 +72,9 @@ def contents(store: ContentStore, version: Version) -> dict[str, ContentRef]:
         count = 5
         raw = bytes(range(1, 1 + ContentRef("", dtype, (count,)).size_bytes))
         raw = bytes([1, 0, 1, 1, 0]) if dtype is DType.BOOL else raw
-        # An odd number of 4-bit elements ends with four zero bits.
-        raw = raw[:-1] + bytes([raw[-1] & 15]) if dtype.bits == 4 else raw
+        # Elements that do not fill the last byte are followed by zero bits.
+        used = count * dtype.bits % 8
+        raw = raw[:-1] + bytes([raw[-1] & ((1 << used) - 1)]) if used else raw
         refs[f"all.{dtype.value}"] = store.put_bytes(raw, dtype, (count,))
     refs["empty"] = store.put(np.zeros((0, 3), np.float32))
     refs["scalar"] = store.put(np.float32(0.1))
@@ -111,11 +121,36 @@ def operations(refs: dict[str, ContentRef], version: Version) -> tuple[Operation
         OperationQuantizationConfig(tuple(slots[::2]), tuple(slots[1::2])),
         "c-portable", ((2, refs["large"]),), (BakedParameter(2, refs[INT8], "ab" * 32),),
     )  # fmt: skip
+    control: tuple[Operation, ...] = ()
+    if version >= (1, 3):
+        control = (Operation("branch", "If", ("c", "x"), ("s",), regions(refs)),)
     return (
+        *control,
         Operation("plain", "Identity", ("x",), ("z",), attributes, ("/node one",)),
         first,
         Operation("no operands", "int.Conv", (), ()),
     )
+
+
+def regions(refs: dict[str, ContentRef]) -> dict[str, Attribute]:
+    """Return the attributes of an If with regions: of parameters, of nothing, in one another."""
+    value = Value("x", DType.FLOAT32, (2,))
+    empty = Region("", ("x",), ("x",), {"x": value})
+    inner = Region(
+        "inner", ("x",), ("y",), {"x": value, "y": Value("y", DType.FLOAT32)},
+        (Operation("in", "Relu", ("x",), ("y",)),),
+    )  # fmt: skip
+    held = {name: Value(name, refs[name].dtype, refs[name].shape) for name in ("large", "scalar")}
+    then = Region(
+        "ветвь", ("x",), ("q",),
+        {"x": value, "q": Value("q", DType.FLOAT32, (2, "?1"), Container.SEQUENCE), **held},
+        (
+            Operation("if", "If", ("scalar", "x"), ("q",),
+                      {"then_branch": inner, "else_branch": empty, "captures": 1}),
+        ),
+        {name: refs[name] for name in held},
+    )  # fmt: skip
+    return {"then_branch": then, "else_branch": empty, "captures": 1}
 
 
 def records(version: Version) -> tuple[StageRecord, ...]:
@@ -144,6 +179,10 @@ def graph(level: Level, version: Version) -> Graph:
     ]  # fmt: skip
     values += [Value(f"v.{d.value}", d, (1,)) for d in dtypes(version)]
     values += [Value(name, ref.dtype, ref.shape) for name, ref in refs.items()]
+    if version >= (1, 3):
+        kinds = enumerate(Container)
+        values += [Value(f"container {n}", DType.INT2, ("N",), kind) for n, kind in kinds]
+        values += [Value("c", DType.BOOL, ()), Value("s", DType.FLOAT32, None, Container.SEQUENCE)]
     rows = [
         QuantizationParameters("row.0", (0.1, 2.0**-126, 3.4e38), (0, -(2**63), 2**63 - 1)),
         QuantizationParameters("row.1", (0.5,), (128,), ("row.0", "row.2"), "calibrate kl"),

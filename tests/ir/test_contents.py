@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from quantable.ir import ContentRef, ContentStore, DType, InternalError
 from quantable.ir.numerics import pack, unpack
 
-PLAIN = [d for d in DType if d.bits != 4 and d is not DType.STRING]
-PATTERNS = (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2)
+PLAIN = [d for d in DType if not d.is_packed and d is not DType.STRING]
+PATTERNS = [d for d in DType if d.is_small_float or d is DType.BFLOAT16]
 """Held as unsigned integers, which are what their NumPy type is."""
 
 
@@ -24,14 +24,24 @@ def test_int4_has_the_lower_index_in_the_lower_bits() -> None:
 
 
 def _patterns(dtype: DType) -> st.SearchStrategy[int]:
-    return st.integers(0, 15) if dtype.is_float else st.integers(dtype.minimum, dtype.maximum)
+    return (
+        st.integers(0, (1 << dtype.bits) - 1)
+        if dtype.is_float
+        else st.integers(dtype.minimum, dtype.maximum)
+    )
 
 
-@given(st.sampled_from([DType.INT4, DType.UINT4, DType.FLOAT4E2M1]), st.data())
-def test_4_bit_types_round_trip(dtype: DType, data: st.DataObject) -> None:
+def test_int2_has_the_lower_index_in_the_lower_bits() -> None:
+    data = pack(np.asarray([1, -2, 0, -1, 1]), DType.INT2)
+    assert data == bytes([0b11_00_10_01, 0b01])
+    assert unpack(data, DType.INT2, (5,)).tolist() == [1, -2, 0, -1, 1]
+
+
+@given(st.sampled_from([d for d in DType if d.is_packed]), st.data())
+def test_packed_types_round_trip(dtype: DType, data: st.DataObject) -> None:
     values = data.draw(st.lists(_patterns(dtype)))
     packed = pack(np.asarray(values, np.int64), dtype)
-    assert len(packed) == (len(values) + 1) // 2
+    assert len(packed) == (len(values) * dtype.bits + 7) // 8
     assert unpack(packed, dtype, (len(values),)).tolist() == values
 
 

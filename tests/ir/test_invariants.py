@@ -22,6 +22,7 @@ from quantable.ir import (
     QuantableOperation,
     QuantizationParameters,
     QuantizationPolicy,
+    Region,
     Relation,
     State,
     Value,
@@ -234,6 +235,49 @@ breaks("planned-memory", "ends at 12, outside the arena")(
 )
 
 
+def branching(graph: Graph, region: Region, captures: int = 1) -> Graph:
+    """The float graph with an If of two equal branches in front of what reads its first input."""
+    values = {
+        "flag": Value("flag", DType.BOOL, ()),
+        "made": replace(graph.values[graph.inputs[0]], name="made"),
+    }
+    branches = {"then_branch": region, "else_branch": region, "captures": captures}
+    choice = Operation("choice", "If", ("flag", graph.inputs[0]), ("made",), branches)
+    return replace(
+        graph, inputs=(*graph.inputs, "flag"), values={**graph.values, **values},
+        operations=(choice, *graph.operations),
+    )  # fmt: skip
+
+
+def passing(graph: Graph, name: str = "r") -> Region:
+    """A region of one operation."""
+    x = replace(graph.values[graph.inputs[0]], name="x")
+    relu = Operation(name, "Relu", ("x",), ("y",))
+    return Region("branch", ("x",), ("y",), {"x": x, "y": replace(x, name="y")}, (relu,))
+
+
+@breaks("regions-match", "expected 1 inputs, found 0")
+def _region_without_inputs(graph: Graph) -> Graph:
+    held = replace(passing(graph), inputs=())
+    return branching(graph, held)
+
+
+@breaks("regions-match", "expected 1 outputs, or more")
+def _region_without_outputs(graph: Graph) -> Graph:
+    return branching(graph, replace(passing(graph), outputs=()))
+
+
+@breaks("regions-match", "reads 'x' before it is defined")
+def _region_that_is_not_isolated(graph: Graph) -> Graph:
+    held = replace(passing(graph), inputs=("y",), outputs=("y",), operations=())
+    return branching(graph, replace(held, operations=passing(graph).operations))
+
+
+@breaks("regions-match", "its name is empty or taken")
+def _region_with_a_nameless_operation(graph: Graph) -> Graph:
+    return branching(graph, passing(graph, ""))
+
+
 @pytest.mark.parametrize(
     ("invariant", "text", "change"), BROKEN, ids=[f"{name}-{text[:40]}" for name, text, _ in BROKEN]
 )
@@ -247,6 +291,10 @@ def test_a_graph_that_breaks_it_is_found(
         verify(broken, after="some-pass")
     assert f"invariant {invariant} after some-pass" in str(caught.value)
     assert caught.value.where
+
+
+def test_a_graph_with_regions_passes(graph: Graph) -> None:
+    verify(branching(graph, passing(graph)))
 
 
 def test_every_invariant_is_covered() -> None:

@@ -123,7 +123,7 @@ def _union(kind: int | None, has_value: bool) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "has_value", "text"),
     [
-        (0, True, "unknown type 0"), (8, True, "unknown type 8"), (None, True, "only a value"),
+        (0, True, "unknown type 0"), (9, True, "unknown type 9"), (None, True, "only a value"),
         (None, False, "a required field is absent"), (1, False, "a required field is absent"),
     ],
 )  # fmt: skip

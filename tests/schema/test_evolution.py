@@ -30,6 +30,7 @@ RELEASED = {
     "v1.0": "0f73cb3c9a0a424c355d941e71920751209722f0a8077ea67adec4a3789094bc",
     "v1.1": "6bb941f64849ad03f3c63200db6c27c2c1ea384ecf39e847cd5ec81343698e38",
     "v1.2": "21b0e22c519b4a4f0496073bdcf0ee003a5fc5a3eb60ef866407d602b0312810",
+    "v1.3": "e14fcddcf4ded4abd4dcd92b88bf2fbccefe6323a23130391813fb2ec551d50f",
 }
 """sha256 over the .fbs files of every released version: they never change again."""
 
@@ -61,7 +62,7 @@ MINOR = {
     "Scheme.tile: the field was added": NEW_FIELD,
     "State.PAUSED: the enumerator was added as 9": edit("FP32 = 8\n", "FP32 = 8, PAUSED = 9\n"),
     "AttributeValue.Content: the union member was added": edit(
-        "StringsAttribute, ContentAttribute\n}", "StringsAttribute, ContentAttribute, Content\n}"
+        "  RegionAttribute\n}", "  RegionAttribute, Content\n}"
     ),
     "Location: the table was added": edit(
         "root_type Graph;", "table Location { line:uint (id: 0); }\nroot_type Graph;"
@@ -146,10 +147,10 @@ def test_a_major_version_needs_other_identifiers_and_an_upgrade(
 
 @pytest.fixture
 def newer() -> dict[str, Any]:
-    """The layout of a version 1.3 with a new field, a new enumerator and a new attribute."""
+    """The layout of a version 1.4 with a new field, a new enumerator and a new attribute."""
     layout = schema(lambda text: NEW_FIELD(MINOR["State.PAUSED: the enumerator was added as 9"](
         MINOR["AttributeValue.Content: the union member was added"](text))))  # fmt: skip
-    return {**layout, "since": since({(1, 2): schema()}, layout, (1, 3))}
+    return {**layout, "since": since({(1, 3): schema()}, layout, (1, 4))}
 
 
 def in_layout(table: Any, classes: dict[str, Any]) -> Any:
@@ -176,22 +177,22 @@ def test_a_newer_writer_serves_older_readers_or_says_what_keeps_them_from_readin
     path = tmp_path / "a.qir"
     plain = tables(graph, path, newer)
     used = plain._replace(schemes=tuple(s._replace(tile=32) for s in plain.schemes))
-    monkeypatch.setattr(versions, "VERSION_MINOR", 3)
-    monkeypatch.setattr(versions, "WRITABLE", ((1, 2), (1, 3)))
+    monkeypatch.setattr(versions, "VERSION_MINOR", 4)
+    monkeypatch.setattr(versions, "WRITABLE", ((1, 3), (1, 4)))
     made = stamped(plain, None, "f", newer)
-    assert (made.version_minor, made.min_reader_minor) == (3, 0)
-    assert stamped(plain, (1, 2), "f", newer).version_minor == 2
-    assert stamped(used, None, "f", newer).min_reader_minor == 3
+    assert (made.version_minor, made.min_reader_minor) == (4, 0)
+    assert stamped(plain, (1, 3), "f", newer).version_minor == 3
+    assert stamped(used, None, "f", newer).min_reader_minor == 4
     with pytest.raises(UnsupportedError) as caught:
-        stamped(used, (1, 2), "f", newer)
-    assert caught.value.message == "version 1.2 cannot express Scheme.tile (2 times; since 1.3)"
-    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.2, 1\.3"):
+        stamped(used, (1, 3), "f", newer)
+    assert caught.value.message == "version 1.3 cannot express Scheme.tile (2 times; since 1.4)"
+    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.3, 1\.4"):
         stamped(plain, (1, 7), "f", newer)
     monkeypatch.undo()
     write(made, path, newer)
     assert load(path) == graph
-    write(stamped_as(used, 3), path, newer)
-    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.3"):
+    write(stamped_as(used, 4), path, newer)
+    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.4"):
         load(path)
 
 
@@ -202,7 +203,7 @@ def stamped_as(table: Any, minor: int) -> Any:
 def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     graph: Graph, tmp_path: Path, newer: dict[str, Any]
 ) -> None:
-    assert newer["since"] == {"Scheme.tile": 3, "State.PAUSED": 3, "AttributeValue.Content": 3}
+    assert newer["since"] == {"Scheme.tile": 4, "State.PAUSED": 4, "AttributeValue.Content": 4}
     table = tables(graph, tmp_path / "a.qir", newer)
     first = table.operations[0]
     slots = first.quantization.inputs
@@ -212,7 +213,7 @@ def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     )
     changed = table._replace(operations=(paused, *table.operations[1:]))
     with pytest.raises(UnsupportedError) as caught:
-        stamped(changed, (1, 2), "f", newer)
+        stamped(changed, (1, 3), "f", newer)
     assert "AttributeValue.Content (1 times" in caught.value.message
     assert "State.PAUSED (1 times" in caught.value.message
 
@@ -248,7 +249,7 @@ def test_an_older_major_version_is_upgraded_and_the_reader_says_so(
     with pytest.raises(FormatError, match=r"expected 1\.x, found 0\.9"):
         load(path)
     monkeypatch.setitem(versions.UPGRADES, 0, Upgrade(layout, {"Graph": from_0_9}))
-    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.2; save"):
+    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.3; save"):
         loaded = load(path)
     assert loaded.plan is not None
     assert (loaded.plan.arena_bytes, loaded.plan.alignment) == (4096, 64)
@@ -264,7 +265,7 @@ def test_only_a_file_with_decisions_needs_a_reader_of_1_2(graph: Graph, tmp_path
     for made, minor in ((graph, 0), (decided, 2)):
         save(made, path)
         table = read_tables(open_file(path, "QIR", KINDS), "Graph")
-        assert (table.version_minor, table.min_reader_minor) == (2, minor)
+        assert (table.version_minor, table.min_reader_minor) == (3, minor)
     save(graph, path, version=(1, 1))
     assert load(path) == graph
     with pytest.raises(
@@ -278,7 +279,7 @@ def test_identifier_and_version_have_to_agree(graph: Graph, tmp_path: Path) -> N
     data = bytearray((tmp_path / "a.qir").read_bytes())
     data[11:12] = b"2"
     (tmp_path / "a.qir").write_bytes(data)
-    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.2"):
+    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.3"):
         load(tmp_path / "a.qir")
 
 
@@ -295,5 +296,8 @@ def test_the_layout_is_not_changed_by_reading_it() -> None:
     since_1_0 = {"Graph.head_checksum": 1, "Profile.head_checksum": 1, "Profile.means": 1,
                  "Profile.channel_means": 1, "StageRecord.decisions": 2, "Scheme.block_size": 2,
                  "DType.FLOAT8E4M3FN": 2, "DType.FLOAT8E5M2": 2, "DType.FLOAT4E2M1": 2,
-                 "Granularity.PER_BLOCK": 2}  # fmt: skip
+                 "Granularity.PER_BLOCK": 2, "Graph.regions": 3, "TensorType.container": 3,
+                 "AttributeValue.RegionAttribute": 3, "DType.FLOAT8E4M3FNUZ": 3,
+                 "DType.FLOAT8E5M2FNUZ": 3, "DType.FLOAT8E8M0": 3, "DType.INT2": 3,
+                 "DType.UINT2": 3}  # fmt: skip
     assert copy.deepcopy(LAYOUT) == schema() | {"since": since_1_0}

@@ -16,16 +16,7 @@ from quantable.ir.errors import (
     UnsupportedError,
     UserError,
 )
-from quantable.ir.graph import (
-    Decision,
-    Dim,
-    Graph,
-    Level,
-    MemoryPlan,
-    Shape,
-    StageRecord,
-    Value,
-)
+from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
 from quantable.ir.hashing import graph_digest
 from quantable.ir.invariants import INVARIANTS, verify
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
@@ -45,18 +36,18 @@ from quantable.ir.quantization import (
     Relation,
     TensorQuantizationConfig,
 )
+from quantable.ir.region import CAPTURES, Region
 from quantable.ir.states import TRANSITIONS, State
+from quantable.ir.values import Container, Dim, Shape, Value
 
 __all__ = [
-    "INVARIANTS", "LEGAL_POLICIES", "TRANSITIONS", "Arithmetic", "Attribute", "BakedParameter",
-    "ChannelMeans", "ContentRef", "ContentStore", "DType", "DataError", "Decision", "Dim",
-    "FormatError", "Granularity",
-    "Graph", "GraphEditor", "InternalError", "InvariantError", "Level", "MemoryPlan", "ModelError",
-    "Operation", "OperationQuantizationConfig", "OptionError", "QuantableError",
-    "QuantableOperation", "QuantizationParameters", "Profile", "QuantizationPolicy",
-    "Relation", "Rounding",
-    "Shape", "StageRecord", "State", "StateError", "Symmetry", "TensorQuantizationConfig",
-    "UnknownNameError", "UnsupportedError", "UserError", "Value", "ValueStatistics", "Visibility",
-    "channel_inputs", "graph_digest",
-    "verify",
+    "Arithmetic", "Attribute", "BakedParameter", "CAPTURES", "ChannelMeans", "Container",
+    "ContentRef", "ContentStore", "DType", "DataError", "Decision", "Dim", "FormatError",
+    "Granularity", "Graph", "GraphEditor", "INVARIANTS", "InternalError", "InvariantError",
+    "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "Operation",
+    "OperationQuantizationConfig", "OptionError", "Profile", "QuantableError",
+    "QuantableOperation", "QuantizationParameters", "QuantizationPolicy", "Region", "Relation",
+    "Rounding", "Shape", "StageRecord", "State", "StateError", "Symmetry", "TRANSITIONS",
+    "TensorQuantizationConfig", "UnknownNameError", "UnsupportedError", "UserError", "Value",
+    "ValueStatistics", "Visibility", "channel_inputs", "graph_digest", "verify",
 ]  # fmt: skip

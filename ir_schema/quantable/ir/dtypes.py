@@ -34,6 +34,11 @@ class DType(enum.Enum):
     UINT64 = "u64"
     BOOL = "bool"
     STRING = "string"
+    FLOAT8E4M3FNUZ = "f8e4m3fnuz"
+    FLOAT8E5M2FNUZ = "f8e5m2fnuz"
+    FLOAT8E8M0 = "f8e8m0"
+    INT2 = "i2"
+    UINT2 = "u2"
 
     @property
     def bits(self) -> int:
@@ -43,6 +48,16 @@ class DType(enum.Enum):
     @property
     def is_float(self) -> bool:
         return self in _FLOATS
+
+    @property
+    def is_small_float(self) -> bool:
+        """Whether it is a float of at most 8 bits (see `quantable.ir.floats`)."""
+        return self in _SMALL_FLOATS
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a byte holds several elements in a file."""
+        return 0 < self.bits < 8
 
     @property
     def is_integer(self) -> bool:
@@ -66,8 +81,8 @@ class DType(enum.Enum):
     def numpy(self) -> np.dtype[np.generic]:
         """The NumPy type of unpacked elements.
 
-        4-bit types unpack to 8-bit ones; those that NumPy lacks (bfloat16, small floats) are bit
-        patterns.
+        Types of 2 and 4 bits unpack to 8-bit ones; those that NumPy lacks (bfloat16, small floats)
+        are bit patterns.
         """
         return np.dtype(_NUMPY[self])
 
@@ -85,20 +100,24 @@ class DType(enum.Enum):
         raise ValueError(f"no integer type holds [{quant_min}, {quant_max}]")
 
 
-_PATTERNS = frozenset(
-    {DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1}
-)  # fmt: skip
+_SMALL_FLOATS = frozenset({
+    DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ,
+    DType.FLOAT8E8M0, DType.FLOAT4E2M1,
+})  # fmt: skip
+_PATTERNS = _SMALL_FLOATS | {DType.BFLOAT16}
+_UNPACKED = frozenset({DType.INT2, DType.UINT2, DType.INT4, DType.UINT4})
 _FLOATS = _PATTERNS | {DType.FLOAT16, DType.FLOAT32, DType.FLOAT64}
 _BITS = {
     DType.FLOAT16: 16, DType.BFLOAT16: 16, DType.FLOAT32: 32, DType.FLOAT64: 64,
     DType.FLOAT8E4M3FN: 8, DType.FLOAT8E5M2: 8, DType.FLOAT4E2M1: 4,
     DType.INT4: 4, DType.UINT4: 4, DType.INT8: 8, DType.UINT8: 8, DType.INT16: 16,
     DType.UINT16: 16, DType.INT32: 32, DType.UINT32: 32, DType.INT64: 64, DType.UINT64: 64,
-    DType.BOOL: 8, DType.STRING: 0,
+    DType.BOOL: 8, DType.STRING: 0, DType.FLOAT8E4M3FNUZ: 8, DType.FLOAT8E5M2FNUZ: 8,
+    DType.FLOAT8E8M0: 8, DType.INT2: 2, DType.UINT2: 2,
 }  # fmt: skip
 _NUMPY = {
     DType.FLOAT16: "<f2", DType.BFLOAT16: "<u2", DType.FLOAT32: "<f4", DType.FLOAT64: "<f8",
-    DType.FLOAT8E4M3FN: "|u1", DType.FLOAT8E5M2: "|u1", DType.FLOAT4E2M1: "|u1",
+    **dict.fromkeys(_SMALL_FLOATS, "|u1"), DType.INT2: "<i1", DType.UINT2: "<u1",
     DType.INT4: "<i1", DType.UINT4: "<u1", DType.INT8: "<i1", DType.UINT8: "<u1",
     DType.INT16: "<i2", DType.UINT16: "<u2", DType.INT32: "<i4", DType.UINT32: "<u4",
     DType.INT64: "<i8", DType.UINT64: "<u8", DType.BOOL: "|b1", DType.STRING: "O",
@@ -106,7 +125,7 @@ _NUMPY = {
 _FROM_NUMPY = {
     np.dtype(text).str: dtype
     for dtype, text in _NUMPY.items()
-    if dtype not in (*_PATTERNS, DType.INT4, DType.UINT4, DType.STRING)
+    if dtype not in (*_PATTERNS, *_UNPACKED, DType.STRING)
 }
 _INTEGERS_BY_WIDTH = (
     DType.INT4, DType.UINT4, DType.INT8, DType.UINT8, DType.INT16, DType.UINT16,

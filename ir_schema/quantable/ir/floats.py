@@ -1,8 +1,9 @@
 """Small floating formats: the numbers that they hold, and their bit patterns.
 
 The rules are those of the OCP formats: E5M2 keeps IEEE 754's infinities, E4M3 gives up one pattern
-for NaN, and all smaller ones have finite numbers only (OCP 8-bit Floating Point Specification 1.0;
-Microscaling Formats Specification 1.0).
+for NaN, all smaller ones have finite numbers only, and E8M0 holds powers of two without a sign (OCP
+8-bit Floating Point Specification 1.0; Microscaling Formats Specification 1.0). The formats FNUZ
+have no infinities, and NaN in the place of the negative zero (Noune et al., arXiv:2206.02915).
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ FLOAT_TYPES: dict[tuple[int, int], DType] = {
 }  # fmt: skip
 """Element types by (bits, exponent bits); their elements are held as bit patterns, uint8."""
 
-_EXPONENT_BITS = {dtype: (bits, exponent) for (bits, exponent), dtype in FLOAT_TYPES.items()}
+_FORMATS: dict[DType, tuple[int, int]] = {
+    DType.FLOAT8E4M3FN: (4, 7), DType.FLOAT8E4M3FNUZ: (4, 8), DType.FLOAT8E5M2: (5, 15),
+    DType.FLOAT8E5M2FNUZ: (5, 16), DType.FLOAT4E2M1: (2, 1),
+}  # fmt: skip
+"""Exponent bits and bias."""
 
 
 def largest_float(exponent_bits: int, mantissa_bits: int) -> float:
@@ -39,7 +44,7 @@ def largest_float(exponent_bits: int, mantissa_bits: int) -> float:
 
 def is_small_float(dtype: DType) -> bool:
     """Whether the elements of a type are bit patterns of one of these formats."""
-    return dtype in _EXPONENT_BITS
+    return dtype.is_small_float
 
 
 def nearest(
@@ -65,10 +70,21 @@ def nearest(
 @functools.cache
 def numbers(dtype: DType) -> Floats:
     """Return the number that each bit pattern of a type stands for, float32 [2**bits]."""
-    bits, exponent_bits = _EXPONENT_BITS[dtype]
-    mantissa_bits = bits - exponent_bits - 1
-    bias = (1 << (exponent_bits - 1)) - 1
-    magnitude = np.arange(1 << (bits - 1))
+    if dtype is DType.FLOAT8E8M0:
+        table = np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32)
+    else:
+        positive = _positive(dtype)
+        table = np.concatenate([positive, -positive])
+        if dtype in (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ):
+            table[positive.size] = np.nan
+    table.setflags(write=False)
+    return np.asarray(table, np.float32)
+
+
+def _positive(dtype: DType) -> Floats:
+    exponent_bits, bias = _FORMATS[dtype]
+    mantissa_bits = dtype.bits - exponent_bits - 1
+    magnitude = np.arange(1 << (dtype.bits - 1))
     exponent, mantissa = magnitude >> mantissa_bits, magnitude & ((1 << mantissa_bits) - 1)
     fraction = mantissa / (1 << mantissa_bits) + (exponent > 0)
     positive = np.ldexp(fraction, np.maximum(exponent, 1) - bias).astype(np.float32)
@@ -76,9 +92,12 @@ def numbers(dtype: DType) -> Floats:
         positive[-4:] = [np.inf, np.nan, np.nan, np.nan]
     elif dtype is DType.FLOAT8E4M3FN:
         positive[-1] = np.nan
-    table: Floats = np.concatenate([positive, -positive])
-    table.setflags(write=False)
-    return table
+    return np.asarray(positive, np.float32)
+
+
+def has_sign(dtype: DType) -> bool:
+    """Whether the upper half of the bit patterns are the negative numbers."""
+    return dtype is not DType.FLOAT8E8M0
 
 
 def decode(codes: npt.NDArray[np.generic], dtype: DType) -> Floats:
@@ -94,12 +113,15 @@ def encode(x: npt.NDArray[np.floating], dtype: DType) -> Codes:
     """
     if np.isnan(x).any():
         raise ValueError(f"expected numbers, found NaN, which '{dtype.value}' is not given")
-    positive = numbers(dtype)[: numbers(dtype).size // 2]
+    half = numbers(dtype).size // (2 if has_sign(dtype) else 1)
+    positive = numbers(dtype)[:half]
     grid = positive[np.isfinite(positive)].astype(np.float64)
     size = np.abs(x.astype(np.float64))
     above = np.clip(np.searchsorted(grid, size), 1, grid.size - 1)
     low, high = grid[above - 1], grid[above]
     up = (size - low > high - size) | ((size - low == high - size) & (above % 2 == 0))
     codes = np.where(up, above, above - 1)
-    negative = np.signbit(x) * (numbers(dtype).size // 2)
-    return np.asarray(codes + negative, np.uint8)
+    if has_sign(dtype):
+        codes = codes + np.signbit(x) * half
+        codes = np.where(np.isnan(numbers(dtype)[codes]), 0, codes)  # a negative zero of FNUZ
+    return np.asarray(codes, np.uint8)

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.ir.contents import ContentRef, ContentStore
-from quantable.ir.dtypes import DType
 from quantable.ir.errors import InvariantError
 from quantable.ir.operation import Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters
+from quantable.ir.region import Region
+from quantable.ir.values import Dim, Shape, Value
 
-Dim = int | str
-"""A dimension: a number, or the name of a symbol ('?...' where nothing is known)."""
-Shape = tuple[Dim, ...]
+__all__ = [
+    "Decision", "Dim", "Graph", "Level", "MemoryPlan", "Shape", "StageRecord", "Value",
+]  # fmt: skip
 
 
 class Level(enum.Enum):
@@ -30,15 +31,6 @@ class Level(enum.Enum):
     QUANTABLE = "quantable"
     INTEGER = "integer"
     PLANNED = "planned"
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A tensor: name, element type, and shape (None where the rank is unknown)."""
-
-    name: str
-    dtype: DType
-    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,6 +223,14 @@ class Graph:
                     )
         return replace(self, rows={**self.rows, **new})
 
+    def graph_of(self, region: Region) -> Graph:
+        """Return a region as a float graph of its own, with the same store."""
+        return Graph(
+            name=region.name, opset=self.opset, inputs=region.inputs, outputs=region.outputs,
+            values=region.values, operations=region.operations, parameters=region.parameters,
+            store=self.store,
+        )  # fmt: skip
+
     def dequantized(self) -> Graph:
         """Return the graph with every quantable operation dequantized."""
         return self.with_operations(op.dequantize() for op in self.quantable_operations)
@@ -243,7 +243,7 @@ class Graph:
         """Return every content that the graph refers to, by digest, sorted."""
         refs = list(self.parameters.values())
         for op in self.operations:
-            refs += [v for v in op.attributes.values() if isinstance(v, ContentRef)]
+            refs += op.attribute_contents()
             if isinstance(op, QuantableOperation):
                 refs += [ref for _, ref in op.originals]
                 refs += [entry.content for entry in op.baked]

@@ -41,6 +41,11 @@ def graph_digest(graph: Graph) -> str:
     return digest
 
 
+def object_digest(value: object) -> str:
+    """Return sha256 over a value of a graph: a region, an attribute, a row."""
+    return hashlib.sha256(_encode(value)).hexdigest()
+
+
 def with_history(graph: Graph, history: tuple[StageRecord, ...]) -> Graph:
     """Return the graph with another history; its digest, which has no part in it, is kept."""
     result = replace(graph, history=history)

@@ -19,6 +19,9 @@ from quantable.ir.states import State
 _ALL = frozenset(Level)
 _CONFIGURED = frozenset({Level.QUANTABLE})
 _EXPLICIT = frozenset({Level.INTEGER, Level.PLANNED})
+_REGIONAL = frozenset({Level.FLOAT, Level.QUANTABLE})
+_REGION_SHAPES = {"If": (1, 0), "Loop": (0, 1)}
+"""By kind: operands that no region gets, and outputs that only its region has."""
 _RELATIONS: dict[State, frozenset[Relation]] = {
     State.INITIAL: frozenset({Relation.OWN}),
     State.ACTIVATED: frozenset({Relation.OWN}),
@@ -290,12 +293,33 @@ def _size_bytes(value: Value) -> int | None:
     return (math.prod(int(dim) for dim in value.shape) * value.dtype.bits + 7) // 8
 
 
+def _regions_match(graph: Graph) -> Iterator[tuple[str, str]]:
+    for op in graph.operations:
+        regions = op.regions
+        if regions and graph.level not in _REGIONAL:
+            yield op.where(), f"has regions at the {graph.level.value} level"
+        for name, region in regions.items():
+            where = f"{op.where()} region '{name}'"
+            first, more = _REGION_SHAPES.get(op.kind, (0, 0))
+            expected = len(op.inputs) - first
+            if len(region.inputs) != expected or not 0 <= op.captures <= expected:
+                yield where, f"expected {expected} inputs, found {len(region.inputs)}"
+            if len(region.outputs) < len(op.outputs) + more:
+                yield where, f"expected {len(op.outputs) + more} outputs, or more"
+            inner = graph.graph_of(region)
+            for check in (_values_exist, _single_assignment, _names_unique, _parameters_match,
+                          _no_configs, _regions_match):  # fmt: skip
+                for place, what in check(inner):
+                    yield f"{where}, {place}", what
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant("values-exist", _ALL, _values_exist),
     Invariant("single-assignment", _ALL, _single_assignment),
     Invariant("names-unique", _ALL, _names_unique),
     Invariant("parameters-match", _ALL, _parameters_match),
     Invariant("no-configs", _ALL, _no_configs),
+    Invariant("regions-match", _ALL, _regions_match),
     Invariant("rows-valid", _ALL, _rows_valid),
     Invariant("slots-match", _CONFIGURED, _slots_match),
     Invariant("relations-match", _CONFIGURED, _relations_match),

@@ -185,24 +185,28 @@ def scale_from_range(
 
 
 def pack(values: Array, dtype: DType) -> bytes:
-    """Return the stored bytes of an array, little endian, C order, 4-bit types packed."""
+    """Return the stored bytes of an array, little endian, C order, 2 and 4-bit types packed."""
     flat = np.ascontiguousarray(values).reshape(-1)
-    if dtype.bits != 4:
+    if not dtype.is_packed:
         return flat.astype(dtype.numpy, copy=False).tobytes()
-    nibbles = flat.astype(np.int64) & 0xF
-    if nibbles.size % 2:
-        nibbles = np.append(nibbles, 0)
-    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8).tobytes()
+    per_byte = 8 // dtype.bits
+    fields = flat.astype(np.int64) & ((1 << dtype.bits) - 1)
+    fields = np.append(fields, np.zeros(-fields.size % per_byte, np.int64))
+    shifted = fields.reshape(-1, per_byte) << (dtype.bits * np.arange(per_byte))
+    return bytes(shifted.sum(axis=1).astype(np.uint8))
 
 
 def unpack(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...]) -> Array:
-    """Return the read-only array that `pack` stored (a view of `data` unless 4-bit)."""
-    if dtype.bits != 4:
+    """Return the read-only array that `pack` stored (a view of `data` unless it is packed)."""
+    if not dtype.is_packed:
         return np.frombuffer(data, dtype.numpy).reshape(shape)
     raw = np.frombuffer(data, np.uint8).astype(np.int16)
-    nibbles = np.stack([raw & 0xF, raw >> 4], axis=1).reshape(-1)[: int(np.prod(shape, dtype=int))]
-    if dtype is DType.INT4:
-        nibbles = (nibbles ^ 8) - 8
-    out = nibbles.astype(dtype.numpy).reshape(shape)
+    shifts = dtype.bits * np.arange(8 // dtype.bits, dtype=np.int16)
+    fields = (raw.reshape(-1, 1) >> shifts) & ((1 << dtype.bits) - 1)
+    fields = fields.reshape(-1)[: int(np.prod(shape, dtype=int))]
+    if dtype.is_integer and dtype.is_signed:
+        sign = 1 << (dtype.bits - 1)
+        fields = (fields ^ sign) - sign
+    out = fields.astype(dtype.numpy).reshape(shape)
     out.setflags(write=False)
     return out

@@ -6,7 +6,7 @@ immutable, suspension is part of each slot's config, and every method returns a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -21,9 +21,12 @@ from quantable.ir.quantization import (
     QuantizationParameters,
     TensorQuantizationConfig,
 )
+from quantable.ir.region import CAPTURES, Region
 from quantable.ir.states import State
 
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | ContentRef
+Attribute = (
+    int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | ContentRef | Region
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Operation:
 
     def _normal(self, name: str, value: object) -> Attribute:
         """Return an attribute in the one form that equal attributes have."""
-        if type(value) in (str, ContentRef):
+        if type(value) in (str, ContentRef, Region):
             return value  # type: ignore[return-value] # narrowed by the line above
         if isinstance(value, (int, np.bool_, np.integer)):
             number = int(value)
@@ -73,8 +76,8 @@ class Operation:
             if not kinds or kinds in ({int}, {float}, {str}):
                 return items  # type: ignore[return-value] # of one kind
         raise InvariantError(
-            f"attribute '{name}': expected an int64, float, string, a tuple of one of them, or "
-            f"contents, found {value!r:.80}",
+            f"attribute '{name}': expected an int64, float, string, a tuple of one of them, "
+            f"contents or a region, found {value!r:.80}",
             where=self.where(),
         )
 
@@ -82,6 +85,24 @@ class Operation:
         """Return the place for messages: operation, kind and origin in the source model."""
         origin = f" from {', '.join(self.sources)}" if self.sources else ""
         return f"operation '{self.name}' ({self.kind}{origin})"
+
+    @property
+    def regions(self) -> Mapping[str, Region]:
+        """The graphs inside it, by attribute name."""
+        return {name: v for name, v in self.attributes.items() if isinstance(v, Region)}
+
+    @property
+    def captures(self) -> int:
+        """How many of its last operands go to its regions as they are."""
+        return self.int_attribute(CAPTURES)
+
+    def attribute_contents(self) -> Iterator[ContentRef]:
+        """Return what its attributes, and its regions, refer to in the store."""
+        for value in self.attributes.values():
+            if isinstance(value, ContentRef):
+                yield value
+            elif isinstance(value, Region):
+                yield from value.contents()
 
     def int_attribute(self, name: str, default: int = 0) -> int:
         """Return an integer attribute."""

@@ -10,10 +10,12 @@ from quantable.ir.graph import Level
 from quantable.ir.policies import Arithmetic, Granularity, Rounding, Symmetry, Visibility
 from quantable.ir.quantization import Relation
 from quantable.ir.states import State
+from quantable.ir.values import Container
 from quantable.schema.generated.layout import LAYOUT
 
 ENUMS: tuple[type[enum.Enum], ...] = (
-    Arithmetic, DType, Granularity, Level, Relation, Rounding, State, Symmetry, Visibility,
+    Arithmetic, Container, DType, Granularity, Level, Relation, Rounding, State, Symmetry,
+    Visibility,
 )  # fmt: skip
 """Every enum that files hold; the schema has one of the same name."""
 

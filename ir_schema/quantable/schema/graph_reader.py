@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import FormatError
-from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, Shape, StageRecord, Value
+from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.policies import (
     Arithmetic,
@@ -26,7 +26,9 @@ from quantable.ir.quantization import (
     Relation,
     TensorQuantizationConfig,
 )
+from quantable.ir.region import Region
 from quantable.ir.states import State
+from quantable.ir.values import Container, Shape, Value
 from quantable.schema.enums import MEMBERS
 from quantable.schema.segments import Segment
 from quantable.schema.tables import T
@@ -61,6 +63,9 @@ class GraphReader:
         self._contents = [self._content(c) for c in table.contents]
         self._configs: dict[Any, TensorQuantizationConfig] = {}
         self._schemes = [self._scheme(s) for s in table.schemes]
+        self._regions: list[Region | None] = []
+        for region in table.regions:
+            self._regions.append(self._region(region))
 
     def graph(self) -> Graph:
         """Return the graph.
@@ -70,6 +75,9 @@ class GraphReader:
                 config contradicts itself.
         """
         t = self._table
+        operations = tuple(self._operation(op) for op in t.operations)
+        if any(region is not None for region in self._regions):
+            raise self._error("a region belongs to no operation")
         return Graph(
             name=self._string(t.name),
             level=self._member(Level, t.level),
@@ -77,14 +85,8 @@ class GraphReader:
             inputs=self._names(t.inputs),
             outputs=self._names(t.outputs),
             values=self._by_name("value", (self._value(v) for v in t.values)),
-            operations=tuple(self._operation(op) for op in t.operations),
-            parameters=self._by_name(
-                "parameter",
-                (
-                    (self._string(p.name), self._at(self._contents, p.content, "content"))
-                    for p in t.parameters
-                ),
-            ),
+            operations=operations,
+            parameters=self._parameters(t.parameters),
             rows=self._by_name("row", (self._row(r) for r in t.rows)),
             target=self._string(t.target),
             plan=None if t.plan is None else self._plan(t.plan),
@@ -95,6 +97,30 @@ class GraphReader:
             history=tuple(self._record(r) for r in t.history),
             store=self._store,
         )
+
+    def _parameters(self, tables: Any) -> dict[str, ContentRef]:
+        held = (
+            (self._string(p.name), self._at(self._contents, p.content, "content")) for p in tables
+        )
+        return self._by_name("parameter", held)
+
+    def _region(self, t: Any) -> Region:
+        return Region(
+            self._string(t.name),
+            self._names(t.inputs),
+            self._names(t.outputs),
+            self._by_name("value", (self._value(v) for v in t.values)),
+            tuple(self._operation(op) for op in t.operations),
+            self._parameters(t.parameters),
+        )
+
+    def _taken(self, index: int) -> Region:
+        """Return a region, for the one operation that it belongs to."""
+        found = self._at(self._regions, index, "region")
+        if found is None:
+            raise self._error(f"region {index} belongs to two operations")
+        self._regions[index] = None
+        return found
 
     def _error(self, message: str) -> FormatError:
         return FormatError(f"corrupt file: {message}", where=self._where)
@@ -139,21 +165,24 @@ class GraphReader:
         except ValueError as error:
             raise self._error(str(error)) from error
 
-    def _type(self, t: Any) -> tuple[DType, Shape | None]:
+    def _type(self, t: Any) -> tuple[DType, Shape | None, Container]:
         dtype = self._member(DType, t.dtype)
+        container = self._member(Container, t.container) if t.container else Container.TENSOR
         if not t.ranked:
-            return dtype, None
+            return dtype, None, container
         dims = t.dims
         symbols = self._names(t.symbols) or ("",) * len(dims)
         if len(symbols) != len(dims) or len(dims) > MAX_RANK:
             raise self._error(f"a type has {len(dims)} dimensions and {len(symbols)} symbols")
         if any(dim < 0 for dim in dims):
             raise self._error(f"a type has a negative dimension in {dims}")
-        return dtype, tuple(s or d for s, d in zip(symbols, dims, strict=True))
+        return dtype, tuple(s or d for s, d in zip(symbols, dims, strict=True)), container
 
     def _content(self, t: Any) -> ContentRef:
         segment = self._at(self._segments, t.segment, "segment")
-        dtype, shape = self._at(self._types, t.type, "type")
+        dtype, shape, container = self._at(self._types, t.type, "type")
+        if container is not Container.TENSOR:
+            raise self._error(f"contents are a {container.value}")
         if shape is None or any(isinstance(dim, str) for dim in shape):
             raise self._error("contents have an unknown shape")
         if dtype is DType.STRING:
@@ -263,6 +292,8 @@ class GraphReader:
                 return name, self._names(held.values)
             case T.ContentAttribute():
                 return name, self._at(self._contents, held.value, "content")
+            case T.RegionAttribute():
+                return name, self._taken(held.value)
         raise self._error(f"attribute '{name}' holds a {type(held).__name__}")
 
     def _plan(self, t: Any) -> MemoryPlan:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from quantable.ir.contents import ContentRef
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import InternalError
-from quantable.ir.graph import Decision, Graph, MemoryPlan, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, MemoryPlan, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+from quantable.ir.region import Region
+from quantable.ir.values import Container, Shape, Value
 from quantable.schema.enums import CODES
 from quantable.schema.segments import SegmentTable
 from quantable.schema.tables import T
 
 Key = TypeVar("Key", bound=Hashable)
-Type = tuple[DType, Shape | None]
+Type = tuple[DType, Shape | None, Container]
 
 
 class _Interned(Generic[Key]):
@@ -44,6 +46,7 @@ class GraphWriter:
         self._segments = segments
         self._segment_index = segments.index()
         self._strings = _Interned("")
+        self._regions: list[Any] = []
         self._types: _Interned[Type] = _Interned()
         self._contents: _Interned[ContentRef] = _Interned()
         self._schemes: _Interned[tuple[Any, ...]] = _Interned()
@@ -60,14 +63,8 @@ class GraphWriter:
             "target": string(graph.target),
             "inputs": names(graph.inputs),
             "outputs": names(graph.outputs),
-            "values": tuple(
-                T.Value(string(v.name), self._types.of((v.dtype, v.shape)))
-                for v in graph.values.values()
-            ),
-            "parameters": tuple(
-                T.Parameter(string(name), self._contents.of(ref))
-                for name, ref in graph.parameters.items()
-            ),
+            "values": self._values(graph.values),
+            "parameters": self._parameters(graph.parameters),
             "rows": tuple(map(self._row, graph.rows.values())),
             "operations": tuple(map(self._operation, graph.operations)),
             "plan": None if graph.plan is None else self._plan(graph.plan),
@@ -75,12 +72,37 @@ class GraphWriter:
                 T.Metadata(string(key), string(text)) for key, text in graph.metadata.items()
             ),
             "history": tuple(map(self._record, graph.history)),
+            "regions": tuple(self._regions),
         }
+
+    def _values(self, values: Mapping[str, Value]) -> tuple[Any, ...]:
+        return tuple(
+            T.Value(self._strings.of(v.name), self._types.of((v.dtype, v.shape, v.container)))
+            for v in values.values()
+        )
+
+    def _parameters(self, parameters: Mapping[str, ContentRef]) -> tuple[Any, ...]:
+        return tuple(
+            T.Parameter(self._strings.of(name), self._contents.of(ref))
+            for name, ref in parameters.items()
+        )
+
+    def _region(self, region: Region) -> int:
+        """Write a region behind those inside it, and return its index."""
+        name = self._strings.of(region.name)
+        inputs, outputs = self._names(region.inputs), self._names(region.outputs)
+        values, parameters = self._values(region.values), self._parameters(region.parameters)
+        operations = tuple(map(self._operation, region.operations))
+        self._regions.append(T.Region(name, inputs, outputs, values, parameters, operations))
+        return len(self._regions) - 1
 
     def _interned_tables(self) -> dict[str, Any]:
         """Return the tables of all that was interned; types last, since contents refer to them."""
         contents = tuple(
-            T.Content(self._segment_index[ref.digest], self._types.of((ref.dtype, ref.shape)))
+            T.Content(
+                self._segment_index[ref.digest],
+                self._types.of((ref.dtype, ref.shape, Container.TENSOR)),
+            )
             for ref in self._contents.index
         )
         schemes = tuple(map(self._scheme, self._schemes.index))
@@ -91,15 +113,16 @@ class GraphWriter:
     def _names(self, names: Iterable[str]) -> tuple[int, ...]:
         return tuple(map(self._strings.of, names))
 
-    def _type(self, dtype: DType, shape: Shape | None) -> Any:
+    def _type(self, dtype: DType, shape: Shape | None, container: Container) -> Any:
+        held = 0 if container is Container.TENSOR else CODES[container]
         if shape is None:
-            return T.TensorType(CODES[dtype])
+            return T.TensorType(CODES[dtype], container=held)
         for dim in shape:
             if dim == "" or (not isinstance(dim, str) and dim < 0):
                 raise InternalError(f"shape {shape}: expected dimensions >= 0 or names")
         symbols = tuple(self._strings.of(dim) if isinstance(dim, str) else 0 for dim in shape)
         dims = tuple(0 if isinstance(dim, str) else dim for dim in shape)
-        return T.TensorType(CODES[dtype], True, dims, symbols if any(symbols) else ())
+        return T.TensorType(CODES[dtype], True, dims, symbols if any(symbols) else (), held)
 
     def _scheme(self, scheme: tuple[Any, ...]) -> Any:
         policy, bits, exponent_bits, low, high, rounding, axis, observer, visibility, block = scheme
@@ -183,6 +206,8 @@ class GraphWriter:
                 return T.StringAttribute(self._strings.of(value))
             case ContentRef():
                 return T.ContentAttribute(self._contents.of(value))
+            case Region():
+                return T.RegionAttribute(self._region(value))
         kinds = set(map(type, value))
         if kinds <= {int}:
             return T.IntsAttribute(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from lark import Token
 from quantable.ir.integer_operations import INTEGER_OPERATIONS
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.quantization import OperationQuantizationConfig, TensorQuantizationConfig
+from quantable.ir.region import Region
 from quantable.ir.standard_operations import standard_operations
 from quantable.text.pieces import string_of
 from quantable.text.records import Record
@@ -31,12 +33,20 @@ class OperationReader:
         bench: Reads tokens and remembers faults.
         values: Knows the values defined so far.
         checked: Whether kinds, names and numbers of slots are checked.
+        take_region: Returns the region that an attribute refers to, None with a fault.
 
     Attributes:
         rows: (name, position, length) of every row that a slot refers to.
     """
 
-    def __init__(self, bench: Workbench, values: Values, checked: bool) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        values: Values,
+        checked: bool,
+        take_region: Callable[[Token], Region | None],
+    ) -> None:
+        self._take_region = take_region
         self.rows: list[tuple[str, int, int]] = []
         self._bench = bench
         self._values = values
@@ -93,6 +103,8 @@ class OperationReader:
 
     def _item(self, item: Record | Token) -> Any:
         if isinstance(item, Record):
+            if item.rule == "inner":
+                return self._take_region(item.parts[0])
             return self._bench.contents(item)
         if item.type == "STRING":
             return self._bench.word(item)

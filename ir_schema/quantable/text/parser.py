@@ -15,7 +15,7 @@ from typing import Any
 
 from lark import Token
 
-from quantable.ir.contents import ContentRef, ContentStore
+from quantable.ir.contents import ContentStore
 from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
 from quantable.ir.policies import LEGAL_POLICIES, Rounding, Visibility
 from quantable.ir.quantization import (
@@ -27,6 +27,7 @@ from quantable.ir.quantization import (
 from quantable.text.operations import OperationReader
 from quantable.text.pieces import list_of, member, operation_of, row_of
 from quantable.text.records import Record, read_records
+from quantable.text.regions import RegionReader
 from quantable.text.spelling import BadPiece, integer_of, nearest, number_of
 from quantable.text.values import Values
 from quantable.text.workbench import UINT32, UINT64, Workbench, start_of
@@ -91,12 +92,16 @@ class _Assembly:
         bench.schemes = bench.unique("scheme", self._schemes(groups["scheme"]))
         rows = bench.unique("row", self._rows(groups["row"]), "#")
         inputs = tuple(values.declared(parts[0], "input") for parts in groups["input"])
-        parameters = self._parameters(groups["parameter"])
+        parameters = values.parameters(groups["parameter"])
         for parts in groups["value"]:
             values.declared(parts[0], "value")
-        reader = OperationReader(bench, values, self._checked)
+        regions = RegionReader(bench, self._checked)
+        for parts in groups["region"]:
+            regions.read(parts)
+        reader = OperationReader(bench, values, self._checked, regions.take)
         operations = tuple(reader.operation(parts) for parts in groups["operation"])
         outputs = tuple(values.used(token) for (token,) in groups["output"])
+        regions.finish()
         head = self._head(groups["graph"][0])
         if self._checked:
             self._check_rows(rows, groups["row"], reader)
@@ -147,15 +152,6 @@ class _Assembly:
             self._bench.integer(arena, 0, UINT64), self._bench.integer(alignment),
             self._bench.unique("offset of", held, "%"),
         )  # fmt: skip
-
-    def _parameters(self, statements: list[list[Any]]) -> dict[str, ContentRef]:
-        held = []
-        for typed, dense in statements:
-            ref = self._bench.contents(dense)
-            name = self._values.parameter(typed, ref)
-            if ref is not None:
-                held.append((name, typed.parts[0], ref))
-        return self._bench.unique("parameter", held, "@")
 
     def _schemes(
         self, statements: list[list[Any]]

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from quantable.ir import floats
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
-from quantable.ir.graph import Shape
 from quantable.ir.quantization import Relation, TensorQuantizationConfig
 from quantable.ir.states import State
+from quantable.ir.values import Container, Shape
 from quantable.text.spelling import (
     BadPiece,
     integer_of,
@@ -45,6 +45,8 @@ _ONE_ROW = re.compile(rf"#{_NAME}").fullmatch
 _ONE_OPERATION = re.compile(rf"@{_NAME}").fullmatch
 _WORDS = re.compile(r"\S+")
 _DTYPES = {dtype.value: dtype for dtype in DType}
+_CONTAINERS = {container.value: container for container in Container}
+ValueType = tuple[DType, Shape | None, Container]
 _STATES = {state.value: state for state in State}
 _RELATIONS = {relation.value: relation for relation in Relation}
 
@@ -62,10 +64,23 @@ def member(table: Mapping[str, Any], word: str, what: str, offset: int = 0) -> A
     return found
 
 
-def type_of(text: str) -> tuple[DType, Shape | None]:
-    """Return the type that `f32[N, 3]` is; no shape where the rank is unknown: `f32[*]`."""
+def value_type_of(text: str) -> ValueType:
+    """Return the type that `f32[N, 3]` or `sequence.f32[N, 3]` is."""
+    head, dot, _ = text[: text.index("[")].rpartition(".")
+    if not dot:
+        return (*type_of(text), Container.TENSOR)
+    container: Container = member(_CONTAINERS, head, "container")
+    return (*type_of(text, len(head) + 1), container)
+
+
+def type_of(text: str, start: int = 0) -> tuple[DType, Shape | None]:
+    """Return the type of tensors that `f32[N, 3]` is; no shape where the rank is unknown: `f32[*]`.
+
+    Args:
+        text: The text; only what lies behind `start` is looked at.
+    """
     open_ = text.index("[")
-    dtype: DType = member(_DTYPES, text[:open_], "element type")
+    dtype: DType = member(_DTYPES, text[start:open_], "element type", start)
     body = text[: len(text) - 1]
     dims: list[int | str] = []
     at = open_ + 1
@@ -249,7 +264,7 @@ def _small_floats(
     for place, ((item, at), value) in enumerate(zip(items, values, strict=True)):
         if math.isfinite(value):
             codes[place] = floats.encode(np.asarray([value]), dtype)[0]
-            if abs(value) > largest:
+            if abs(value) > largest or (value <= 0 and not floats.has_sign(dtype)):
                 raise BadPiece(f"{item[:40]} is beyond {dtype.value}", base + at, len(item))
             continue
         found = np.flatnonzero(special[str(value)])

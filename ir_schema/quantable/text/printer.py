@@ -17,16 +17,19 @@ import numpy as np
 from quantable.ir import floats, numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
-from quantable.ir.graph import Decision, Graph, Shape, StageRecord
+from quantable.ir.graph import Decision, Graph, StageRecord
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
+from quantable.ir.region import Region
+from quantable.ir.values import Container, Shape, Value
 from quantable.text.spelling import BARE_KIND, BARE_NAME, BARE_WORD, bare, float_text, quoted
 
 HEADER = "quantable-text 1"
 _CANONICAL_NAN = {
     DType.FLOAT16: 0x7E00, DType.BFLOAT16: 0x7FC0, DType.FLOAT32: 0x7FC00000,
     DType.FLOAT64: 0x7FF8000000000000, DType.FLOAT8E4M3FN: 0x7F, DType.FLOAT8E5M2: 0x7E,
-    DType.FLOAT4E2M1: None,
+    DType.FLOAT4E2M1: None, DType.FLOAT8E4M3FNUZ: 0x80, DType.FLOAT8E5M2FNUZ: 0x80,
+    DType.FLOAT8E8M0: 0xFF,
 }  # fmt: skip
 _DEFAULT = TensorQuantizationConfig()
 
@@ -57,7 +60,7 @@ def contents_text(ref: ContentRef, store: ContentStore, elide: int) -> str:
     if ref.element_count <= elide and ref.digest in store and ref.dtype is not DType.STRING:
         array = store.get(ref).reshape(-1)
         if ref.dtype.is_float:
-            is_whole = ref.dtype.bits != 4 or numerics.pack(array, ref.dtype) == store.raw(
+            is_whole = not ref.dtype.is_packed or numerics.pack(array, ref.dtype) == store.raw(
                 ref.digest
             )
             if is_whole and not _has_odd_nan(array, ref.dtype):
@@ -96,11 +99,12 @@ def _has_odd_nan(array: Any, dtype: DType) -> bool:
     return bool((np.isnan(_widened(array, dtype)) & (bits != _CANONICAL_NAN[dtype])).any())
 
 
-def _type_text(dtype: DType, shape: Shape | None) -> str:
+def _type_text(dtype: DType, shape: Shape | None, container: Container = Container.TENSOR) -> str:
+    head = dtype.value if container is Container.TENSOR else f"{container.value}.{dtype.value}"
     if shape is None:
-        return f"{dtype.value}[*]"
+        return f"{head}[*]"
     dims = (bare(d, BARE_WORD) if isinstance(d, str) else str(d) for d in shape)
-    return dtype.value + _listed(dims)
+    return head + _listed(dims)
 
 
 class _Printer:
@@ -108,10 +112,11 @@ class _Printer:
         self._graph = graph
         self._elide = elide
         self._operands: dict[str, str] = {"": "_"}
-        self._types: dict[tuple[DType, Shape | None], str] = {}
+        self._types: dict[tuple[DType, Shape | None, Container], str] = {}
         self._schemes: dict[tuple[Any, ...], str] = {}
         self._numbers: dict[str, int] = {}
         self._dense: dict[ContentRef, str] = {}
+        self._regions: list[str] = []
 
     def text(self, history: bool) -> str:
         lines = [HEADER, self._head()]
@@ -127,9 +132,10 @@ class _Printer:
         return "\n".join(lines) + "\n"
 
     def operations(self, operations: Iterable[Operation]) -> list[str]:
-        """Return the statements of schemes and operations."""
+        """Return the statements of schemes, regions and operations."""
         statements = [self._operation(op) for op in operations]
-        return [f"scheme !{n}{text}" for text, n in self._numbers.items()] + statements
+        schemes = [f"scheme !{n}{text}" for text, n in self._numbers.items()]
+        return schemes + self._regions + statements
 
     def _head(self) -> str:
         graph = self._graph
@@ -162,7 +168,7 @@ class _Printer:
         value = self._graph.values.get(name)
         if value is None:
             return self._operand(name)
-        key = (value.dtype, value.shape)
+        key = (value.dtype, value.shape, value.container)
         text = self._types.get(key)
         if text is None:
             text = self._types[key] = _type_text(*key)
@@ -178,7 +184,7 @@ class _Printer:
         value = self._graph.values.get(name)
         if value is None:
             subject = f"{self._operand(name)}: _"
-        elif (value.dtype, value.shape) == (ref.dtype, ref.shape):
+        elif value == Value(name, ref.dtype, ref.shape):
             subject = self._operand(name)
         else:
             subject = self._typed(name)
@@ -210,7 +216,23 @@ class _Printer:
             return quoted(value)
         if isinstance(value, ContentRef):
             return self._contents(value)
+        if isinstance(value, Region):
+            return self._region(value)
         return _listed(self._attribute(item) for item in value)
+
+    def _region(self, region: Region) -> str:
+        """Remember the statement of a region, behind those inside it; return its reference."""
+        inner = _Printer(self._graph.graph_of(region), self._elide)
+        inner._regions = self._regions
+        lines = [f"input {inner._typed(name)}" for name in region.inputs]
+        lines += [f"output {inner._operand(name)}" for name in region.outputs]
+        lines += inner._stray_values()
+        lines += [inner._parameter(name, ref) for name, ref in region.parameters.items()]
+        lines += [inner._operation(op) for op in region.operations]
+        number = len(self._regions)
+        body = "".join(f"\n  {line}" for line in lines)
+        self._regions.append(f"region ${number} {quoted(region.name)} {{{body}\n}}")
+        return f"region ${number}"
 
     def _quantization(self, op: QuantableOperation) -> str:
         text = f" platform {quoted(op.platform)}"

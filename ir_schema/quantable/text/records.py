@@ -12,6 +12,7 @@ from quantable.text.faults import faults_error, syntax_fault, whole_words
 
 SPELLING = {
     "VALUE": "a name such as %x or @w", "ROW": "a row such as #a", "SCHEME": "a scheme such as !0",
+    "REGION": "a region such as $0",
     "WORD": "a word", "STRING": 'a string in ""', "INT": "an integer", "FLOAT": "a number",
     "DOUBLE": "a number", "INFINITE": "a number", "NAN": "a number", "_COMMA": "','",
     "TYPE": "a type such as f32[1, 3]", "LIST": "a list in []",

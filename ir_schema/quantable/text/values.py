@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from lark import Token
 
 from quantable.ir.contents import ContentRef
-from quantable.ir.dtypes import DType
-from quantable.ir.graph import Shape, Value
+from quantable.ir.values import Container, Value
+from quantable.text.pieces import ValueType
 from quantable.text.records import Record
 from quantable.text.spelling import nearest
 from quantable.text.workbench import Workbench, start_of
@@ -54,7 +57,11 @@ class Values:
             return name
         if types and types[0].type == "TYPE":
             given = self._bench.type(types[0])
-            if self._checked and ref is not None and given != (ref.dtype, ref.shape):
+            if (
+                self._checked
+                and ref is not None
+                and given != (ref.dtype, ref.shape, Container.TENSOR)
+            ):
                 self._bench.fault_at(
                     types[0], f"parameter {token} has another type than its contents",
                     "leave it out: the contents have one",
@@ -63,8 +70,18 @@ class Values:
         elif types and types[0] != "_":
             self._bench.fault_at(types[0], f"expected a type or '_', found '{types[0][:40]}'")
         elif not types and ref is not None:
-            self._type(name, (ref.dtype, ref.shape), token)
+            self._type(name, (ref.dtype, ref.shape, Container.TENSOR), token)
         return name
+
+    def parameters(self, statements: Iterable[Sequence[Any]]) -> dict[str, ContentRef]:
+        """Define the parameters of statements and return their contents by name."""
+        held = []
+        for typed, dense in statements:
+            ref = self._bench.contents(dense)
+            name = self.parameter(typed, ref)
+            if ref is not None:
+                held.append((name, typed.parts[0], ref))
+        return self._bench.unique("parameter", held, "@")
 
     def used(self, token: Token) -> str:
         """Return the name of a value that is used by something else than an operation."""
@@ -115,7 +132,7 @@ class Values:
         self._defined[name] = start
         return True
 
-    def _type(self, name: str, given: tuple[DType, Shape | None], token: Token) -> None:
+    def _type(self, name: str, given: ValueType, token: Token) -> None:
         value = Value(name, *given)
         held = self.found.setdefault(name, value)
         if held != value:

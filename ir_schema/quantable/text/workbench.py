@@ -14,17 +14,24 @@ from lark import Token
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import FormatError
-from quantable.ir.graph import Shape
 from quantable.ir.quantization import TensorQuantizationConfig
+from quantable.ir.values import Container
 from quantable.text.faults import Fault, faults_error
-from quantable.text.pieces import contents_of, list_of, operands_of, slot_of, type_of
+from quantable.text.pieces import (
+    ValueType,
+    contents_of,
+    list_of,
+    operands_of,
+    slot_of,
+    value_type_of,
+)
 from quantable.text.records import Record
 from quantable.text.spelling import BadPiece, integer_of, name_of, word_of
 
 Item = TypeVar("Item")
 UINT32 = (1 << 32) - 1
 UINT64 = (1 << 64) - 1
-UNKNOWN_TYPE: tuple[DType, Shape | None] = (DType.FLOAT32, None)
+UNKNOWN_TYPE: ValueType = (DType.FLOAT32, None, Container.TENSOR)
 
 
 class Workbench:
@@ -43,7 +50,7 @@ class Workbench:
         self.schemes: dict[str, TensorQuantizationConfig] = {}
         self._faults: list[Fault] = []
         self._names: dict[str, str] = {"_": ""}
-        self._types: dict[str, tuple[DType, Shape | None]] = {}
+        self._types: dict[str, ValueType] = {}
         self._contents: dict[tuple[str, str], ContentRef] = {}
         self._slots: dict[str, tuple[TensorQuantizationConfig, int, int]] = {}
 
@@ -88,11 +95,11 @@ class Workbench:
         """Return an integer of a closed range."""
         return self.attempt(start_of(token), lambda: integer_of(token, low, high), low)
 
-    def type(self, token: Token) -> tuple[DType, Shape | None]:
-        """Return element type and shape."""
+    def type(self, token: Token) -> ValueType:
+        """Return element type, shape and container."""
         held = self._types.get(token)
         if held is None:
-            held = self.attempt(start_of(token), lambda: type_of(token), UNKNOWN_TYPE)
+            held = self.attempt(start_of(token), lambda: value_type_of(token), UNKNOWN_TYPE)
             self._types[str(token)] = held
         return held
 

@@ -11,7 +11,9 @@ from quantable.ir.diff.matching import Matching
 from quantable.ir.diff.quantization import is_quantization
 from quantable.ir.diff.structure import pair_ref
 from quantable.ir.graph import Graph, Value
+from quantable.ir.hashing import object_digest
 from quantable.ir.operation import Attribute, Operation
+from quantable.ir.region import Region
 
 
 def attribute_changes(matching: Matching) -> Iterator[OperationChange]:
@@ -56,7 +58,8 @@ def _type(value: Value | None) -> str:
     if value is None:
         return "-"
     shape = "*" if value.shape is None else ", ".join(map(str, value.shape))
-    return f"{value.dtype.value}[{shape}]"
+    head = "" if value.is_tensor else f"{value.container.value}."
+    return f"{head}{value.dtype.value}[{shape}]"
 
 
 def _text(value: Attribute | None) -> str:
@@ -65,6 +68,9 @@ def _text(value: Attribute | None) -> str:
     if isinstance(value, ContentRef):
         shape = ", ".join(map(str, value.shape))
         return f"{value.dtype.value}[{shape}] sha256:{value.digest[:12]}"
+    if isinstance(value, Region):
+        kinds = ", ".join(op.kind for op in value.operations)
+        return f"region '{value.name}' of {kinds or 'nothing'} ({object_digest(value)[:12]})"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_text, value))}]"
     return repr(value)

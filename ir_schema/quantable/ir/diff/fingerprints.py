@@ -14,12 +14,14 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from quantable.ir.contents import ContentRef
 from quantable.ir.graph import Graph
+from quantable.ir.hashing import object_digest
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import (
     QuantizationParameters,
     Relation,
     TensorQuantizationConfig,
 )
+from quantable.ir.region import Region
 
 Key = Hashable
 Slot = tuple[int, str, int]
@@ -194,6 +196,8 @@ def attribute_key(value: Attribute) -> Key:
         return struct.pack("<d", value)
     if isinstance(value, tuple):
         return tuple(attribute_key(item) for item in value)
+    if isinstance(value, Region):
+        return "Region", object_digest(value)
     return type(value).__name__, value
 
 
@@ -213,4 +217,6 @@ def row_key(row: QuantizationParameters | None) -> Key:
 
 def _types(graph: Graph, op: Operation) -> Key:
     values = (graph.values.get(name) for name in op.outputs)
-    return tuple(None if value is None else (value.dtype, value.shape) for value in values)
+    return tuple(
+        None if value is None else (value.dtype, value.shape, value.container) for value in values
+    )
