@@ -11,15 +11,19 @@ import onnx
 from onnx import AttributeProto
 
 from quantable.frontend.model_file import ModelFile, read_model
+from quantable.frontend.scopes import free_names, read_names, subgraphs
 from quantable.frontend.support import node_label
 from quantable.frontend.tensors import DTYPES, tensor_bytes
 from quantable.frontend.upgrade import normalize, opset_of, origins
+from quantable.frontend.value_types import tensor_of
 from quantable.ir import (
+    CAPTURES,
     ContentRef,
     ContentStore,
     Graph,
     ModelError,
     Operation,
+    Region,
     Shape,
     StageRecord,
     UnsupportedError,
@@ -56,7 +60,8 @@ def import_model(path: str | os.PathLike[str], *, executor: Executor | None = No
     del executor
     source = read_model(Path(path))
     proto = normalize(source.proto, source.path)
-    graph = _Importer(source, proto).graph()
+    symbols = _symbols(source.proto.graph)
+    graph = _Importer(source, proto.graph, ContentStore(), symbols).graph(opset_of(proto))
     verify(graph, after="import")
     record = StageRecord(
         "import", IMPORT_VERSION, output_digest=graph_digest(graph), data_digest=source.digest,
@@ -66,41 +71,90 @@ def import_model(path: str | os.PathLike[str], *, executor: Executor | None = No
 
 
 class _Importer:
-    """Builds the graph of one model."""
+    """Builds the graph of one model, or the region of a graph inside one.
 
-    def __init__(self, source: ModelFile, proto: onnx.ModelProto) -> None:
+    Args:
+        source: The file.
+        proto: The graph.
+        store: Where contents go.
+        symbols: Names of the dimensions that the model states.
+        outer: What a graph inside a node can read of the scopes around it.
+    """
+
+    def __init__(
+        self,
+        source: ModelFile,
+        proto: onnx.GraphProto,
+        store: ContentStore,
+        symbols: set[str],
+        outer: _Importer | None = None,
+    ) -> None:
         self._source = source
         self._proto = proto
-        self._store = ContentStore()
-        self._origins = origins(proto.graph)
+        self._store = store
+        self._outer = outer
+        self._origins = origins(proto)
         self._unknown: dict[str, str] = {}
-        self._symbols = _symbols(source.proto.graph)
+        self._symbols = symbols
         self._names: set[str] = set()
+        self._refs = self._parameters()
+        self._types = self._values()
 
-    def graph(self) -> Graph:
-        proto = self._proto.graph
-        parameters = self._parameters()
-        values = self._values(parameters)
+    def graph(self, opset: int) -> Graph:
+        """Return the graph of the model."""
+        proto, refs = self._proto, self._refs
         return Graph(
             name=proto.name,
-            opset=opset_of(self._proto),
-            inputs=tuple(item.name for item in proto.input if item.name not in parameters),
+            opset=opset,
+            inputs=tuple(item.name for item in proto.input if item.name not in refs),
             outputs=tuple(item.name for item in proto.output),
-            values=values,
-            operations=tuple(self._operation(i, node) for i, node in enumerate(proto.node)),
-            parameters=parameters,
+            values=self._types,
+            operations=self._operations(),
+            parameters=refs,
             store=self._store,
         )
 
+    def region(self, captures: tuple[str, ...]) -> Region:
+        """Return the region that the graph is."""
+        own = tuple(item.name for item in self._proto.input if item.name not in self._refs)
+        outputs = tuple(item.name for item in self._proto.output)
+        operations = self._operations()
+        named = {*own, *captures, *outputs, *self._refs}
+        named |= {name for op in operations for name in (*op.inputs, *op.outputs)}
+        values = {name: value for name, value in self._types.items() if name in named}
+        for name in captures:
+            values.setdefault(name, self._type_of(name))
+        return Region(self._proto.name, (*own, *captures), outputs, values, operations, self._refs)
+
+    def _operations(self) -> tuple[Operation, ...]:
+        return tuple(self._operation(i, node) for i, node in enumerate(self._proto.node))
+
+    def _type_of(self, name: str) -> Value:
+        """Return a value of this scope or of one around it."""
+        if name in self._types or self._outer is None:
+            return self._types[name]
+        return self._outer._type_of(name)
+
+    def _ref_of(self, name: str) -> ContentRef | None:
+        """Return the contents of a parameter of this scope or of one around it."""
+        defined = name in self._types and name not in self._refs
+        if name in self._refs or self._outer is None or defined:
+            return self._refs.get(name)
+        return self._outer._ref_of(name)
+
     def _parameters(self) -> dict[str, ContentRef]:
-        used = {name for node in self._proto.graph.node for name in node.input}
-        used |= {item.name for item in self._proto.graph.output}
-        refs = {
-            name: self._store.put_bytes(held.data, held.dtype, held.shape)
-            for name, held in self._source.payloads.items()
-            if name in used
-        }
-        for tensor in self._proto.graph.initializer:
+        used = read_names(self._proto)
+        refs: dict[str, ContentRef] = {}
+        if self._outer is None:
+            for name, held in self._source.payloads.items():
+                if name in used:
+                    refs[name] = self._store.put_bytes(held.data, held.dtype, held.shape)
+        else:  # constants of the scopes around are constants here, too
+            for name in free_names(self._proto):
+                ref = self._outer._ref_of(name)
+                if ref is not None:
+                    refs[name] = ref
+        for tensor in self._proto.initializer:
             if tensor.name in used:
                 refs[tensor.name] = self._tensor(tensor)
         return refs
@@ -109,13 +163,14 @@ class _Importer:
         data = tensor_bytes(tensor, str(self._source.path))
         return self._store.put_bytes(data, DTYPES[tensor.data_type], tuple(tensor.dims))
 
-    def _values(self, parameters: dict[str, ContentRef]) -> dict[str, Value]:
-        proto = self._proto.graph
-        values = {n: Value(n, ref.dtype, ref.shape) for n, ref in parameters.items()}
+    def _values(self) -> dict[str, Value]:
+        proto = self._proto
+        values = {n: Value(n, ref.dtype, ref.shape) for n, ref in self._refs.items()}
         for item in (*proto.input, *proto.output, *proto.value_info):
-            is_known = item.type.tensor_type.elem_type in DTYPES
-            if is_known and item.name not in values and item.name not in self._source.payloads:
-                values[item.name] = self._value(item)
+            if item.name not in values and item.name not in self._source.payloads:
+                found = self._value(item)
+                if found is not None:
+                    values[item.name] = found
         missing = [
             f"{node_label(node)} ({node.op_type})"
             for node in proto.node
@@ -131,10 +186,13 @@ class _Importer:
             )
         return values
 
-    def _value(self, item: onnx.ValueInfoProto) -> Value:
-        kind = item.type.tensor_type
+    def _value(self, item: onnx.ValueInfoProto) -> Value | None:
+        found = tensor_of(item.type)
+        if found is None:
+            return None
+        kind, container = found
         shape = self._shape(kind.shape.dim) if kind.HasField("shape") else None
-        return Value(item.name, DTYPES[kind.elem_type], shape)
+        return Value(item.name, DTYPES[kind.elem_type], shape, container)
 
     def _shape(self, dims: Iterable[onnx.TensorShapeProto.Dimension]) -> Shape:
         return tuple(self._dim(dim) for dim in dims)
@@ -150,11 +208,31 @@ class _Importer:
 
     def _operation(self, index: int, node: onnx.NodeProto) -> Operation:
         hint = node.name or next((name for name in node.output if name), node.op_type)
-        attributes = {item.name: self._attribute(node, item) for item in node.attribute}
+        inputs, attributes = _trimmed(node.input), self._attributes(node)
+        inner = dict(subgraphs(node))
+        if inner:
+            captures = self._captures(inner.values())
+            inputs = (*_padded(node, inputs), *captures)
+            attributes[CAPTURES] = len(captures)
+            for name, graph in inner.items():
+                scope = _Importer(self._source, graph, self._store, self._symbols, self)
+                attributes[name] = scope.region(captures)
         return Operation(
-            self._unique(hint), node.op_type, _trimmed(node.input), _trimmed(node.output),
-            attributes, self._origins[index],
+            self._unique(hint), node.op_type, inputs, _trimmed(node.output), attributes,
+            self._origins[index],
         )  # fmt: skip
+
+    def _captures(self, graphs: Iterable[onnx.GraphProto]) -> tuple[str, ...]:
+        """Return what graphs inside a node read of the scopes around, constants left out."""
+        names = dict.fromkeys(name for graph in graphs for name in free_names(graph))
+        return tuple(name for name in names if self._ref_of(name) is None)
+
+    def _attributes(self, node: onnx.NodeProto) -> dict[str, Attribute]:
+        return {
+            item.name: self._attribute(node, item)
+            for item in node.attribute
+            if item.type not in (AttributeProto.GRAPH, AttributeProto.TYPE_PROTO)
+        }
 
     def _unique(self, hint: str) -> str:
         name, counter = hint, 1
@@ -183,6 +261,12 @@ class _Importer:
             f"attribute '{item.name}' has a type that no supported operation takes",
             where=f"{self._source.path}: {node_label(node)} ({node.op_type})",
         )
+
+
+def _padded(node: onnx.NodeProto, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the operands with absent ones where captured ones must not take their place."""
+    fewest = {"If": 1, "Loop": 2}.get(node.op_type, 0)
+    return (*inputs, *("",) * (fewest - len(inputs)))
 
 
 def _symbols(graph: onnx.GraphProto) -> set[str]:

@@ -9,11 +9,12 @@ import onnx
 from onnx import AttributeProto, TensorProto
 
 from quantable.frontend.operations.table import reason_of
+from quantable.frontend.scopes import all_graphs
 from quantable.frontend.tensors import DTYPES
+from quantable.frontend.value_types import tensor_of
 from quantable.ir import UnsupportedError
 
 _DOMAINS = ("", "ai.onnx")
-_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 def require_supported(proto: onnx.ModelProto, path: Path) -> None:
@@ -22,7 +23,9 @@ def require_supported(proto: onnx.ModelProto, path: Path) -> None:
     Raises:
         UnsupportedError: Lists every one that cannot, with its name.
     """
-    found = [*_nodes(proto.graph), *_types(proto.graph), *_tensors(proto.graph)]
+    graphs = list(all_graphs(proto.graph))
+    found = [line for graph in graphs for line in _nodes(graph)]
+    found += [*_types(proto.graph), *(line for graph in graphs for line in _tensors(graph))]
     if found:
         lines = "".join(f"\n  {line}" for line in found)
         plural = "thing" if len(found) == 1 else "things"
@@ -52,8 +55,8 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[str]:
 def _reason(node: onnx.NodeProto) -> str | None:
     if node.domain not in _DOMAINS:
         return f"operations of domain '{node.domain}' are not supported"
-    if any(attribute.type in _GRAPHS for attribute in node.attribute):
-        return "control flow with subgraphs is not supported"
+    if any(attribute.type == AttributeProto.GRAPHS for attribute in node.attribute):
+        return "attributes that are lists of graphs are not supported"
     return reason_of(node)
 
 
@@ -63,10 +66,10 @@ def _types(graph: onnx.GraphProto) -> Iterator[str]:
         kind = value.type.WhichOneof("value")
         if value.name in initialized:
             continue
-        if kind != "tensor_type":
-            yield f"input '{value.name}': expected a tensor, found {kind or 'no type'}"
-        elif value.type.tensor_type.elem_type not in DTYPES:
+        if kind == "tensor_type" and value.type.tensor_type.elem_type not in DTYPES:
             yield f"input '{value.name}': {_type_name(value.type.tensor_type.elem_type)} elements"
+        elif tensor_of(value.type) is None:
+            yield f"input '{value.name}': {kind or 'no type'} of what is not supported"
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[str]:

@@ -18,7 +18,12 @@ DTYPES: dict[int, DType] = {
     TensorProto.DOUBLE: DType.FLOAT64,
     TensorProto.FLOAT8E4M3FN: DType.FLOAT8E4M3FN,
     TensorProto.FLOAT8E5M2: DType.FLOAT8E5M2,
+    TensorProto.FLOAT8E4M3FNUZ: DType.FLOAT8E4M3FNUZ,
+    TensorProto.FLOAT8E5M2FNUZ: DType.FLOAT8E5M2FNUZ,
+    TensorProto.FLOAT8E8M0: DType.FLOAT8E8M0,
     TensorProto.FLOAT4E2M1: DType.FLOAT4E2M1,
+    TensorProto.INT2: DType.INT2,
+    TensorProto.UINT2: DType.UINT2,
     TensorProto.INT4: DType.INT4,
     TensorProto.UINT4: DType.UINT4,
     TensorProto.INT8: DType.INT8,
@@ -36,7 +41,8 @@ DTYPES: dict[int, DType] = {
 _INT32_DATA = (
     DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.BOOL,
     DType.FLOAT16, DType.BFLOAT16, DType.INT4, DType.UINT4, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2,
-    DType.FLOAT4E2M1,
+    DType.FLOAT4E2M1, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ, DType.FLOAT8E8M0, DType.INT2,
+    DType.UINT2,
 )  # fmt: skip
 
 
@@ -49,7 +55,7 @@ def byte_size(tensor: onnx.TensorProto) -> int:
 def tensor_bytes(tensor: onnx.TensorProto, where: str) -> bytes:
     """Return the contents of an inline tensor in the IR's storage layout.
 
-    ONNX stores 4-bit elements as the IR does: two a byte, the lower index in the lower bits.
+    ONNX packs elements of 2 and 4 bits as the IR does: the lower index in the lower bits.
 
     Raises:
         ModelError: There are more or fewer bytes than the shape says.

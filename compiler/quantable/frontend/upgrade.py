@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import graphlib
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
-from onnx import checker, inliner, shape_inference, version_converter
+from onnx import checker, helper, inliner, shape_inference, version_converter
 
 from quantable.frontend.operations.constants import lift_constants
+from quantable.frontend.scopes import all_graphs, free_names, subgraphs
 from quantable.frontend.support import node_label, require_supported
-from quantable.ir import ModelError
+from quantable.ir import ModelError, UnsupportedError
 
 CANONICAL_OPSET = 21
 OLDEST_OPSET = 1
 _FAULT = re.compile(r"\(op_type:(\w+), node name: (.*?)\): (?:\[\w+\] )?(.*)")
 """What a strict shape inference says about one node."""
 _LENIENT = frozenset({"MeanVarianceNormalization"})
+_SCAN_WITHOUT_BATCH = 9
 _IR_VERSION = 10
 """IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
 
@@ -29,23 +32,60 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ModelError: The model is invalid or cyclic, or onnx cannot upgrade it.
         UnsupportedError: Lists everything that cannot be imported.
     """
-    opset = _opset(proto, path)
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
+    proto = _expanded(proto)
     require_supported(proto, path)
+    opset = _opset(proto, path)
+    if opset < _SCAN_WITHOUT_BATCH:
+        _refuse_old_scans(proto, path)
     proto.ir_version = max(proto.ir_version, 4)
-    _name_nodes(proto.graph)
-    lift_constants(proto.graph)
+    for graph in list(all_graphs(proto.graph)):
+        _name_nodes(graph)
+        lift_constants(graph)
     _require_acyclic(proto.graph, path)
     _require_inputs(proto.graph, path)
     _check(proto, path)
     _drop_initialized_inputs(proto.graph)
     if opset < CANONICAL_OPSET:
-        proto = _upgrade(proto, path)
-        lift_constants(proto.graph)
+        proto = upgrade(proto, path)
+        for graph in list(all_graphs(proto.graph)):
+            lift_constants(graph)
         _check(proto, path)  # the upgrade keeps attributes that it does not know
         require_supported(proto, path)
     return _inferred(proto, path)
+
+
+def _expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Write operations of other domains of the standard as the functions that define them."""
+    kinds = {
+        (node.domain, node.op_type)
+        for graph in all_graphs(proto.graph)
+        for node in graph.node
+        if node.domain not in ("", "ai.onnx") and _has_body(node.domain, node.op_type)
+    }
+    if not kinds:
+        return proto
+    return inliner.inline_selected_functions(proto, sorted(kinds), inline_schema_functions=True)
+
+
+def _has_body(domain: str, kind: str) -> bool:
+    if not onnx.defs.has(kind, domain):
+        return False
+    schema = onnx.defs.get_schema(kind, domain=domain)
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _refuse_old_scans(proto: onnx.ModelProto, path: Path) -> None:
+    for graph in all_graphs(proto.graph):
+        for node in graph.node:
+            if node.op_type == "Scan":
+                raise UnsupportedError(
+                    f"Scan of opset 8 scans every sample of a batch: expected opset "
+                    f"{_SCAN_WITHOUT_BATCH} or later",
+                    where=f"{path}: {node_label(node)} (Scan)",
+                    help="export the model at a later opset",
+                )
 
 
 def opset_of(proto: onnx.ModelProto) -> int:
@@ -176,7 +216,18 @@ def _drop_initialized_inputs(graph: onnx.GraphProto) -> None:
     graph.input.extend(copies)
 
 
-def _upgrade(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def upgrade(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Bring a checked model to the canonical opset, graphs inside its nodes included.
+
+    The converter of onnx leaves those as they are: each is converted as a model of its own, whose
+    further inputs are what it reads of the graph around it, and put back.
+    """
+    if any(True for node in proto.graph.node for _ in subgraphs(node)):
+        proto = _inferred(proto, path)
+        known = dict(_types(proto.graph))
+        for node in proto.graph.node:
+            for _, inner in subgraphs(node):
+                _upgrade_inner(inner, known, proto, path)
     proto.ir_version = max(proto.ir_version, _IR_VERSION)
     try:
         return version_converter.convert_version(proto, CANONICAL_OPSET)
@@ -186,3 +237,27 @@ def _upgrade(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             where=str(path),
             help=f"export the model at opset {CANONICAL_OPSET}",
         ) from error
+
+
+def _types(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
+    for item in (*graph.input, *graph.value_info, *graph.output):
+        yield item.name, item.type
+    for tensor in graph.initializer:
+        yield tensor.name, helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+
+
+def _upgrade_inner(
+    graph: onnx.GraphProto,
+    known: Mapping[str, onnx.TypeProto],
+    outer: onnx.ModelProto,
+    path: Path,
+) -> None:
+    """Upgrade a graph inside a node, in place."""
+    own = len(graph.input)
+    model = onnx.ModelProto(ir_version=outer.ir_version, opset_import=outer.opset_import)
+    model.graph.CopyFrom(graph)
+    for name in free_names(graph):
+        model.graph.input.append(onnx.ValueInfoProto(name=name, type=known.get(name)))
+    converted = upgrade(model, path).graph
+    del converted.input[own:]
+    graph.CopyFrom(converted)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from quantable.ir import ContentStore, Operation, UnsupportedError
+from quantable.ir import ContentStore, Graph, Operation, UnsupportedError
 from quantable.reference.operations.table import FLOAT_OPERATIONS
+from quantable.reference.runtime import region_kernels
 from quantable.reference.site import Site
 from quantable.reference.tensors import Array, to_array, to_tensor
 from quantable.reference.threads import one_thread
@@ -57,7 +58,11 @@ def run_operation(
             f"the reference runtime has no operation {operation.kind}", where=operation.where()
         )
     tensors = [None if given is None else to_tensor(given) for given in inputs]
+    graph = Graph("", opset=opset, store=store or ContentStore())
     with one_thread():
-        result = builder(Site(operation, opset, store=store))(*tensors)
-    outputs = (result,) if isinstance(result, Tensor) else result
+        site = Site(operation, opset, store=store, regions=region_kernels(graph, operation))
+        result = builder(site)(*tensors)
+    outputs = result if isinstance(result, tuple) else (result,)
+    if not all(isinstance(output, Tensor) for output in outputs):
+        raise UnsupportedError("it makes values that are no tensors", where=operation.where())
     return tuple(to_array(output).copy() for output in outputs)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,14 +17,15 @@ from quantable.ir import (
     Graph,
     Operation,
     QuantableOperation,
+    Shape,
     UnknownNameError,
     UnsupportedError,
 )
-from quantable.reference.borders import check_inputs
+from quantable.reference.borders import Given, check_items
 from quantable.reference.integer.table import INTEGER_OPERATIONS
 from quantable.reference.operations.table import FLOAT_OPERATIONS
 from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
-from quantable.reference.site import Kernel, Site
+from quantable.reference.site import Item, Kernel, Site
 from quantable.reference.tensors import Array, to_array, to_tensor
 from quantable.reference.threads import one_thread
 
@@ -112,15 +114,31 @@ class ReferenceRuntime:
             DataError: An input is missing or unknown, or has a wrong shape or element type.
             UnknownNameError: No value has the name of a wanted output.
         """
-        given = check_inputs(self.graph, inputs)
+        found = self.run_items(inputs, outputs)
+        for name, item in found.items():
+            if item is None or isinstance(item, list):
+                raise UnsupportedError(
+                    f"output '{name}' is no tensor: expected one, found "
+                    f"{self.graph.values[name].container.value}",
+                    where=f"graph '{self.graph.name}'",
+                    help="ReferenceRuntime.run_items returns sequences and optional values",
+                )  # fmt: skip
+        return {name: item for name, item in found.items() if isinstance(item, np.ndarray)}
+
+    def run_items(
+        self, inputs: Mapping[str, Given], outputs: Iterable[str] | None = None
+    ) -> dict[str, Array | list[Array] | None]:
+        """Run a graph whose inputs and outputs may be sequences or optional values; see `run`."""
+        given = check_items(self.graph, inputs)
         wanted = tuple(self.graph.outputs if outputs is None else outputs)
         for name in wanted:
             if name not in self.graph.values:
                 raise UnknownNameError("value", name, self.graph.values)
         with one_thread(), torch.inference_mode():
             found = self._execute(given, wanted)
-            held = {t.untyped_storage().data_ptr() for t in (*given.values(), *self._shared())}
-            return {name: _own_array(found[name], held) for name in wanted}
+            shared = (*_tensors(given.values()), *self._shared())
+            held = {t.untyped_storage().data_ptr() for t in shared}
+            return {name: _own(found[name], held) for name in wanted}
 
     def execute(self, inputs: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """Return values by name, running no more steps than they need.
@@ -129,7 +147,13 @@ class ReferenceRuntime:
         an input or a parameter: it must not be written to.
         """
         found = self._execute(inputs, wanted)
-        return {name: found[name] for name in wanted}
+        return {name: _tensor(found[name], name) for name in wanted}
+
+    def run_region(self, *given: Item) -> list[Item]:
+        """Run the graph of a region: takes its inputs, returns its outputs, in order."""
+        inputs = dict(zip(self.graph.inputs, given, strict=True))
+        found = self._execute(inputs, self.graph.outputs)
+        return [found[name] for name in self.graph.outputs]
 
     def run_tensors(self, inputs: Mapping[str, Tensor], visit: Visitor) -> None:
         """Run the graph and show every value to `visit` as soon as it is made, freeing it after.
@@ -139,20 +163,21 @@ class ReferenceRuntime:
         with torch.inference_mode():
             for name, tensor in inputs.items():
                 visit(name, tensor)
-            environment = {**self._parameters, **inputs}
+            environment: dict[str, Item] = {**self._parameters, **inputs}
             for step in self._steps:
-                for name, tensor in zip(step.outputs, self._apply(step, environment), strict=False):
+                for name, item in zip(step.outputs, self._apply(step, environment), strict=False):
                     if name:
-                        environment[name] = tensor
-                        visit(name, tensor)
+                        environment[name] = item
+                        if isinstance(item, Tensor):
+                            visit(name, item)
                 for name in step.frees:
                     del environment[name]
 
     def _shared(self) -> Iterable[Tensor]:
         return self._parameters.values()
 
-    def _execute(self, given: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
-        environment = {**self._parameters, **given}
+    def _execute(self, given: Mapping[str, Item], wanted: Sequence[str]) -> dict[str, Item]:
+        environment: dict[str, Item] = {**self._parameters, **given}
         kept = set(wanted)
         last = self._last_step(kept)
         for step in self._steps[:last]:
@@ -170,30 +195,29 @@ class ReferenceRuntime:
                 return index
         return 0
 
-    def _apply(self, step: Step, environment: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        tensors = [environment[key] if key else None for key in step.inputs]
+    def _apply(self, step: Step, environment: Mapping[str, Item]) -> Sequence[Item]:
+        tensors: Sequence[Item] = [environment[key] if key else None for key in step.inputs]
         if any(step.before):
             tensors = self._quantized(step, tensors)
         if self._hooks:
             tensors = self._show(step.operation, "in", step.operation.inputs, tensors)
         try:
             result = step.kernel(*tensors)
-            results: Sequence[Tensor] = (result,) if isinstance(result, Tensor) else result
+            results: Sequence[Item] = result if isinstance(result, tuple) else (result,)
             if any(step.after):
                 pairs = zip(step.after, results, strict=False)
-                results = [r if q is None else q(r) for q, r in pairs]
+                results = [q(r) if q and isinstance(r, Tensor) else r for q, r in pairs]
         except _BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
         if self._hooks:
-            shown = self._show(step.operation, "out", step.operation.outputs, results)
-            results = [r for r in shown if r is not None]
+            results = self._show(step.operation, "out", step.operation.outputs, results)
         return results
 
     @staticmethod
-    def _quantized(step: Step, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def _quantized(step: Step, tensors: Sequence[Item]) -> list[Item]:
         pairs = zip(step.before, tensors, strict=True)
         try:
-            return [t if q is None or t is None else q(t) for q, t in pairs]
+            return [q(t) if q and isinstance(t, Tensor) else t for q, t in pairs]
         except _BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
 
@@ -202,26 +226,46 @@ class ReferenceRuntime:
         operation: Operation,
         side: str,
         names: Sequence[str],
-        tensors: Sequence[Tensor | None],
-    ) -> list[Tensor | None]:
-        shown: list[Tensor | None] = []
+        tensors: Sequence[Item],
+    ) -> list[Item]:
+        shown: list[Item] = []
         for index, (name, tensor) in enumerate(zip(names, tensors, strict=False)):
             for hook in self._hooks:
-                if name and tensor is not None:
+                if name and isinstance(tensor, Tensor):
                     replacement = hook(operation, side, index, name, tensor)
                     tensor = tensor if replacement is None else replacement
             shown.append(tensor)
         return shown
 
 
-def _failure(operation: Operation, tensors: Sequence[Tensor | None], error: Exception) -> DataError:
-    found = ", ".join("absent" if t is None else str(list(t.shape)) for t in tensors)
+def _failure(operation: Operation, tensors: Sequence[Item], error: Exception) -> DataError:
+    found = ", ".join(map(_shape_text, tensors))
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return DataError(
         f"the operation cannot be executed on inputs of shape {found}: {reason}",
         where=operation.where(),
         help="check the shapes of the model's inputs; some models demand a batch of 1",
     )
+
+
+def _shape_text(item: Item) -> str:
+    if isinstance(item, list):
+        return f"sequence of {len(item)}"
+    return "absent" if item is None else str(list(item.shape))
+
+
+def _tensors(items: Iterable[Item]) -> Iterable[Tensor]:
+    for item in items:
+        if isinstance(item, list):
+            yield from item
+        elif item is not None:
+            yield item
+
+
+def _tensor(item: Item, name: str) -> Tensor:
+    if not isinstance(item, Tensor):
+        raise UnsupportedError(f"value '{name}' is no tensor")
+    return item
 
 
 class Visitor(Protocol):
@@ -232,10 +276,14 @@ class Visitor(Protocol):
         ...
 
 
-def _own_array(tensor: Tensor, held: set[int]) -> Array:
-    """Return an array that shares no memory with inputs or parameters."""
-    array = to_array(tensor)
-    return array.copy() if tensor.untyped_storage().data_ptr() in held else array
+def _own(item: Item, held: set[int]) -> Array | list[Array] | None:
+    """Return arrays that share no memory with inputs or parameters."""
+    if isinstance(item, list):
+        return [to_array(tensor).copy() for tensor in item]
+    if item is None:
+        return None
+    array = to_array(item)
+    return array.copy() if item.untyped_storage().data_ptr() in held else array
 
 
 def _compile(graph: Graph, parameters: dict[str, Tensor]) -> list[Step]:
@@ -284,11 +332,21 @@ def _step(
         before, after = slot_quantizers(graph, op)
     constants = {slot: parameters[key] for slot, key in enumerate(keys) if key in parameters}
     types = functools.partial(_types, graph)
-    shapes = tuple(graph.values[name].shape if name else None for name in op.inputs)
     site = Site(
-        op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store, shapes
+        op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store,
+        _shapes(graph, op.inputs), _shapes(graph, op.outputs), region_kernels(graph, op),
     )  # fmt: skip
     return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
+
+
+def region_kernels(graph: Graph, op: Operation) -> dict[str, Callable[..., Sequence[Item]]]:
+    """Return what runs the regions of an operation, by attribute name. Hooks see no region."""
+    regions = op.regions.items()
+    return {name: ReferenceRuntime(graph.graph_of(held)).run_region for name, held in regions}
+
+
+def _shapes(graph: Graph, names: Sequence[str]) -> tuple[Shape | None, ...]:
+    return tuple(graph.values[name].shape if name else None for name in names)
 
 
 def _types(graph: Graph, names: Sequence[str]) -> tuple[DType | None, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,10 @@ from quantable.ir import (
 )
 from quantable.reference.tensors import number_type, to_tensor, torch_type
 
-Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
-"""Takes one tensor an input slot (None where it is absent), returns the output or outputs.
+Item = Tensor | list[Tensor] | None
+"""What a value is: a tensor, a sequence of them, or an optional value that is absent."""
+Kernel = Callable[..., Any]
+"""Takes one `Item` an input slot (None where it is absent), returns the output or a tuple of them.
 
 A kernel never writes to its inputs; what it returns may be a view of one.
 """
@@ -36,7 +39,9 @@ class Site:
         constants: Input slots that hold parameters.
         input_types, output_types: Element types of the slots (None where unknown or absent).
         store: Contents of attributes that are tensors.
-        input_shapes: Shapes of the inputs (None where unknown or absent).
+        input_shapes, output_shapes: Shapes of the slots (None where unknown or absent).
+        regions: What runs each region, by attribute name: takes the region's inputs, returns its
+            outputs.
     """
 
     operation: Operation
@@ -46,6 +51,8 @@ class Site:
     output_types: tuple[DType | None, ...] = ()
     store: ContentStore | None = None
     input_shapes: tuple[Shape | None, ...] = ()
+    output_shapes: tuple[Shape | None, ...] = ()
+    regions: Mapping[str, Callable[..., Sequence[Any]]] = field(default_factory=dict)
 
     def has(self, slot: int) -> bool:
         """Return whether an optional input is there."""
@@ -87,6 +94,10 @@ class Site:
     def input_shape(self, index: int = 0) -> Shape | None:
         """Return the shape of an input."""
         return self.input_shapes[index] if index < len(self.input_shapes) else None
+
+    def output_shape(self, index: int = 0) -> Shape | None:
+        """Return the shape of an output."""
+        return self.output_shapes[index] if index < len(self.output_shapes) else None
 
     def refuse(self, what: str) -> UnsupportedError:
         """Return the error for something that the operation asks for and the runtime lacks."""

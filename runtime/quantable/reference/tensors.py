@@ -20,28 +20,41 @@ TORCH_TYPES: dict[DType, torch.dtype] = {
     DType.UINT16: torch.uint16, DType.INT32: torch.int32, DType.UINT32: torch.uint32,
     DType.INT64: torch.int64, DType.UINT64: torch.uint64, DType.BOOL: torch.bool,
     DType.FLOAT8E4M3FN: torch.float8_e4m3fn, DType.FLOAT8E5M2: torch.float8_e5m2,
+    DType.FLOAT8E4M3FNUZ: torch.float8_e4m3fnuz, DType.FLOAT8E5M2FNUZ: torch.float8_e5m2fnuz,
+    DType.FLOAT8E8M0: torch.float8_e8m0fnu, DType.FLOAT4E2M1: torch.uint8,
+    DType.INT2: torch.int8, DType.UINT2: torch.uint8,
 }  # fmt: skip
-"""The torch type that holds the unpacked elements of each type; strings, 4-bit floats have none."""
+"""The torch type that holds the unpacked elements of each type, 4-bit floats as bit patterns;
+strings have none."""
 
 ONNX_TYPES: dict[int, DType] = {
     1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
     6: DType.INT32, 7: DType.INT64, 9: DType.BOOL, 10: DType.FLOAT16, 11: DType.FLOAT64,
     12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 17: DType.FLOAT8E4M3FN,
-    19: DType.FLOAT8E5M2, 21: DType.UINT4, 22: DType.INT4,
+    18: DType.FLOAT8E4M3FNUZ, 19: DType.FLOAT8E5M2, 20: DType.FLOAT8E5M2FNUZ, 21: DType.UINT4,
+    22: DType.INT4, 23: DType.FLOAT4E2M1, 24: DType.FLOAT8E8M0, 25: DType.UINT2, 26: DType.INT2,
 }  # fmt: skip
 """Element types by their number in ONNX (TensorProto.DataType), as attributes hold them."""
 
 _PATTERNS: dict[DType | None, torch.dtype] = {
     dtype: TORCH_TYPES[dtype]
-    for dtype in (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2)
+    for dtype in (
+        DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2,
+        DType.FLOAT8E5M2FNUZ, DType.FLOAT8E8M0,
+    )
 }  # fmt: skip
-_SIGNED_TWIN = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+_MOVED_AS = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+    **{held: torch.uint8 for held in _PATTERNS.values() if held.itemsize == 1},
+}
 
 
 IR_TYPES: dict[torch.dtype, DType] = {
     held: dtype
     for dtype, held in TORCH_TYPES.items()
-    if dtype not in (DType.INT4, DType.UINT4)
+    if not dtype.is_packed
 }  # fmt: skip
 """The element type that a torch type stands for where nothing says otherwise."""
 
@@ -108,6 +121,6 @@ def to_array(tensor: Tensor) -> Array:
 
 
 def signed_view(tensor: Tensor) -> Tensor:
-    """Return a tensor torch can move: wide unsigned types seen as signed ones, bit for bit."""
-    twin = _SIGNED_TWIN.get(tensor.dtype)
+    """Return a tensor torch can move: types it lacks seen as others of their width, bit for bit."""
+    twin = _MOVED_AS.get(tensor.dtype)
     return tensor if twin is None else tensor.view(twin)

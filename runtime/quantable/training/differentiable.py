@@ -182,7 +182,8 @@ class DifferentiableGraph:
 
 def _computed(step: _Step, given: Sequence[Tensor | None]) -> Tensor | tuple[Tensor, ...]:
     try:
-        return step.kernel(*given)
+        result: Tensor | tuple[Tensor, ...] = step.kernel(*given)
+        return result
     except RuntimeError as error:
         # Kernels that write in place or leave torch compute, and have no gradient.
         first = str(error).splitlines()[0]

@@ -39,7 +39,7 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto:
 
 def lift_constants(graph: onnx.GraphProto) -> None:
     """Turn every Constant node into an initializer, in place."""
-    constants = [node for node in graph.node if node.op_type == "Constant"]
+    constants = [node for node in graph.node if node.op_type == "Constant" and not node.domain]
     graph.initializer.extend(constant_tensor(node) for node in constants)
     rest = [node for node in graph.node if node.op_type != "Constant"]
     if constants:

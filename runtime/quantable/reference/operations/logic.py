@@ -6,14 +6,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantable.reference.conversions import converted
 from quantable.reference.site import Builder, Kernel, Site, fixed
-from quantable.reference.tensors import onnx_type
+from quantable.reference.tensors import IR_TYPES
 from quantable.reference.unsigned import with_unsigned
 
 
 def _cast(site: Site) -> Kernel:
-    to = onnx_type(site.operation.int_attribute("to"), site.operation.where())
-    return lambda x: x if x.dtype is to else x.to(to)
+    to, source = site.number_type("to"), site.input_type()
+    saturates = bool(site.operation.int_attribute("saturate", 1))
+    rounding = site.operation.string_attribute("round_mode", "up")
+    return lambda x: converted(x, source, to, saturates, rounding)
+
+
+def _cast_like(site: Site) -> Kernel:
+    source, like = site.input_type(), site.input_type(1)
+    saturates = bool(site.operation.int_attribute("saturate", 1))
+    rounding = site.operation.string_attribute("round_mode", "up")
+
+    def run(x: Tensor, other: Tensor) -> Tensor:
+        return converted(x, source, like or IR_TYPES[other.dtype], saturates, rounding)
+
+    return run
 
 
 def _is_inf(site: Site) -> Kernel:
@@ -33,7 +47,7 @@ def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
 TABLE: dict[str, Builder] = {
     "And": fixed(torch.logical_and),
     "Cast": _cast,
-    "CastLike": fixed(lambda x, like: x.to(like.dtype)),
+    "CastLike": _cast_like,
     "Equal": fixed(with_unsigned(torch.eq, np.equal)),
     "Greater": fixed(with_unsigned(torch.gt, np.greater)),
     "GreaterOrEqual": fixed(with_unsigned(torch.ge, np.greater_equal)),

@@ -23,7 +23,8 @@ def moving(build: Builder) -> Builder:
             result = kernel(*(None if x is None else signed_view(x) for x in inputs))
             if isinstance(result, tuple):
                 return tuple(y.view(given) for y in result)
-            return result if result.dtype is given else result.view(given)
+            moved: Tensor = result if result.dtype is given else result.view(given)
+            return moved
 
         return run
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from quantable.reference.operations import (
     attention,
     bits,
+    containers,
+    control,
     convolution,
     elementwise,
     linear,
     logic,
     losses,
     movement,
+    ngrams,
     normalization,
     pooling,
     quantization,
@@ -31,9 +34,9 @@ from quantable.reference.site import Builder
 FLOAT_OPERATIONS: dict[str, Builder] = {
     kind: builder
     for family in (
-        attention, bits, convolution, elementwise, linear, logic, losses, movement, normalization,
-        pooling, quantization, quantized, recurrent, reductions, regions, resize, sampling,
-        scattering, selection, shapes, signal, unfolding,
+        attention, bits, containers, control, convolution, elementwise, linear, logic, losses,
+        movement, ngrams, normalization, pooling, quantization, quantized, recurrent, reductions,
+        regions, resize, sampling, scattering, selection, shapes, signal, unfolding,
     )
     for kind, builder in family.TABLE.items()
 }  # fmt: skip

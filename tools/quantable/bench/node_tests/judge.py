@@ -53,7 +53,7 @@ def judge(case: Case) -> Verdict:
             values = [graph.values[name] for name in graph.outputs]
             for inputs, outputs in case.data():
                 given: dict[str, Any] = dict(zip(graph.inputs, inputs, strict=False))
-                found = runtime.run(given)
+                found = runtime.run_items(given)
                 _compare(case, values, [found[name] for name in graph.outputs], outputs)
     except UnsupportedError as error:
         return Verdict(Status.UNSUPPORTED, _line(error))
