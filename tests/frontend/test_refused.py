@@ -203,7 +203,7 @@ def test_external_data_with_bad_numbers(entry: dict[str, str], save: Save, tmp_p
 
 def test_everything_unsupported_is_listed_at_once(save: Save) -> None:
     branch = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["z"])], "branch", [],
+        [helper.make_node("RandomUniformLike", ["x"], ["z"], "inside")], "branch", [],
         [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
     )  # fmt: skip
     flag = numpy_helper.from_array(np.array(True), "flag")
@@ -216,14 +216,20 @@ def test_everything_unsupported_is_listed_at_once(save: Save) -> None:
         helper.make_node(
             "BatchNormalization", ["x", "s", "b", "m", "v"], ["d"], "norm", training_mode=1
         ),
-        helper.make_node("SequenceConstruct", ["x"], ["q"]),
+        helper.make_node("StringSplit", ["x"], ["q", "n"]),
         helper.make_node("Relu", ["d"], ["y"], "fine"),
     ]
     with pytest.raises(UnsupportedError) as caught:
         import_model(save(nodes, statistics))
     text = str(caught.value)
-    assert "5 things" in text
-    expected = ("'choose' (If)", "'fused' (com.acme.FusedThing)", "'noise'", "'norm'", "makes 'q'")
+    assert "6 things" in text
+    expected = (
+        "'inside' (RandomUniformLike)",
+        "'fused' (com.acme.FusedThing)",
+        "'noise'",
+        "'norm'",
+        "makes 'q'",
+    )
     assert all(part in text for part in expected)
     assert "fine" not in text
 

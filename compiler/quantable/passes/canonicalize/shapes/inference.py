@@ -80,14 +80,15 @@ def _walk(graph: Graph) -> tuple[dict[str, Tensor], dict[str, int]]:
     bindings: dict[str, int] = {}
     for name in (*graph.inputs, *graph.parameters):
         value = graph.values[name]
-        if value.shape is not None:
+        if value.shape is not None and value.is_tensor:
             sizes = tuple(Expression.of(dim) for dim in value.shape)
             tensors[name] = replace(_parameter(graph, name), sizes=sizes)
     for op in graph.operations:
         inputs = tuple(tensors.get(name) if name else None for name in op.inputs)
         function = SHAPE_FUNCTIONS.get(op.kind)
         is_known = all(t is not None for t, name in zip(inputs, op.inputs, strict=True) if name)
-        if function is None or not is_known:
+        made = (graph.values[name] for name in op.outputs if name)
+        if function is None or not is_known or not all(value.is_tensor for value in made):
             tensors.update(_given(graph, op.outputs))
             continue
         site = Site(op, inputs, graph.parameters, graph.store, bindings)
@@ -102,7 +103,7 @@ def _given(graph: Graph, names: tuple[str, ...]) -> dict[str, Tensor]:
     return {
         v.name: Tensor(v.dtype, tuple(Expression.of(d) for d in v.shape))
         for v in held
-        if v.shape is not None
+        if v.shape is not None and v.is_tensor
     }
 
 
