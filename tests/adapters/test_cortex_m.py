@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quantable.adapters.cortex_m import EmulatedModel
-from quantable.adapters.emulator import missing_tools
+from quantable.adapters.processors import missing_tools
 from quantable.ir import DataError, FormatError, InternalError, UserError
 
 COUNTED = r"""#include "model.h"

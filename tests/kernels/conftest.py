@@ -94,15 +94,15 @@ class Network:
         scale = (dtype.maximum - dtype.minimum) / max(sum_range, 1.0)
         return (self.random.uniform(0.5, 1.5, count) * spread * scale).astype(np.float32)
 
-    def add_bytes(self, count: int, factors: tuple[int, int]) -> None:
-        """Add an int.Add of two new inputs of unsigned bytes."""
-        operands = [self.input(DType.UINT8, (1, count)) for _ in "ab"]
-        zeros = {f"{side}_zero_point": self.zero_point(DType.UINT8) for side in "ab"}
+    def add_bytes(self, count: int, factors: tuple[int, int], dtype: DType = DType.UINT8) -> None:
+        """Add an int.Add of two new inputs of bytes."""
+        operands = [self.input(dtype, (1, count)) for _ in "ab"]
+        zeros = {f"{side}_zero_point": self.zero_point(dtype) for side in "ab"}
         scales = {f"{s}_multiplier": f for s, f in zip("ab", factors, strict=True)}
         multiplier = float(np.float32(self.random.choice([1e-5, 1e-4, 1.0])))
         self.apply(
-            "int.Add", operands, (DType.UINT8, (1, count)), **zeros, **scales,
-            multiplier=multiplier, **self.requantization(DType.UINT8),
+            "int.Add", operands, (dtype, (1, count)), **zeros, **scales,
+            multiplier=multiplier, **self.requantization(dtype),
         )  # fmt: skip
 
     def table(self, dtype: DType) -> str:

@@ -8,62 +8,18 @@ import numpy as np
 import pytest
 
 from quantable.adapters.cortex_m import EmulatedModel
-from quantable.adapters.emulator import PROCESSORS, missing_tools
+from quantable.adapters.processors import PROCESSORS, missing_tools
 from quantable.backends.c import emit
 from quantable.ir import DType
 from quantable.reference import ReferenceRuntime
 from quantable.targets.kernel_sets import ARMV7EM
 from tests.kernels.conftest import Network
+from tests.kernels.layers import conv, linear, window
 
-U8, I8, I16 = DType.UINT8, DType.INT8, DType.INT16
+U8, I16 = DType.UINT8, DType.INT16
+BYTES = {"x_type": U8, "y_type": U8}
+CORES = tuple(name for name in PROCESSORS if name.startswith(("cortex-m4", "cortex-m7")))
 FLAGS = ("-O2", "-fsanitize=undefined", "-fno-sanitize-recover")
-
-
-def _conv(network, channels, size, kernel, strides, dilations, pads, y_type=U8, batch=1, depth=0):
-    random, rank = network.random, len(kernel)
-    in_c, out_c = channels
-    group = in_c if depth else 1
-    axes = zip(size, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)
-    out = [(s + a + b - d * (k - 1) - 1) // st + 1 for s, k, st, d, a, b in axes]
-    x = network.input(U8, [batch, *size, in_c])
-    shape = (out_c, in_c // group, *kernel)
-    least = int(random.choice([-128, -127]))  # two weights of the latter fit one number
-    weight = network.parameter(random.integers(least, 128, shape), DType.INT8)
-    bias = network.parameter(random.integers(-5000, 5000, out_c), DType.INT32)
-    reach = 100.0 * np.sqrt(np.prod(shape[1:])) * 255
-    multiplier = network.parameter(network.multipliers(out_c, y_type, reach), DType.FLOAT32)
-    network.apply(
-        "int.Conv", (x, weight, bias, multiplier), (y_type, [batch, *out, out_c]),
-        x_zero_point=network.zero_point(U8), group=group, layout="NHWC",
-        kernel_shape=tuple(kernel), strides=tuple(strides), dilations=tuple(dilations),
-        pads=tuple(pads), **network.requantization(y_type),
-    )  # fmt: skip
-
-
-def _window(network, kernel, dilations):
-    """Draw sizes that the window fits in, and borders up to far outside."""
-    pads = [int(network.random.integers(0, 4)) for _ in (*kernel, *kernel)]
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    return [span + int(network.random.integers(0, 6)) for span in spans], pads
-
-
-def _linear(network, rows, inner, columns, least, y_type=U8):
-    """Add a linear layer; its last channel is one that no input changes."""
-    random = network.random
-    weight = random.integers(least, 128, (inner, columns))
-    if least == -128 and inner > 1:
-        weight[:2, 0] = -1, -128  # what does not fit one 16-bit number
-    bias = random.integers(-9999, 9999, columns)
-    multiplier = network.multipliers(columns, y_type, 1e5)
-    bias[-1], multiplier[-1] = 2**30, 1e-8
-    operands = (
-        network.input(U8, (rows, inner)), network.parameter(weight, DType.INT8),
-        network.parameter(bias, DType.INT32), network.parameter(multiplier, DType.FLOAT32),
-    )  # fmt: skip
-    network.apply(
-        "int.Linear", operands, (y_type, (rows, columns)), x_zero_point=network.zero_point(U8),
-        **network.requantization(y_type),
-    )  # fmt: skip
 
 
 def _add_convs(network):
@@ -73,10 +29,10 @@ def _add_convs(network):
             ((1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)),
             ((2, 5), (2, 3), (2, 2)), ((10, 4), (2, 2), (1, 1)),
         ):  # fmt: skip
-            size, pads = _window(network, kernel, dilations)
-            _conv(network, (in_c, out_c), size, kernel, strides, dilations, pads, batch=2)
-    _conv(network, (5, 7), (9,), (3,), (2,), (1,), (1, 2))
-    _conv(network, (8, 7), (6, 7), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), I16)
+            size, pads = window(network, kernel, dilations)
+            conv(network, (in_c, out_c), size, kernel, strides, dilations, pads, batch=2, **BYTES)
+    conv(network, (5, 7), (9,), (3,), (2,), (1,), (1, 2), **BYTES)
+    conv(network, (8, 7), (6, 7), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), x_type=U8, y_type=I16)
 
 
 def _add_depthwise(network):
@@ -85,16 +41,19 @@ def _add_depthwise(network):
         ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((5, 2), (1, 3), (2, 1)),
         ((1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 2)),
     )):  # fmt: skip
-        size, pads = _window(network, kernel, dilations)
-        _conv(network, (channels,) * 2, size, kernel, strides, dilations, pads, batch=2, depth=1)
-    _conv(network, (6, 6), (9,), (3,), (1,), (1,), (1, 1), depth=1)
+        size, pads = window(network, kernel, dilations)
+        conv(
+            network, (channels,) * 2, size, kernel, strides, dilations, pads, batch=2, depth=True,
+            **BYTES,
+        )  # fmt: skip
+    conv(network, (6, 6), (9,), (3,), (1,), (1,), (1, 1), depth=True, **BYTES)
 
 
 def _add_linears(network):
     """Few rows, which have a kernel of their own, and many."""
     for rows, y_type, least in itertools.product((1, 3, 7), (U8, I16), (-128, -127)):
         for inner, columns in ((1, 2), (33, 6), (64, 9)):
-            _linear(network, rows, inner, columns, least, y_type)
+            linear(network, rows, inner, columns, least, x_type=U8, y_type=y_type)
 
 
 def _add_sums(network):
@@ -135,7 +94,7 @@ def test_every_form_of_a_kernel_is_tested(tmp_path, layers):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processor", "level"),
-    [*((name, "-O2") for name in sorted(PROCESSORS)), ("cortex-m4", "-O3"), ("cortex-m4", "-Os")],
+    [*((name, "-O2") for name in CORES), ("cortex-m4", "-O3"), ("cortex-m4", "-Os")],
 )
 @pytest.mark.parametrize("layers", sorted(LAYERS))
 def test_emulated(tmp_path, layers, processor, level):

@@ -107,6 +107,10 @@ def test_convolution(run: Run, rng: Any, shape: Any, zero: int, layout: str) -> 
     )
 
 
+def test_windows_that_all_lie_in_the_padding_are_no_error(run: Run, rng: Any) -> None:
+    test_convolution(run, rng, (2, 3, (2, 4), (1, 1), (5, 1), (3, 0, 0, 0), (1, 1), 1), 117, "NCHW")
+
+
 @pytest.mark.parametrize("channels", [513, 4096])
 @pytest.mark.parametrize("kind", [DType.UINT8, DType.INT16])
 def test_long_sums_of_extremes_are_exact(run: Run, rng: Any, channels: int, kind: DType) -> None:

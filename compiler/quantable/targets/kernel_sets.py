@@ -43,11 +43,14 @@ X86 = KernelSet(
 ARMV7EM = KernelSet(
     "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, False, ("",)
 )  # fmt: skip
+ARMV81M = KernelSet(
+    "armv81m", "Arm Cortex-M55 and M85 with Helium and its floats", 16, True, False, False, ("",)
+)  # fmt: skip
 RV32 = KernelSet(
     "rv32", "RISC-V without vectors, with or without floats (rv32imac, rv32imafc)", 16, True,
     False, False, ("",),
 )  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86, ARMV7EM, RV32)
+    row.name: row for row in (PORTABLE, X86, ARMV7EM, ARMV81M, RV32)
 })  # fmt: skip
 """Every set by name."""

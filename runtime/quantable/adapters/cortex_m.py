@@ -20,10 +20,9 @@ from quantable.adapters.emulator import (
     Counts,
     Program,
     network_text,
-    processor_named,
-    require_tools,
     split_outputs,
 )
+from quantable.adapters.processors import processor_named, require_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class EmulatedRun:
 
     Attributes:
         outputs: Integers by value name, with a leading axis of samples.
-        instructions: Of each sample, to within two: a tick is 1.25 instructions.
+        instructions: Of each sample, to within two: a tick is up to 1.25 instructions.
         stack_bytes: The most that was in use, board and network.
         steps: Instructions by step number, over all samples; empty without `is_profiled`.
     """
@@ -67,7 +66,7 @@ class EmulatedModel:
     Args:
         build_dir: Where it was emitted.
         flags: Optimization flags; the processor says all others.
-        processor: A name of `quantable.adapters.emulator.PROCESSORS`.
+        processor: A name of `quantable.adapters.processors.PROCESSORS`.
         is_profiled: Count the instructions of every step; adds about ten to each.
 
     Attributes:
@@ -126,8 +125,7 @@ class EmulatedModel:
         return Sizes(found.get(".text", 0), found.get(".weights", 0), arena)
 
     def _require(self, processor: str) -> None:
-        require_tools()
-        processor_named(processor)
+        require_tools(processor)
 
     def _program(self, folder: Path, flags: Sequence[str]) -> EmulatedProgram:
         return Program(folder, processor_named(self._processor_name), flags)

@@ -1,15 +1,14 @@
 """Programs for emulated Cortex-M boards: build them, run them, and count their instructions.
 
-Code is compiled for a core of the table `PROCESSORS` and runs under ``qemu-system-arm``, with the
-start-up code in ``mps2/``. The emulator's clock counts instructions, so counts are the same in
-every run; it knows nothing of cycles.
+Code is compiled for a core of `quantable.adapters.processors` and runs under ``qemu-system-arm``,
+with the start-up code in ``mps2/``. The emulator's clock counts instructions, so counts are the
+same in every run; it knows nothing of cycles.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,42 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.adapters.c_compiler import STRICT, TensorInfo, compile_c
+from quantable.adapters.processors import EMULATOR, GCC, SIZE, Processor
 from quantable.ir import InternalError, UserError
 
-COMPILER = "arm-none-eabi-gcc"
-EMULATOR = "qemu-system-arm"
-_SIZE = "arm-none-eabi-size"
-_PACKAGES = {
-    COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    _SIZE: "binutils-arm-none-eabi",
-    EMULATOR: "qemu-system-arm",
-}
-_BOARD_FILES = ("board.c", "board.h", "steps.h", "mps2.ld")
+_BOARD_FILES = ("board.c", "board.h", "steps.h", "mps2.ld", "mps3.ld")
 SMALL_LIBRARY = "--specs=nano.specs"
 """The C library made for size: its memcpy copies byte by byte."""
 _SHIFT = 5
-"""An instruction takes 2**5 ns of the emulator's time, a tick of the timer 40 ns."""
-_TICK_NS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Processor:
-    """A core that can be emulated: compiler flags, and the board that has it."""
-
-    flags: tuple[str, ...]
-    board: str
-
-
-PROCESSORS: Mapping[str, Processor] = {
-    "cortex-m4": Processor(
-        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"), "mps2-an386"
-    ),
-    "cortex-m4-nofp": Processor(("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), "mps2-an386"),
-    "cortex-m7": Processor(
-        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"), "mps2-an500"
-    ),
-}
-"""By name."""
+"""An instruction takes 2**5 ns of the emulator's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +32,7 @@ class Counts:
     """What a run counted.
 
     Attributes:
-        instructions: Of each sample, to within two: a tick is 1.25 instructions.
+        instructions: Of each sample, to within two: a tick is up to 1.25 instructions.
         stack_bytes: The most that was in use, board and network.
         steps: Instructions by step number, over all samples; empty without steps.h.
     """
@@ -69,40 +40,6 @@ class Counts:
     instructions: tuple[int, ...]
     stack_bytes: int
     steps: dict[int, int]
-
-
-def missing_tools() -> tuple[str, ...]:
-    """Return the programs that this machine lacks."""
-    return tuple(name for name in _PACKAGES if shutil.which(name) is None)
-
-
-def require_tools() -> None:
-    """Refuse to go on without them.
-
-    Raises:
-        UserError: A tool is missing.
-    """
-    missing = missing_tools()
-    if missing:
-        packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
-        raise UserError(
-            f"expected {', '.join(missing)} on this machine, found none",
-            help=f"install them; on Debian: apt-get install {packages}",
-        )
-
-
-def processor_named(name: str) -> Processor:
-    """Return a row of `PROCESSORS`.
-
-    Raises:
-        UserError: There is none of this name.
-    """
-    if name not in PROCESSORS:
-        raise UserError(
-            f"expected a processor of {', '.join(PROCESSORS)}, found '{name}'",
-            help="name one of them",
-        )
-    return PROCESSORS[name]
 
 
 def elements(tensor: TensorInfo) -> int:
@@ -122,6 +59,7 @@ class Program:
     def __init__(self, folder: Path, processor: Processor, flags: Sequence[str]) -> None:
         self.folder = folder
         self._processor = processor
+        self._compile_flags = processor.compile_flags()
         self._flags = tuple(flags)
         self._objects: dict[Path, None] = {}
         for name in _BOARD_FILES:
@@ -142,9 +80,9 @@ class Program:
             UserError: The compiler rejects it.
         """
         target = self.folder / f"{source.stem}.o"
-        flags = [*(STRICT if is_strict else ("-w",)), *self._processor.flags, *self._flags, *more]
+        flags = [*(STRICT if is_strict else ("-w",)), *self._compile_flags, *self._flags, *more]
         flags += [f"-I{self.folder}", "-ffunction-sections", "-fdata-sections", "-c"]
-        compile_c(COMPILER, flags, [source], target)
+        compile_c(self._processor.compiler, flags, [source], target)
         self._objects[target] = None
 
     def link(self, *, library: str = SMALL_LIBRARY) -> None:
@@ -156,12 +94,13 @@ class Program:
         Raises:
             UserError: Something is missing, or does not fit the board.
         """
-        self.add(self.folder / "board.c")
+        board = self._processor.board
+        self.add(self.folder / "board.c", board.macros)
         flags = [
             *self._processor.flags, "-nostartfiles", *([library] if library else []),
-            "--specs=nosys.specs", "-Wl,--gc-sections", "-T", str(self.folder / "mps2.ld"),
+            "--specs=nosys.specs", "-Wl,--gc-sections", "-T", str(self.folder / board.script),
         ]  # fmt: skip
-        compile_c(COMPILER, flags, list(self._objects), self._path)
+        compile_c(GCC, flags, list(self._objects), self._path)
 
     def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]:
         """Run the linked program on the inputs of all samples; return their outputs, and counts.
@@ -173,14 +112,15 @@ class Program:
         (self.folder / "inputs.bin").write_bytes(data)
         self._emulate(timeout)
         words = np.frombuffer((self.folder / "counts.bin").read_bytes(), np.uint32)
-        scaled = [round(int(word) * _TICK_NS / 2**_SHIFT) for word in words]
+        nanoseconds = 1000 / self._processor.board.ticks
+        scaled = [round(int(word) * nanoseconds / 2**_SHIFT) for word in words]
         steps = {i: n for i, n in enumerate(scaled[samples + 1 :]) if n}
         counts = Counts(tuple(scaled[:samples]), int(words[samples]), steps)
         return (self.folder / "outputs.bin").read_bytes(), counts
 
     def section_sizes(self) -> dict[str, int]:
         """Return the bytes of the linked program by section."""
-        command = [_SIZE, "-A", str(self._path)]
+        command = [SIZE, "-A", str(self._path)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         rows = [line.split() for line in listed.splitlines()]
         return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
@@ -191,7 +131,7 @@ class Program:
 
     def _emulate(self, timeout: float) -> None:
         command = [
-            EMULATOR, "-M", self._processor.board, "-nographic", "-monitor", "none", "-serial",
+            EMULATOR, "-M", self._processor.board.name, "-nographic", "-monitor", "none", "-serial",
             "none", "-icount", f"shift={_SHIFT},sleep=off",
             "-semihosting-config", "enable=on,target=native", "-kernel", self._path.name,
         ]  # fmt: skip

@@ -121,7 +121,11 @@ class Window:
         pads: list[int] = []
         for axis in reversed(range(len(size))):
             pads += [begin[axis], reaches[axis] - size[axis] - begin[axis]]
-        return functional.pad(x, pads, value=value) if any(pads) else x
+        # In two steps: where all windows lie in the padding before the input, more of it is cut off
+        # than there is before that padding is added.
+        if any(pad > 0 for pad in pads):
+            x = functional.pad(x, [max(pad, 0) for pad in pads], value=value)
+        return functional.pad(x, [min(pad, 0) for pad in pads]) if min(pads) < 0 else x
 
     def counts(self, size: Sequence[int], include_pad: bool) -> list[Tensor]:
         """Return, an axis, how many positions of each window count (int64, [output size]).

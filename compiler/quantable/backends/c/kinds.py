@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quantable.backends.c import armv7em, elements, movement, rv32, sequences, windows, x86
+from quantable.backends.c import (
+    armv7em,
+    armv81m,
+    elements,
+    movement,
+    rv32,
+    sequences,
+    windows,
+    x86,
+)
 from quantable.backends.c.border import Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
-from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, RV32, X86, KernelSet
+from quantable.targets.kernel_sets import (
+    ARMV7EM,
+    ARMV81M,
+    PORTABLE,
+    RV32,
+    X86,
+    KernelSet,
+)
 
 EMITTERS: dict[str, Callable[[Step], None]] = {
     "int.Conv": windows.emit_conv,
@@ -38,6 +54,7 @@ SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
     PORTABLE.name: {},
     X86.name: x86.EMITTERS,
     ARMV7EM.name: armv7em.EMITTERS,
+    ARMV81M.name: armv81m.EMITTERS,
     RV32.name: rv32.EMITTERS,
 }
 """By kernel set: its own table. One returns False, having added nothing, where no kernel of the set

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from quantable.backends.c.elements import distance
 from quantable.backends.c.text import braces
 from quantable.backends.c.unit import Step
 from quantable.ir import DType, UnsupportedError
@@ -162,7 +163,7 @@ def _reach(step: Step) -> float:
     sums = np.abs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)).sum(axis=1)
     zero = step.operation.int_attribute("x_zero_point")
     bias = np.abs(step.array(2).astype(np.float64))
-    largest = sums * float(max(zero, 255 - zero)) + bias
+    largest = sums * float(distance(step.input(0), zero)) + bias
     if largest.max(initial=0.0) >= 2.0**31:
         return math.inf
     multiplier = np.abs(step.array(3).astype(np.float64))
@@ -191,7 +192,7 @@ def _call(
 def emit_max_pool(step: Step) -> None:
     """int.MaxPool."""
     x, y = step.input(0), step.output()
-    parameters = _pool(step, ["0", "0", "{0, 0, 0}"])
+    parameters = pool_parameters(step, ["0", "0", "{0, 0, 0}"])
     function = step.kernel("q_max_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
     step.call(function, parameters, step.pointer(x.name), step.pointer(y.name))
 
@@ -200,13 +201,14 @@ def emit_average_pool(step: Step) -> None:
     """int.AveragePool."""
     x, y = step.input(0), step.output()
     facts = step.fact("x_zero_point", "count_include_pad")
-    parameters = _pool(step, [*facts, step.requantization()])
+    parameters = pool_parameters(step, [*facts, step.requantization()])
     function = step.kernel("q_average_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
     multiplier = step.constant("multiplier", step.array(1), DType.FLOAT32)
     step.call(function, parameters, step.pointer(x.name), multiplier, step.pointer(y.name))
 
 
-def _pool(step: Step, facts: list[str]) -> str:
+def pool_parameters(step: Step, facts: list[str]) -> str:
+    """Add the parameters of a pool, the last of them given, and return what points to them."""
     geometry = window(step)
     planes = (geometry.batch, geometry.in_c)
     if not geometry.is_channels_last:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from quantable.bench.cmsis_nn.scales import BYTE_OFFSET, q31, q31_arrays, with_one_scale
+from quantable.bench.cmsis_nn.scales import q31, q31_arrays, signed_offset, with_one_scale
 from quantable.ir import DType, Graph, Operation, UnsupportedError
 
 _SUCCESS = "ARM_CMSIS_NN_SUCCESS"
@@ -46,7 +46,7 @@ class Network:
     def input(self, op: Operation, attribute: str, slot: int = 0) -> tuple[float, int]:
         """Return (step, zero point) of an input: its step in ours, and the zero as a byte."""
         name = op.inputs[slot]
-        zero = op.int_attribute(attribute) - BYTE_OFFSET
+        zero = op.int_attribute(attribute) - signed_offset(self.graph.values[name].dtype.numpy)
         return self.rows.get(name, (1.0, zero))
 
     def output(self, op: Operation) -> tuple[float, int, int, int]:
@@ -57,10 +57,11 @@ class Network:
             op.int_attribute(key) for key in ("y_zero_point", "clamp_min", "clamp_max")
         )
         self.allocate(name)
-        if dtype is DType.UINT8:
-            return 1.0, zero - BYTE_OFFSET, low - BYTE_OFFSET, high - BYTE_OFFSET
+        if dtype in (DType.UINT8, DType.INT8):
+            offset = signed_offset(dtype.numpy)
+            return 1.0, zero - offset, low - offset, high - offset
         if dtype is not DType.INT16:
-            raise UnsupportedError(f"expected u8 or i16, found {dtype.value}", where=op.where())
+            raise UnsupportedError(f"expected bytes or i16, found {dtype.value}", where=op.where())
         self.rows[name] = (float(_WORD), round(zero / _WORD))
         return 1 / _WORD, round(zero / _WORD), -128, 127
 

@@ -15,12 +15,11 @@ from quantable.adapters.emulator import (
     Counts,
     Program,
     network_text,
-    processor_named,
-    require_tools,
     split_outputs,
 )
+from quantable.adapters.processors import processor_named, require_tools
 from quantable.bench.cmsis_nn.driver import SCRATCH_BYTES, Driver, weights_header
-from quantable.bench.cmsis_nn.scales import BYTE_OFFSET
+from quantable.bench.cmsis_nn.scales import signed_offset
 from quantable.ir import UserError
 
 _FAST_LIBRARY = ""
@@ -78,22 +77,23 @@ class Theirs:
         root: The checkout.
         includes: Further folders of headers (CMSIS-Core).
         driver: The calls.
-        processor: A name of `quantable.adapters.emulator.PROCESSORS`.
+        processor: A name of `quantable.adapters.processors.PROCESSORS`.
     """
 
     def __init__(
         self, root: Path, includes: Sequence[Path], driver: Driver, processor: str
     ) -> None:
-        require_tools()
+        require_tools(processor)
         self._sources = sources(root)
         self._flags = [f"-I{path}" for path in (root / "Include", *includes)]
         self._driver = driver
         self._processor = processor_named(processor)
 
     def count(self, samples: Array, level: str, *, is_profiled: bool) -> tuple[Array, Count]:
-        """Run unsigned bytes [samples, ...]; return the outputs, and what was counted."""
+        """Run bytes [samples, ...]; return the outputs, and what was counted."""
         count, driver = len(samples), self._driver
-        data = (samples.astype(np.int16) - BYTE_OFFSET).astype(np.int8).tobytes()
+        offset = signed_offset(samples.dtype)
+        data = (samples.astype(np.int16) - offset).astype(np.int8).tobytes()
         call = "cmsis_nn_run(in0, out0)"
         with tempfile.TemporaryDirectory(prefix="quantable-") as name:
             program = self._build(Path(name), level, is_profiled=is_profiled)

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-BYTE_OFFSET = 128
-"""What an unsigned byte is more than the signed one of the same meaning."""
+
+def signed_offset(dtype: npt.DTypeLike) -> int:
+    """Return what a byte of a type is more than the signed one of the same meaning."""
+    return 128 if np.dtype(dtype) == np.uint8 else 0
 
 
 def q31(multiplier: float) -> tuple[int, int]:

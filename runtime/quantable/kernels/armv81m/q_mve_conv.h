@@ -1,0 +1,98 @@
+/* int.Conv of one group and int.Linear, channels last, on signed bytes.
+ *
+ * Template: Q_Y output type, int8_t or int16_t; Q_TAG. Constants are packed as q_mve_tile.h says, in
+ * blocks of two channels for q_mve_conv, which computes three pixels at a time, and of six for
+ * q_mve_pixels, which computes one. Bias is bias - x_zero_point * sum(weights); multipliers are
+ * filled up to whole fours. No product of a sum and its multiplier leaves int32. `window` has room
+ * for three windows, each filled up to whole vectors, or for one; none is needed where a window is
+ * a point, but then q_mve_conv needs three pixels.
+ */
+#include "q_mve_tile.h"
+#include "q_mve_window.h"
+
+/* Scale the sums of `pixels` rows of `channels`, and write them. */
+static inline void Q_NAME(q_mve_finish)(const q_output *out, const int32_t *sums,
+                                        const float *multiplier, int32_t channels, int32_t pixels,
+                                        Q_Y *y, ptrdiff_t pitch) {
+#if Q_MVE
+  for (int32_t c = 0; c < channels; c += 4) {
+    const mve_pred16_t lanes = vctp32q((uint32_t)(channels - c));
+    const float32x4_t m = vldrwq_f32(multiplier + c);
+    const int32_t *from = sums + c;
+    Q_Y *to = y + c;
+    for (int32_t i = 0; i < pixels; i++, from += Q_SUMS, to += pitch) {
+      Q_JOIN(q_mve_store, Q_Y)(to, q_mve_scaled(vldrwq_s32(from), m, out), lanes);
+    }
+  }
+#else
+  for (int32_t i = 0; i < pixels; i++) {
+    for (int32_t c = 0; c < channels; c++) {
+      y[i * pitch + c] = (Q_Y)q_requantize(sums[i * Q_SUMS + c], multiplier[c], out);
+    }
+  }
+#endif
+}
+
+static inline void Q_NAME(q_mve_conv)(const q_mve_conv_params *p, const int8_t *x,
+                                      const uint32_t *blocks, const float *multiplier,
+                                      int8_t *window, Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  const ptrdiff_t pitch =
+      p->is_point ? p->in_c : (ptrdiff_t)(p->inner + Q_LANES - 1) / Q_LANES * Q_LANES;
+  const ptrdiff_t words = q_mve_block_words(Q_TILE_CHANNELS, p->inner) * (Q_SUMS / Q_TILE_CHANNELS);
+  q_mve_position at = q_mve_begin(p, x);
+  for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
+    int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
+    const int8_t *from = window;
+    if (p->is_point) {
+      i = left < Q_TILE_PIXELS ? pixels - Q_TILE_PIXELS : i; /* some of them a second time */
+      left = Q_TILE_PIXELS;
+      from = x + i * p->in_c;
+    }
+    for (int32_t j = 0; j < left && !p->is_point; j++) {
+      q_mve_next(p, &at, window + j * pitch);
+    }
+    for (int32_t j = left; j < Q_TILE_PIXELS && i == 0; j++) { /* computed, but not written */
+      q_mve_fill(window + j * pitch, 0, p->inner);
+    }
+    const uint32_t *block = blocks;
+    for (int32_t c = 0; c < p->out_c; c += Q_SUMS, block += words) {
+      int32_t sums[Q_TILE_PIXELS * Q_SUMS];
+      const int32_t count = p->out_c - c < Q_SUMS ? p->out_c - c : Q_SUMS;
+      q_mve_three(from, pitch, block, sums, p->inner, (count + 1) / 2);
+      Q_Y *to = y + i * p->out_c + c;
+      if (sizeof(Q_Y) == 1 && left == Q_TILE_PIXELS) {
+        q_mve_finish_three(sums, multiplier + c, (int8_t *)to, p->out_c, count, &p->out);
+      } else {
+        Q_NAME(q_mve_finish)(&p->out, sums, multiplier + c, count, left, to, p->out_c);
+      }
+    }
+  }
+}
+
+static inline void Q_NAME(q_mve_pixels)(const q_mve_conv_params *p, const int8_t *x,
+                                        const uint32_t *blocks, const float *multiplier,
+                                        int8_t *window, Q_Y *y) {
+  enum { CHANNELS = Q_SUMS / (2 * Q_COLUMN_CHANNELS) * 2 * Q_COLUMN_CHANNELS }; /* whole fours */
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  const ptrdiff_t words =
+      q_mve_block_words(Q_COLUMN_CHANNELS, p->inner) * (CHANNELS / Q_COLUMN_CHANNELS);
+  q_mve_position at = q_mve_begin(p, x);
+  for (ptrdiff_t i = 0; i < pixels; i++, y += p->out_c) {
+    const int8_t *from = x + i * p->in_c;
+    if (!p->is_point) {
+      q_mve_next(p, &at, window);
+      from = window;
+    }
+    const uint32_t *block = blocks;
+    for (int32_t c = 0; c < p->out_c; c += CHANNELS, block += words) {
+      int32_t sums[Q_SUMS];
+      const int32_t count = p->out_c - c < CHANNELS ? p->out_c - c : CHANNELS;
+      q_mve_one(from, block, sums, p->inner, (count + Q_COLUMN_CHANNELS - 1) / Q_COLUMN_CHANNELS);
+      Q_NAME(q_mve_finish)(&p->out, sums, multiplier + c, count, 1, y + c, p->out_c);
+    }
+  }
+}
+
+#undef Q_Y
+#undef Q_TAG

@@ -1,0 +1,215 @@
+/* int.Conv with one input and one output channel a group, channels last, on signed bytes.
+ *
+ * Sixteen channels at a time: products of bytes are widened to 16 bits, where two of them fit, and
+ * their sums to 32 bits. Widening parts even from odd lanes, twice, so that four vectors of sums
+ * hold channels 0 4 8 12, 2 6 10 14, 1 5 9 13 and 3 7 11 15; narrowing brings them back. Sixteen
+ * channels are one run of words: biases, 16 bytes of weights a tap, multipliers; biases and
+ * multipliers lie in the order of the sums. The bias is bias - x_zero_point * sum(weights). There
+ * are whole fours of channels. Taps in the padding read `border`, as many bytes of the zero point
+ * as there are channels. No product of a sum and its multiplier leaves int32. `taps` has room for
+ * two tables of all taps.
+ */
+#ifndef QUANTABLE_Q_MVE_DEPTHWISE_H
+#define QUANTABLE_Q_MVE_DEPTHWISE_H
+
+#include "q_mve.h"
+#include "q_window.h"
+
+typedef struct {
+  q_axis h, w;
+  int32_t batch, channels;
+  q_output out;
+} q_mve_depthwise_params;
+
+/* Tables hold where taps lie, counted from the first tap of the window; numbers, since those in the
+ * padding lie in another array. */
+static inline void q_mve_inside_taps(const q_mve_depthwise_params *p, uintptr_t *taps) {
+  for (int32_t kh = 0; kh < p->h.kernel; kh++) {
+    for (int32_t kw = 0; kw < p->w.kernel; kw++) {
+      const int32_t pixels = kh * p->h.dilation * p->w.in + kw * p->w.dilation;
+      *taps++ = (uintptr_t)pixels * (uintptr_t)p->channels;
+    }
+  }
+}
+
+static inline void q_mve_edge_taps(const q_mve_depthwise_params *p, int32_t top, int32_t left,
+                                   uintptr_t outside, const uintptr_t *inside, uintptr_t *taps) {
+  for (int32_t kh = 0; kh < p->h.kernel; kh++) {
+    const int32_t row = top + kh * p->h.dilation;
+    const int is_inside = row >= 0 && row < p->h.in;
+    int32_t column = left;
+    for (int32_t kw = 0; kw < p->w.kernel; kw++, column += p->w.dilation, inside++) {
+      *taps++ = is_inside && column >= 0 && column < p->w.in ? *inside : outside;
+    }
+  }
+}
+
+#if Q_MVE
+
+/* Add sums of 16 bits in q4 and q5 to those of 32 bits. */
+#define Q_WIDEN \
+  "vmovlb.s16 q6, q4\n" \
+  "vmovlt.s16 q7, q4\n" \
+  "vadd.i32 q0, q0, q6\n" \
+  "vadd.i32 q1, q1, q7\n" \
+  "vmovlb.s16 q6, q5\n" \
+  "vmovlt.s16 q7, q5\n" \
+  "vadd.i32 q2, q2, q6\n" \
+  "vadd.i32 q3, q3, q7\n"
+#define Q_SCALE(sums) \
+  "vldrw.32 q4, [r1], #16\n" \
+  "vcvt.f32.s32 " sums ", " sums "\n" \
+  "vmul.f32 " sums ", " sums ", q4\n" \
+  "vcvtn.s32.f32 " sums ", " sums "\n"
+
+/* All channels of one pixel, not clamped but to the type: `pairs` of taps, and one more if odd. */
+Q_ASSEMBLY static void q_mve_taps(const uintptr_t *taps Q_ARGUMENT,
+                                  const uint32_t *blocks Q_ARGUMENT, uintptr_t first Q_ARGUMENT,
+                                  int8_t *y Q_ARGUMENT, int32_t channels Q_ARGUMENT,
+                                  int32_t pairs Q_ARGUMENT, int32_t is_odd Q_ARGUMENT,
+                                  int32_t zero_point Q_ARGUMENT) {
+  __asm__(
+      "push {r4, r5, r6, r7, r8, r9, r10, lr}\n"
+      "vpush {d8, d9, d10, d11, d12, d13, d14, d15}\n"
+      "ldrd r6, r4, [sp, #96]\n"
+      "ldrd r9, r8, [sp, #104]\n"
+      "mov r10, r0\n"
+      "dlstp.8 lr, r6\n"
+      "1:\n"
+      "vldrw.32 q0, [r1], #16\n"
+      "vldrw.32 q1, [r1], #16\n"
+      "vldrw.32 q2, [r1], #16\n"
+      "vldrw.32 q3, [r1], #16\n"
+      "mov r0, r10\n"
+      "mov r5, r4\n"
+      "cmp r5, #0\n"
+      "beq 3f\n"
+      "2:\n"
+      "ldrd r6, r7, [r0], #8\n"
+      "add r6, r2\n"
+      "add r7, r2\n"
+      "vldrb.8 q6, [r6]\n"
+      "vldrb.8 q7, [r1], #32\n"
+      "vmullb.s8 q4, q6, q7\n"
+      "vmullt.s8 q5, q6, q7\n"
+      "vldrb.8 q6, [r7]\n"
+      "vldrb.8 q7, [r1, #-16]\n"
+      "vmullb.s8 q7, q6, q7\n"
+      "vadd.i16 q4, q4, q7\n"
+      "vldrb.8 q7, [r1, #-16]\n" /* once more: there is no ninth register */
+      "vmullt.s8 q7, q6, q7\n"
+      "vadd.i16 q5, q5, q7\n"
+      Q_WIDEN
+      "subs r5, #1\n"
+      "bne 2b\n"
+      "3:\n"
+      "cmp r9, #0\n"
+      "beq 4f\n"
+      "ldr r6, [r0]\n"
+      "add r6, r2\n"
+      "vldrb.8 q6, [r6]\n"
+      "vldrb.8 q7, [r1], #16\n"
+      "vmullb.s8 q4, q6, q7\n"
+      "vmullt.s8 q5, q6, q7\n"
+      Q_WIDEN
+      "4:\n"
+      "add r2, #16\n"
+      Q_SCALE("q0") Q_SCALE("q1") Q_SCALE("q2") Q_SCALE("q3")
+      "vqmovnb.s32 q4, q0\n"
+      "vqmovnt.s32 q4, q1\n"
+      "vqmovnb.s32 q5, q2\n"
+      "vqmovnt.s32 q5, q3\n"
+      "vqadd.s16 q4, q4, r8\n"
+      "vqadd.s16 q5, q5, r8\n"
+      "vqmovnb.s16 q6, q4\n"
+      "vqmovnt.s16 q6, q5\n"
+      "vstrb.8 q6, [r3], #16\n"
+      "letp lr, 1b\n"
+      "vpop {d8, d9, d10, d11, d12, d13, d14, d15}\n"
+      "pop {r4, r5, r6, r7, r8, r9, r10, pc}\n");
+}
+
+/* A clamp that is narrower than the type: a pass of its own, since it is rare. */
+static inline void q_mve_clamp(const q_output *out, int8_t *y, ptrdiff_t count) {
+  if (out->clamp_min <= INT8_MIN && out->clamp_max >= INT8_MAX) {
+    return;
+  }
+  const int8x16_t low = vdupq_n_s8((int8_t)out->clamp_min);
+  const int8x16_t high = vdupq_n_s8((int8_t)out->clamp_max);
+  for (; count > 0; count -= Q_LANES, y += Q_LANES) {
+    const mve_pred16_t lanes = vctp8q((uint32_t)count);
+    const int8x16_t v = vmaxq_s8(vldrbq_z_s8(y, lanes), low);
+    vstrbq_p_s8(y, vminq_s8(v, high), lanes);
+  }
+}
+
+#else
+
+/* The place of channel i of sixteen among biases and multipliers. */
+static inline int32_t q_mve_place(int32_t i) {
+  return i % 2 * 8 + i / 2 % 2 * 4 + i / 4;
+}
+
+static inline void q_mve_plain_taps(const q_mve_depthwise_params *p, const uintptr_t *taps,
+                                    const uint32_t *blocks, uintptr_t first, int8_t *y) {
+  const ptrdiff_t count = (ptrdiff_t)p->h.kernel * p->w.kernel;
+  const ptrdiff_t words = 2 * Q_LANES + count * (Q_LANES / 4);
+  for (int32_t c = 0; c < p->channels; c++) {
+    const uint32_t *block = blocks + c / Q_LANES * words;
+    const int32_t i = c % Q_LANES;
+    int32_t acc = (int32_t)block[q_mve_place(i)];
+    for (ptrdiff_t tap = 0; tap < count; tap++) {
+      const int8_t *x = (const int8_t *)(first + taps[tap]);
+      acc = q_add_wrapping(acc, x[c] * q_weight(block + Q_LANES, tap * Q_LANES + i));
+    }
+    float multiplier;
+    memcpy(&multiplier, block + words - Q_LANES + q_mve_place(i), sizeof(multiplier));
+    y[c] = (int8_t)q_requantize(acc, multiplier, &p->out);
+  }
+}
+
+#endif
+
+static inline void q_mve_pixel(const q_mve_depthwise_params *p, const uintptr_t *taps,
+                               const uint32_t *blocks, uintptr_t first, int8_t *y) {
+#if Q_MVE
+  const int32_t count = p->h.kernel * p->w.kernel;
+  q_mve_taps(taps, blocks, first, y, p->channels, count / 2, count % 2, p->out.zero_point);
+#else
+  q_mve_plain_taps(p, taps, blocks, first, y);
+#endif
+}
+
+static inline void q_mve_depthwise(const q_mve_depthwise_params *p, const int8_t *x,
+                                   const uint32_t *blocks, const int8_t *border, uintptr_t *taps,
+                                   int8_t *y) {
+  uintptr_t *edge = taps + p->h.kernel * p->w.kernel;
+  const int32_t bottom = (p->h.kernel - 1) * p->h.dilation;
+  const int32_t right = (p->w.kernel - 1) * p->w.dilation;
+#if Q_MVE
+  int8_t *const begin = y;
+#endif
+  q_mve_inside_taps(p, taps);
+  for (int32_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
+    for (int32_t oh = 0; oh < p->h.out; oh++) {
+      const int32_t top = oh * p->h.stride - p->h.pad_begin;
+      const int is_inside = top >= 0 && top + bottom < p->h.in;
+      int32_t left = -p->w.pad_begin;
+      for (int32_t ow = 0; ow < p->w.out; ow++, left += p->w.stride, y += p->channels) {
+        const ptrdiff_t at = ((ptrdiff_t)top * p->w.in + left) * p->channels;
+        const uintptr_t first = (uintptr_t)x + (uintptr_t)at;
+        if (is_inside && left >= 0 && left + right < p->w.in) {
+          q_mve_pixel(p, taps, blocks, first, y);
+        } else {
+          q_mve_edge_taps(p, top, left, (uintptr_t)border - first, taps, edge);
+          q_mve_pixel(p, edge, blocks, first, y);
+        }
+      }
+    }
+  }
+#if Q_MVE
+  q_mve_clamp(&p->out, begin, y - begin);
+#endif
+}
+
+#endif

@@ -1,0 +1,127 @@
+/* Windows of a convolution, channels last, laid out as consecutive bytes. */
+#ifndef QUANTABLE_Q_MVE_WINDOW_H
+#define QUANTABLE_Q_MVE_WINDOW_H
+
+#include "q_mve.h"
+#include "q_window.h"
+
+/* A convolution. The window is rows of `pieces` runs of `taps` pixels, `inner` bytes in all; it may
+ * be read where it lies, as one pixel after the other, if `is_point`. */
+typedef struct {
+  q_axis h, w;
+  int32_t batch, in_c, out_c, zero_point;
+  int32_t pieces, taps, inner, is_point;
+  q_output out;
+} q_mve_conv_params;
+
+/* Where the window of the next output pixel begins, over all images. The rest is the same for all of
+ * them: bytes of a row of the window, the distance of its rows, and the last column at which a
+ * window that begins inside ends inside. */
+typedef struct {
+  const int8_t *x, *first;
+  int32_t oh, left, end, top, is_row_inside;
+  int32_t bytes, pitch, last;
+} q_mve_position;
+
+/* Begin a row of output pixels. */
+static inline void q_mve_begin_row(const q_mve_conv_params *p, q_mve_position *at) {
+  at->top = at->oh * p->h.stride - p->h.pad_begin;
+  at->left = -p->w.pad_begin;
+  at->first = at->x + ((ptrdiff_t)at->top * p->w.in + at->left) * p->in_c;
+  at->is_row_inside =
+      at->top >= 0 && at->top + (p->h.kernel - 1) * p->h.dilation < p->h.in && p->pieces == 1;
+}
+
+static inline q_mve_position q_mve_begin(const q_mve_conv_params *p, const int8_t *x) {
+  q_mve_position at = {0};
+  at.x = x;
+  at.end = p->w.out * p->w.stride - p->w.pad_begin;
+  at.bytes = p->taps * p->in_c;
+  at.pitch = p->h.dilation * p->w.in * p->in_c;
+  at.last = p->w.in - p->w.kernel;
+  q_mve_begin_row(p, &at);
+  return at;
+}
+
+/* Copy rows of bytes, `pitch` apart, one behind the other. */
+static inline void q_mve_gather(int8_t *to, const int8_t *from, int32_t bytes, int32_t pitch,
+                                int32_t rows) {
+#if Q_MVE
+  const int8_t *source;
+  int8_t *target;
+  __asm__ volatile(
+      "1:\n"
+      "mov %[source], %[from]\n"
+      "mov %[target], %[to]\n"
+      "wlstp.8 lr, %[bytes], 3f\n"
+      "2:\n"
+      "vldrb.8 q0, [%[source]], #16\n"
+      "vstrb.8 q0, [%[target]], #16\n"
+      "letp lr, 2b\n"
+      "3:\n"
+      "add %[from], %[pitch]\n"
+      "add %[to], %[bytes]\n"
+      "subs %[rows], #1\n"
+      "bne 1b\n"
+      : [to] "+r"(to), [from] "+r"(from), [rows] "+r"(rows), [source] "=&r"(source),
+        [target] "=&r"(target)
+      : [bytes] "r"(bytes), [pitch] "r"(pitch)
+      : "lr", "q0", "cc", "memory");
+#else
+  for (; rows > 0; rows--, to += bytes, from += pitch) {
+    memcpy(to, from, (size_t)bytes);
+  }
+#endif
+}
+
+/* `taps` pixels from `column` on, of a row that is inside; what is outside reads the zero point. */
+static inline int8_t *q_mve_run(const q_mve_conv_params *p, const int8_t *row, int32_t column,
+                                int8_t *to) {
+  int32_t first = column < 0 ? -column : 0, last = p->w.in - column;
+  first = first < p->taps ? first : p->taps;
+  last = last < p->taps ? last : p->taps;
+  last = last > first ? last : first;
+  q_mve_fill(to, p->zero_point, first * p->in_c);
+  to += first * p->in_c;
+  q_mve_copy(to, row + (ptrdiff_t)(column + first) * p->in_c, (last - first) * p->in_c);
+  to += (last - first) * p->in_c;
+  q_mve_fill(to, p->zero_point, (p->taps - last) * p->in_c);
+  return to + (p->taps - last) * p->in_c;
+}
+
+/* A window that reaches over the border. */
+static inline void q_mve_edge(const q_mve_conv_params *p, const int8_t *x, int32_t top,
+                              int32_t left, int8_t *to) {
+  for (int32_t kh = 0; kh < p->h.kernel; kh++) {
+    const int32_t row = top + kh * p->h.dilation;
+    for (int32_t piece = 0; piece < p->pieces; piece++) {
+      if (row < 0 || row >= p->h.in) {
+        q_mve_fill(to, p->zero_point, p->taps * p->in_c);
+        to += p->taps * p->in_c;
+      } else {
+        const int32_t column = left + piece * p->w.dilation;
+        to = q_mve_run(p, x + (ptrdiff_t)row * p->w.in * p->in_c, column, to);
+      }
+    }
+  }
+}
+
+/* Lay out the window of the next output pixel. */
+static inline void q_mve_next(const q_mve_conv_params *p, q_mve_position *at, int8_t *to) {
+  if (at->is_row_inside && at->left >= 0 && at->left <= at->last) {
+    q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
+  } else {
+    q_mve_edge(p, at->x, at->top, at->left, to);
+  }
+  at->left += p->w.stride;
+  at->first += p->w.stride * p->in_c;
+  if (at->left == at->end) {
+    if (++at->oh == p->h.out) {
+      at->oh = 0;
+      at->x += (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+    }
+    q_mve_begin_row(p, at);
+  }
+}
+
+#endif
