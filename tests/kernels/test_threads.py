@@ -19,7 +19,13 @@ from quantable.targets.kernel_sets import KERNEL_SETS, PORTABLE, X86
 from tests.kernels.conftest import VECTORS, Network
 
 U8, I8, I16 = DType.UINT8, DType.INT8, DType.INT16
-THREADED = [row for row in KERNEL_SETS.values() if row.has_threads]
+THREADED = [
+    pytest.param(row, id=row.name, marks=() if row in (PORTABLE, X86) else pytest.mark.slow)
+    for row in KERNEL_SETS.values()
+    if row.has_threads
+]
+NATIVE = {X86.name: X86.flags[-1]}
+"""What the compiler of this machine is told; code for others runs in plain C."""
 
 
 def _conv(network, channels, size, kernel, depth=0):
@@ -102,18 +108,18 @@ def _demand_the_reference(model, graph, samples):
             np.testing.assert_array_equal(found[name][vector], array, f"{kind} {name}")
 
 
-@pytest.mark.parametrize("kernels", THREADED, ids=lambda row: row.name)
+@pytest.mark.parametrize("kernels", THREADED)
 def test_results_do_not_depend_on_the_number_of_threads(tmp_path, kernels):
     network = Network(1)
     _everything(network)
     graph, samples = network.graph(), network.samples()
     emit(graph, tmp_path, kernels=kernels)
-    for threads, flag in ((2, kernels.flags[-1]), (5, "")):
+    for threads, flag in ((2, NATIVE.get(kernels.name, "")), (5, "")):
         model = CompiledModel(tmp_path, flags=["-O1", *flag.split()], threads=threads)
         _demand_the_reference(model, graph, samples)
 
 
-@pytest.mark.parametrize("kernels", THREADED, ids=lambda row: row.name)
+@pytest.mark.parametrize("kernels", THREADED)
 def test_no_two_threads_touch_the_same_byte(tmp_path, kernels):
     """The thread sanitizer watches a program that runs everything with three threads, twice."""
     network = Network(1)
@@ -130,7 +136,7 @@ def test_no_two_threads_touch_the_same_byte(tmp_path, kernels):
     sources = [tmp_path / name for name in ("model.c", "model_weights.c", "model_test.c")]
     flags = ["-O1", "-g", "-fsanitize=thread", "-DQUANTABLE_THREADS=3", "-pthread"]
     program = tmp_path / "model_test"
-    compile_c("gcc", [*STRICT, *flags, *kernels.flags[-1].split()], sources, program)
+    compile_c("gcc", [*STRICT, *flags, *NATIVE.get(kernels.name, "").split()], sources, program)
     # Without a fixed layout of addresses: the sanitizer of gcc 12 does not know every kernel's.
     fixed = shutil.which("setarch")
     command = [fixed, os.uname().machine, "-R", str(program)] if fixed else [str(program)]

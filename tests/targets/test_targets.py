@@ -78,6 +78,7 @@ def test_the_table_of_kernel_sets_is_complete():
     assert all(row.name == name for name, row in KERNEL_SETS.items())
     assert load_target("c-portable").kernels is KERNEL_SETS["portable"]
     assert load_target("x86-vnni").kernels is KERNEL_SETS["x86"]
+    assert load_target("aarch64-dotprod").kernels is KERNEL_SETS["aarch64"]
 
 
 def test_onnxruntime():
@@ -93,9 +94,10 @@ def test_onnxruntime():
 
 def test_the_c_targets_have_one_arithmetic():
     portable, vnni = load_target("c-portable"), load_target("x86-vnni")
-    assert portable.arithmetic == vnni.arithmetic
-    assert portable.rules == vnni.rules
-    assert portable.schemes == vnni.schemes
+    for other in (vnni, load_target("aarch64-dotprod")):
+        assert portable.arithmetic == other.arithmetic
+        assert portable.rules == other.rules
+        assert portable.schemes == other.schemes
     assert vnni.has_integer_level
     assert portable.arithmetic.rounding is Rounding.HALF_EVEN
     weight = portable.schemes["weight"].config(1)

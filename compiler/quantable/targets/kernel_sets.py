@@ -40,6 +40,10 @@ X86 = KernelSet(
     "x86", "x86-64 with AVX512-VNNI, AVX-VNNI or AVX2, whichever the compiler may use", 64, False,
     True, True, ("", "-march=native"),
 )  # fmt: skip
+AARCH64 = KernelSet(
+    "aarch64", "AArch64 with i8mm, the dot product or Neon, whichever the compiler may use", 64,
+    False, True, True, ("", "-march=armv8.2-a+dotprod"),
+)  # fmt: skip
 ARMV7EM = KernelSet(
     "armv7em", "Arm Cortex-M4 and M7 with the DSP extension", 16, True, False, False, ("",)
 )  # fmt: skip
@@ -51,6 +55,6 @@ RV32 = KernelSet(
     False, False, ("",),
 )  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86, ARMV7EM, ARMV81M, RV32)
+    row.name: row for row in (PORTABLE, X86, AARCH64, ARMV7EM, ARMV81M, RV32)
 })  # fmt: skip
 """Every set by name."""

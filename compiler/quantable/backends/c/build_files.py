@@ -129,18 +129,28 @@ def readme_text(unit: Unit, *, has_test: bool) -> str:
     ]
     lines += ["what they were made from."]
     if _machine(unit):
-        lines += [
-            "",
-            "Kernels use the vector instructions that the compiler is told of, and give the same",
-            "integers with any and with none. By default (`-march=native`) they are",
-            "those of the machine that compiles; name another one for a machine of another kind.",
-            "",
-        ]
+        lines += _machine_text(unit)
     if unit.kernels.has_threads:
         lines += _threads_text(unit)
     if has_test:
         lines += ["`make check` runs the golden vectors of the reference."]
     return "\n".join(lines) + "\n"
+
+
+def _machine_text(unit: Unit) -> list[str]:
+    (flag,) = _machine(unit)
+    if flag == "-march=native":
+        default = [
+            "integers with any and with none. By default (`-march=native`) they are",
+            "those of the machine that compiles; name another one for a machine of another kind.",
+        ]
+    else:
+        default = [
+            f"integers with any and with none. By default they are those of `{flag}`;",
+            "name other ones (`make CFLAGS=...`) for other machines.",
+        ]
+    first = "Kernels use the vector instructions that the compiler is told of, and give the same"
+    return ["", first, *default, ""]
 
 
 def _threads_text(unit: Unit) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from quantable.backends.c import (
+    aarch64,
     armv7em,
     armv81m,
     elements,
@@ -18,6 +19,7 @@ from quantable.backends.c.border import Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
 from quantable.targets.kernel_sets import (
+    AARCH64,
     ARMV7EM,
     ARMV81M,
     PORTABLE,
@@ -53,6 +55,7 @@ EMITTERS: dict[str, Callable[[Step], None]] = {
 SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
     PORTABLE.name: {},
     X86.name: x86.EMITTERS,
+    AARCH64.name: aarch64.EMITTERS,
     ARMV7EM.name: armv7em.EMITTERS,
     ARMV81M.name: armv81m.EMITTERS,
     RV32.name: rv32.EMITTERS,

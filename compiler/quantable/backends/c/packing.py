@@ -22,6 +22,8 @@ class Layout:
         pixels: Output pixels that a tile holds at most, by the number of vectors each.
         cost: Of one group of a tile of (pixels, vectors); any unit.
         is_in_fours: Whether accumulators are narrowed to bytes in groups of four lanes.
+        has_long_tiles: Whether a tile goes on in the next line; else it is a piece of a line, or
+            whole lines.
     """
 
     lanes: int
@@ -29,6 +31,7 @@ class Layout:
     pixels: Mapping[int, int]
     cost: Callable[[int, int], float]
     is_in_fours: bool
+    has_long_tiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,12 @@ def _cut_by(layout: Layout, channels: int, vectors: int) -> list[Block]:
 
 
 def _cost(layout: Layout, block: Block, outputs: Outputs) -> float:
-    tiles = outputs.tiles(layout.pixels[block.vectors])
+    limit = layout.pixels[block.vectors]
+    if layout.has_long_tiles:
+        whole, rest = divmod(outputs.lines * outputs.pixels, limit)
+        tiles = [(whole, limit), (min(rest, 1), rest)]
+    else:
+        tiles = outputs.tiles(limit)
     return block.blocks * sum(count * layout.cost(held, block.vectors) for count, held in tiles)
 
 

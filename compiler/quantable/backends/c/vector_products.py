@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,6 +120,7 @@ def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> boo
         "ROWS": rows, "COLUMNS": columns, "ROW": dilations[0] * x[-2] * channels,
         "CHANNELS": channels, "HIGH": math.prod(out[1:-2]), "WIDE": out[-2],
         "LINE": strides[0] * x[-2] * channels, "STRIDE": strides[1],
+        **kernels.output_facts(step),
     }  # fmt: skip
     function = step.instance(
         "q_columns", kernels.header("columns"), {key: str(value) for key, value in facts.items()},
@@ -127,8 +129,6 @@ def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> boo
     lanes = kernels.layout.lanes * kernels.column_vectors
     block = Block(kernels.column_vectors, -(-channels // lanes), 0, channels)
     packed = packed_columns(kernels.layout, weight, block)
-    zero = op.int_attribute("x_zero_point")
-    bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight.reshape(channels, -1))
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     images = [str(x[0]), str(math.prod(x[1:]))]
     step.shared_call(
@@ -136,8 +136,8 @@ def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> boo
         step.parameters("q_columns", [*images, step.requantization()]),
         step.pointer(step.input(0).name),
         step.constant("weight", packed, DType.INT8, kernels.alignment),
-        _channels(step, kernels, "bias", bias, block),
-        _channels(step, kernels, "multiplier", multiplier, block),
+        _bias(step, kernels, weight.reshape(channels, -1), block),
+        _channels(step, kernels, "multiplier", [multiplier], block),
         step.pointer(y.name),
     )
     return True
@@ -164,8 +164,6 @@ def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
     channels = gemm.weight.shape[0]
     step.macs = gemm.images * gemm.outputs.lines * gemm.outputs.pixels * gemm.weight.size
     flat = gemm.weight.reshape(channels, -1)
-    zero = step.operation.int_attribute("x_zero_point")
-    bias = fold_zero_point(step.array(2).astype(np.int64), zero, flat)
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     if gemm.run % QUAD and _has_slack(step):
         gemm = replace(gemm, run=-(-gemm.run // QUAD) * QUAD)
@@ -185,23 +183,32 @@ def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
             f"&{name}",
             step.pointer(step.input(0).name),
             step.constant(f"weight{block.first}", weight, DType.INT8, kernels.alignment),
-            _channels(step, kernels, "bias", bias, block),
-            _channels(step, kernels, "multiplier", multiplier, block),
+            _bias(step, kernels, flat, block),
+            _channels(step, kernels, "multiplier", [multiplier], block),
             f"{place} + {block.first}" if block.first else place,
         )
     return True
+
+
+def _bias(step: Step, kernels: VectorKernels, weight: npt.NDArray[np.int64], block: Block) -> str:
+    """Add biases with what zero points and shifts add to sums, weight [outputs, products]."""
+    zero, bias = step.operation.int_attribute("x_zero_point"), step.array(2).astype(np.int64)
+    rows = [fold_zero_point(bias, zero + shift, weight) for shift in kernels.bias_shifts]
+    return _channels(step, kernels, "bias", rows, block)
 
 
 def _channels(
     step: Step,
     kernels: VectorKernels,
     role: str,
-    values: npt.NDArray[np.generic],
+    rows: Sequence[npt.NDArray[np.generic]],
     block: Block,
 ) -> str:
+    """Add values of every channel, [blocks, rows, lanes]."""
     is_words = step.output().dtype is DType.INT16
-    found = packed_channels(kernels.layout, values, block, is_words=is_words)
-    dtype = DType.FLOAT32 if values.dtype == np.float32 else DType.INT32
+    packed = [packed_channels(kernels.layout, row, block, is_words=is_words) for row in rows]
+    dtype = DType.FLOAT32 if role == "multiplier" else DType.INT32
+    found = np.stack(packed, axis=1)
     return step.constant(f"{role}{block.first}", found, dtype, kernels.alignment)
 
 
@@ -213,7 +220,7 @@ def _instance(step: Step, kernels: VectorKernels, gemm: _Gemm, block: Block) -> 
         "ROW": gemm.row if gemm.rows > 1 else 0, "COLUMN": gemm.column if gemm.columns > 1 else 0,
         "HIGH": gemm.outputs.lines, "WIDE": gemm.outputs.pixels,
         "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
-        **kernels.weight_facts(gemm.weight),
+        **kernels.weight_facts(gemm.weight), **kernels.output_facts(step),
     }  # fmt: skip
     types = {"Y": C_TYPES[step.output().dtype], "WORDS": str(int(is_words))}
     tag = "_".join(["i16" if is_words else "u8", *map(str, facts.values())])

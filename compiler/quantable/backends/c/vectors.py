@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.backends.c.packing import Layout
+from quantable.backends.c.unit import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,10 @@ class VectorKernels:
         column_vectors: Vectors of channels in a block of a depthwise convolution.
         is_saturating: Whether its conversions from float to integer saturate; else the product of
             an accumulator and its multiplier is proven to stay in int32.
+        bias_shifts: Rows of biases: in each, this is added to inputs before they are multiplied
+            with weights, and taken out again.
         weight_facts: Further macros of a product, which depend on its weights.
+        output_facts: Those of products and depthwise convolutions, which depend on their output.
     """
 
     prefix: str
@@ -32,7 +36,9 @@ class VectorKernels:
     alignment: int
     column_vectors: int
     is_saturating: bool = False
+    bias_shifts: tuple[int, ...] = (0,)
     weight_facts: Callable[[npt.NDArray[np.int64]], Mapping[str, int]] = lambda _: {}
+    output_facts: Callable[[Step], Mapping[str, int]] = lambda _: {}
 
     def header(self, stem: str) -> str:
         """Return the name of a header."""
