@@ -22,7 +22,7 @@ from tests.kernels.drawn_layers import (
 )
 from tests.kernels.emulation import demand_reference
 
-FLAGS = ("-O2", "-fsanitize=undefined", "-fno-sanitize-recover")
+FLAGS = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover")
 
 
 def _window(network, kernel, dilations):

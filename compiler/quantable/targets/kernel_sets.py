@@ -54,7 +54,11 @@ RV32 = KernelSet(
     "rv32", "RISC-V without vectors, with or without floats (rv32imac, rv32imafc)", 16, True,
     False, False, ("",),
 )  # fmt: skip
+RVV = KernelSet(
+    "rvv", "RISC-V with vectors of any length (rv64gcv, rv32 with Zve32x)", 16, True, False, True,
+    ("",),
+)  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({
-    row.name: row for row in (PORTABLE, X86, AARCH64, ARMV7EM, ARMV81M, RV32)
+    row.name: row for row in (PORTABLE, X86, AARCH64, ARMV7EM, ARMV81M, RV32, RVV)
 })  # fmt: skip
 """Every set by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-FOLDERS = ("portable", "x86", "aarch64", "armv7em", "armv81m", "rv32")
+FOLDERS = ("portable", "x86", "aarch64", "armv7em", "armv81m", "rv32", "rvv")
 """One a set of kernels; names of headers are unique over all of them."""
 
 

@@ -11,6 +11,7 @@ from quantable.backends.c import (
     elements,
     movement,
     rv32,
+    rvv,
     sequences,
     windows,
     x86,
@@ -24,6 +25,7 @@ from quantable.targets.kernel_sets import (
     ARMV81M,
     PORTABLE,
     RV32,
+    RVV,
     X86,
     KernelSet,
 )
@@ -59,6 +61,7 @@ SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
     ARMV7EM.name: armv7em.EMITTERS,
     ARMV81M.name: armv81m.EMITTERS,
     RV32.name: rv32.EMITTERS,
+    RVV.name: rvv.EMITTERS,
 }
 """By kernel set: its own table. One returns False, having added nothing, where no kernel of the set
 suits an operation; then it is emitted from `EMITTERS`."""

@@ -1,13 +1,12 @@
 /* Sums of products for scalar cores: as many as there are registers for.
  *
- * Weights lie in blocks of four output channels, [product][4]. A window is `runs` runs of `run`
- * consecutive bytes; `skip` bytes lie between them. On 32-bit RISC-V the loops are assembly: gcc 12
- * moves loads away from their products until it has to keep sums in memory.
+ * Weights lie in blocks of four output channels, [product][4]. On 32-bit RISC-V the loops are
+ * assembly: gcc 12 moves loads away from their products until it has to keep sums in memory.
  */
 #ifndef QUANTABLE_Q_SCALAR_TILE_H
 #define QUANTABLE_Q_SCALAR_TILE_H
 
-#include "q_base.h"
+#include "q_runs.h"
 
 #if defined(__riscv) && __riscv_xlen == 32 && defined(__riscv_mul) && !defined(__riscv_32e) && \
     !defined(__riscv_e)
@@ -21,8 +20,7 @@ typedef struct {
   const uint8_t *x[4];
   const int8_t *w[2];
   const int32_t *bias[2];
-  int32_t runs, run;
-  ptrdiff_t skip;
+  q_runs runs;
   int32_t *out;
 } q_tile;
 
@@ -36,6 +34,8 @@ typedef struct {
 #define Q_TILE_RUN "36"
 #define Q_TILE_SKIP "40"
 #define Q_TILE_OUT "44"
+_Static_assert(offsetof(q_tile, w) == 16 && offsetof(q_tile, bias) == 24, "see above");
+_Static_assert(offsetof(q_tile, runs) == 32 && offsetof(q_tile, out) == 44, "see above");
 
 /* The compiler may assume no more than the calling convention. */
 #if defined(__clang__)
@@ -44,6 +44,9 @@ typedef struct {
 #define Q_TILE_FUNCTION __attribute__((naked, noinline, noipa, unused))
 #endif
 
+/* Bytes of the stack that functions in assembly take, for `quantable size`. */
+#define Q_STACK_q_tile_4x4 64
+#define Q_STACK_q_tile_1x8 64
 #define Q_SAVE \
   "addi sp, sp, -64\n" \
   "sw ra, 0(sp)\nsw s0, 4(sp)\nsw s1, 8(sp)\nsw s2, 12(sp)\nsw s3, 16(sp)\nsw s4, 20(sp)\n" \
@@ -153,8 +156,8 @@ static inline void q_tile_4x4(const q_tile *tile) {
     const uint8_t *x = tile->x[i / 4];
     const int8_t *w = tile->w[0] + i % 4;
     int32_t sum = tile->bias[0][i % 4];
-    for (int32_t run = 0; run < tile->runs; run++, x += tile->skip) {
-      for (int32_t k = 0; k < tile->run; k++, w += 4) {
+    for (int32_t run = 0; run < tile->runs.count; run++, x += tile->runs.skip) {
+      for (int32_t k = 0; k < tile->runs.length; k++, w += 4) {
         sum = q_add_wrapping(sum, *x++ * *w);
       }
     }
@@ -167,8 +170,8 @@ static inline void q_tile_1x8(const q_tile *tile) {
     const uint8_t *x = tile->x[0];
     const int8_t *w = tile->w[i / 4] + i % 4;
     int32_t sum = tile->bias[i / 4][i % 4];
-    for (int32_t run = 0; run < tile->runs; run++, x += tile->skip) {
-      for (int32_t k = 0; k < tile->run; k++, w += 4) {
+    for (int32_t run = 0; run < tile->runs.count; run++, x += tile->runs.skip) {
+      for (int32_t k = 0; k < tile->runs.length; k++, w += 4) {
         sum = q_add_wrapping(sum, *x++ * *w);
       }
     }

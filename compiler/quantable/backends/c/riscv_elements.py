@@ -1,4 +1,4 @@
-"""Sums and means for scalar RISC-V cores."""
+"""Sums and means for RISC-V."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POSITIONS = 2**22
 """Sums of fewer bytes, and what their zero points count, fit int32."""
 
 
-def emit_add(step: Step) -> bool:
+def emit_add(step: Step, family: str) -> bool:
     """int.Add of two unsigned bytes of the same shape."""
     terms = byte_terms(step)
     if terms is None:
@@ -29,20 +29,20 @@ def emit_add(step: Step) -> bool:
         step, "q_scalar_add_params", [count, first, second, constant], multiplier, reach
     )
     a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
-    step.call(step.shared("q_scalar_add", "q_scalar_elements.h"), parameters, a, b, y)
+    step.call(step.shared(f"q_{family}_add", f"q_{family}_elements.h"), parameters, a, b, y)
     return True
 
 
-def emit_reduce_mean(step: Step) -> bool:
+def emit_reduce_mean(step: Step, family: str) -> bool:
     """int.ReduceMean of unsigned bytes over all but the first and the last axis."""
     shape = step.shape(step.input(0))
     axes = sorted(axis % len(shape) for axis in step.operation.ints_attribute("axes"))
     if not is_bytes(step, 1) or axes != list(range(1, len(shape) - 1)) or not axes:
         return False
-    return _emit_mean(step, step.operation.float_attribute("multiplier"))
+    return _emit_mean(step, family, step.operation.float_attribute("multiplier"))
 
 
-def emit_average_pool(step: Step) -> bool:
+def emit_average_pool(step: Step, family: str) -> bool:
     """int.AveragePool of unsigned bytes over the whole of an image, channels last."""
     op, shape = step.operation, step.shape(step.input(0))
     is_whole = tuple(op.ints_attribute("kernel_shape")) == tuple(shape[1:-1])
@@ -50,10 +50,10 @@ def emit_average_pool(step: Step) -> bool:
         return False
     if any(op.ints_attribute("pads")) or any(d != 1 for d in op.ints_attribute("dilations")):
         return False
-    return _emit_mean(step, float(step.array(1).reshape(-1)[math.prod(shape[1:-1]) - 1]))
+    return _emit_mean(step, family, float(step.array(1).reshape(-1)[math.prod(shape[1:-1]) - 1]))
 
 
-def _emit_mean(step: Step, multiplier: float) -> bool:
+def _emit_mean(step: Step, family: str, multiplier: float) -> bool:
     shape = step.shape(step.input(0))
     positions, zero = math.prod(shape[1:-1]), step.operation.int_attribute("x_zero_point")
     if positions >= _POSITIONS:
@@ -62,7 +62,7 @@ def _emit_mean(step: Step, multiplier: float) -> bool:
     reach = positions * max(zero, 255 - zero)
     parameters = _parameters(step, "q_scalar_mean_params", facts, multiplier, reach)
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.call(step.shared("q_scalar_mean", "q_scalar_elements.h"), parameters, x, y)
+    step.call(step.shared(f"q_{family}_mean", f"q_{family}_elements.h"), parameters, x, y)
     return True
 
 
