@@ -92,6 +92,12 @@ def test_the_longest_chain_of_calls(old, new, expected):
     assert longest_chain(GRAPH.replace(old, new) if old else GRAPH, "run") == expected
 
 
+def test_the_stack_of_functions_in_assembly_was_left_out():
+    """They push registers that gcc knows nothing of; instances of a template have a tag behind."""
+    graph = GRAPH.replace("m.c:a", "m.c:tile_u8").replace('label: "a', 'label: "tile_u8')
+    assert longest_chain(graph, "run", {"tile": 48, "til": 999}) == 172
+
+
 def test_a_missing_compiler_is_named(build):
     with pytest.raises(UserError, match="no C compiler 'no-such-gcc'"):
         measure_sizes(build, compiler="no-such-gcc")

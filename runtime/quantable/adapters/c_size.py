@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from quantable.adapters.c_compiler import compile_c, read_manifest
@@ -17,6 +18,7 @@ from quantable.ir import UserError
 FLAGS = ("-O2",)
 _NODE = re.compile(r'node: \{ title: "([^"]*)" label: "([^"]*)"')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
+_ASSEMBLY_STACK = re.compile(r"^#define Q_STACK_(\w+) (\d+)$", re.MULTILINE)
 _STACK = re.compile(r"(\d+) bytes \(([\w,]+)\)")
 _PROGRAM = re.compile(r"^(.*?)(gcc|clang)(-\d+(?:\.\d+)*)?$")
 
@@ -151,13 +153,26 @@ def _stack(
     except UserError:
         return None
     graph = path.with_suffix(".ci")
-    return longest_chain(graph.read_text("utf-8"), entry) if graph.is_file() else None
+    if not graph.is_file():
+        return None
+    flags = [flag for flag in base if flag != "-c"]
+    macros = _output(compiler, *flags, "-E", "-dM", str(build_dir / "model.c"))
+    assembly = {name: int(size) for name, size in _ASSEMBLY_STACK.findall(macros)}
+    return longest_chain(graph.read_text("utf-8"), entry, assembly)
 
 
-def longest_chain(graph: str, entry: str) -> int | None:
+def longest_chain(
+    graph: str, entry: str, assembly: Mapping[str, int] = MappingProxyType({})
+) -> int | None:
     """Return the stack of a function with all that it calls, of gcc's call graph.
 
     None where a function takes an amount that is not known before it runs, or calls itself.
+
+    Args:
+        graph: The text of a ``.ci`` file.
+        entry: The function.
+        assembly: Bytes that functions in assembly push, which gcc cannot tell, by name without
+            what instances of a template have behind it. Kernels define them: ``Q_STACK_<name>``.
     """
     stacks: dict[str, int] = {}
     calls: dict[str, list[str]] = {}
@@ -165,7 +180,9 @@ def longest_chain(graph: str, entry: str) -> int | None:
         found = _STACK.search(label)
         if found is not None and found[2] not in ("static", "dynamic,bounded"):
             return None
-        stacks[name] = int(found[1]) if found else 0
+        function = name.split(":")[-1]
+        pushed = [n for stem, n in assembly.items() if f"{function}_".startswith(f"{stem}_")]
+        stacks[name] = (int(found[1]) if found else 0) + max(pushed, default=0)
     for source, target in _EDGE.findall(graph):
         calls.setdefault(source, []).append(target)
     known: dict[str, int] = {}

@@ -30,6 +30,14 @@
 #define Q_ASSEMBLY __attribute__((naked, noinline, noipa, unused))
 #endif
 #define Q_ARGUMENT __attribute__((unused))
+/* Bytes of the stack that they take, whatever their tag, for `quantable size`. */
+#define Q_STACK_q_add_fours 40
+#define Q_STACK_q_spread 24
+#define Q_STACK_q_tile 48
+#define Q_STACK_q_column 40
+#define Q_STACK_q_tile_bytes 48
+#define Q_STACK_q_column_bytes 48
+#define Q_STACK_q_nine_taps 40
 
 /* Two 16-bit numbers in a word, the first in the low half. */
 static inline int32_t q_low(uint32_t pair) {

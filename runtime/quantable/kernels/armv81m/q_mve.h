@@ -23,6 +23,11 @@
 #define Q_ASSEMBLY __attribute__((naked, noinline, noipa, unused))
 #endif
 #define Q_ARGUMENT __attribute__((unused))
+/* Bytes of the stack that they take, for `quantable size`. */
+#define Q_STACK_q_mve_taps 96
+#define Q_STACK_q_mve_three 36
+#define Q_STACK_q_mve_one 36
+#define Q_STACK_q_mve_finish_three 48
 
 #define Q_LANES 16
 
