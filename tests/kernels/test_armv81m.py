@@ -41,7 +41,7 @@ def _add_convs(network):
 
 def _add_depthwise(network):
     """Whole sixteens of channels and not, even and odd numbers of taps."""
-    for channels, (kernel, strides, dilations) in itertools.product((4, 16, 20), (
+    for channels, (kernel, strides, dilations) in itertools.product((8, 16, 20), (
         ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((5, 2), (1, 3), (2, 1)),
         ((1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 2)),
     )):  # fmt: skip

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from quantable.backends.c.armv81m_packing import fits_pairs, packed_depthwise
+from quantable.backends.c.armv81m_packing import LANES, fits_pairs, packed_depthwise
 from quantable.backends.c.armv81m_products import is_suited, multipliers
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import fold_zero_point, kernel_weight, window
@@ -14,6 +14,9 @@ from quantable.ir import DType
 
 _FOUR = 4
 """Channels come in fours: lanes of 32 bits begin and end where four bytes do."""
+
+_PARTS = (4, 8)
+"""Numbers of channels that fill a vector by repetition."""
 
 
 def emit(step: Step) -> bool:
@@ -32,15 +35,18 @@ def emit(step: Step) -> bool:
     step.macs = math.prod(step.shape(y)) * weight.shape[1]
     zero = op.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight)
+    strides = op.ints_attribute("strides")
+    repeats = LANES // channels if channels in _PARTS and strides[-1] == 1 else 1
     parameters = step.parameters(
         "q_mve_depthwise_params",
         [
             geometry.height, geometry.width, str(geometry.batch), str(channels),
-            step.requantization(),
+            str(int(repeats > 1)), step.requantization(),
         ],
     )  # fmt: skip
     step.lines.append(f"uintptr_t taps[{2 * weight.shape[1]}];")
-    blocks = packed_depthwise(weight, bias, multipliers(step, channels))
+    constants = (weight, bias, multipliers(step, channels))
+    blocks = packed_depthwise(*(np.concatenate([each] * repeats) for each in constants))
     step.call(
         step.shared("q_mve_depthwise", "q_mve_depthwise.h"),
         parameters,

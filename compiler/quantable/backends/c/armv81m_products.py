@@ -99,7 +99,7 @@ def _emit(step: Step, product: _Product) -> bool:
     y = step.output()
     channels, inner = product.weight.shape
     pixels, block = _TILE if product.pixels >= _TILE[0] else _COLUMN
-    room = 0 if product.is_point else pixels * -(-inner // LANES) * LANES
+    room = 0 if product.is_point else (pixels * -(-inner // LANES) + 1) * LANES
     if room > _STACK:
         return False
     step.macs = product.pixels * product.weight.size

@@ -4,7 +4,7 @@
  * blocks of two channels for q_mve_conv, which computes three pixels at a time, and of six for
  * q_mve_pixels, which computes one. Bias is bias - x_zero_point * sum(weights); multipliers are
  * filled up to whole fours. No product of a sum and its multiplier leaves int32. `window` has room
- * for three windows, each filled up to whole vectors, or for one; none is needed where a window is
+ * for three windows, each filled up to whole vectors, or for one, and one vector more; none is needed where a window is
  * a point, but then q_mve_conv needs three pixels.
  */
 #include "q_mve_tile.h"

@@ -15,12 +15,13 @@ typedef struct {
 } q_mve_conv_params;
 
 /* Where the window of the next output pixel begins, over all images. The rest is the same for all of
- * them: bytes of a row of the window, the distance of its rows, and the last column at which a
- * window that begins inside ends inside. */
+ * them: bytes of a row of the window, the distance of its rows, the last column at which a window
+ * that begins inside ends inside, and the last place at which rows may be read as whole vectors. */
 typedef struct {
   const int8_t *x, *first;
   int32_t oh, left, end, top, is_row_inside;
   int32_t bytes, pitch, last;
+  uintptr_t last_vectors;
 } q_mve_position;
 
 /* Begin a row of output pixels. */
@@ -39,6 +40,11 @@ static inline q_mve_position q_mve_begin(const q_mve_conv_params *p, const int8_
   at.bytes = p->taps * p->in_c;
   at.pitch = p->h.dilation * p->w.in * p->in_c;
   at.last = p->w.in - p->w.kernel;
+  if (at.bytes <= Q_LANES) {
+    const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+    const ptrdiff_t span = (ptrdiff_t)(p->h.kernel - 1) * at.pitch + Q_LANES;
+    at.last_vectors = span <= p->batch * image ? (uintptr_t)(x + p->batch * image - span) : 0;
+  }
   q_mve_begin_row(p, &at);
   return at;
 }
@@ -70,6 +76,28 @@ static inline void q_mve_gather(int8_t *to, const int8_t *from, int32_t bytes, i
 #else
   for (; rows > 0; rows--, to += bytes, from += pitch) {
     memcpy(to, from, (size_t)bytes);
+  }
+#endif
+}
+
+/* The same for rows of up to a vector, each read and written as a whole one. */
+static inline void q_mve_gather_vectors(int8_t *to, const int8_t *from, int32_t bytes,
+                                        int32_t pitch, int32_t rows) {
+#if Q_MVE
+  __asm__ volatile(
+      "dls lr, %[rows]\n"
+      "1:\n"
+      "vldrb.8 q0, [%[from]]\n"
+      "add %[from], %[pitch]\n"
+      "vstrb.8 q0, [%[to]]\n"
+      "add %[to], %[bytes]\n"
+      "le lr, 1b\n"
+      : [to] "+r"(to), [from] "+r"(from)
+      : [bytes] "r"(bytes), [pitch] "r"(pitch), [rows] "r"(rows)
+      : "lr", "q0", "memory");
+#else
+  for (; rows > 0; rows--, to += bytes, from += pitch) {
+    memcpy(to, from, Q_LANES);
   }
 #endif
 }
@@ -109,7 +137,11 @@ static inline void q_mve_edge(const q_mve_conv_params *p, const int8_t *x, int32
 /* Lay out the window of the next output pixel. */
 static inline void q_mve_next(const q_mve_conv_params *p, q_mve_position *at, int8_t *to) {
   if (at->is_row_inside && at->left >= 0 && at->left <= at->last) {
-    q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
+    if ((uintptr_t)at->first <= at->last_vectors) {
+      q_mve_gather_vectors(to, at->first, at->bytes, at->pitch, p->h.kernel);
+    } else {
+      q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
+    }
   } else {
     q_mve_edge(p, at->x, at->top, at->left, to);
   }
