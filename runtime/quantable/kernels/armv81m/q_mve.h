@@ -24,7 +24,8 @@
 #endif
 #define Q_ARGUMENT __attribute__((unused))
 /* Bytes of the stack that they take, for `quantable size`. */
-#define Q_STACK_q_mve_taps 96
+#define Q_STACK_q_mve_taps 104
+#define Q_STACK_q_mve_nine_taps 104
 #define Q_STACK_q_mve_three 36
 #define Q_STACK_q_mve_one 36
 #define Q_STACK_q_mve_finish_three 48

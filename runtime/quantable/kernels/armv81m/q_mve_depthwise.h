@@ -64,8 +64,6 @@ _Static_assert(offsetof(q_mve_pixels_side_by_side, back) == 40, "read in assembl
 /* Read all parameters, whose place is r0, and begin pixels and their sixteens of channels: tables
  * of taps from r10, constants from r1, the input from r2, the output from r3. */
 #define Q_BEGIN \
-  "push {r4, r5, r6, r7, r8, r9, r10, r11, r12, lr}\n" \
-  "vpush {d8, d9, d10, d11, d12, d13, d14, d15}\n" \
   "mov r12, r0\n" \
   "ldrd r4, r9, [r12, #20]\n" \
   "ldr r8, [r12, #28]\n" \
@@ -150,6 +148,8 @@ _Static_assert(offsetof(q_mve_pixels_side_by_side, back) == 40, "read in assembl
 /* All channels of `count` pixels, not clamped but to the type: `pairs` of taps, one more if odd. */
 Q_ASSEMBLY static void q_mve_taps(q_mve_pixels_side_by_side *p Q_ARGUMENT) {
   __asm__(
+      "push {r4, r5, r6, r7, r8, r9, r10, r11, r12, lr}\n"
+      "vpush {d8, d9, d10, d11, d12, d13, d14, d15}\n"
       Q_BEGIN
       "mov r0, r10\n"
       "mov r5, r4\n"
@@ -170,6 +170,8 @@ Q_ASSEMBLY static void q_mve_taps(q_mve_pixels_side_by_side *p Q_ARGUMENT) {
 /* The same for nine taps. */
 Q_ASSEMBLY static void q_mve_nine_taps(q_mve_pixels_side_by_side *p Q_ARGUMENT) {
   __asm__(
+      "push {r4, r5, r6, r7, r8, r9, r10, r11, r12, lr}\n"
+      "vpush {d8, d9, d10, d11, d12, d13, d14, d15}\n"
       Q_BEGIN
       Q_TWO_TAPS("ldrd r6, r7, [r10]\n")
       Q_TWO_TAPS("ldrd r6, r7, [r10, #8]\n")
