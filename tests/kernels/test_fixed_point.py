@@ -1,110 +1,137 @@
-"""Requantization in integers against that in floats, around every tie and at both ends."""
+"""Portable kernels whose requantization has no floats, against the reference."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import numpy as np
 import pytest
 
-from quantable.adapters.c_compiler import STRICT, compile_c
-from quantable.backends.c.fixed_point import fixed_point
-from quantable.ir import DType
-from quantable.kernels import header
-from tests.kernels.conftest import Network
+from quantable.backends.c import emit
+from quantable.ir import DType, UnsupportedError
 
-PROGRAM = r"""
-#include <stdio.h>
-#include "q_fixed.h"
-typedef struct { int32_t reach; float multiplier; q_output out; q_fixed fixed; } row;
-static const row rows[] = {
-#include "rows.inc"
-};
-static long checked, rare;
-static int differs(const row *r, int64_t acc) {
-  if (acc < -(int64_t)r->reach || acc > r->reach) return 0;
-  const uint32_t bits = q_representation(r->multiplier);
-  const int32_t fixed = q_fixed_multiplier(&r->fixed, bits);
-  const int32_t want = q_requantize((int32_t)acc, r->multiplier, &r->out);
-  const int32_t found = q_fixed_requantize(&r->fixed, (int32_t)acc, fixed, bits);
-  const uint32_t sum = (uint32_t)q_upper((int32_t)((uint32_t)acc << r->fixed.shift), fixed);
-  checked++;
-  rare += sum + r->fixed.addend << r->fixed.left < r->fixed.near;
-  if (want == found) return 0;
-  printf("acc %ld: expected %d, found %d\n", (long)acc, want, found);
-  return 1;
-}
-int main(void) {
-  uint32_t random = 1;
-  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-    const row *r = &rows[i];
-    const int32_t step = r->out.clamp_max > 999 ? 61 : 1;
-    for (int32_t y = r->out.clamp_min - 1; y <= r->out.clamp_max; y += step) {
-      const double tie = (y - r->out.zero_point + 0.5) / (double)r->multiplier;
-      for (int near = -4; near <= 4 && tie > -3e9 && tie < 3e9; near++) {
-        if (differs(r, (int64_t)tie + near)) return 1;
-      }
-    }
-    for (int j = 0; j < 400; j++) {
-      random = random * 1664525u + 1013904223u;
-      if (differs(r, (int64_t)((double)(int32_t)random / 2147483648.0 * r->reach))) return 1;
-    }
-    if (differs(r, r->reach) || differs(r, -(int64_t)r->reach) || differs(r, 0)) return 1;
-  }
-  printf("%ld %ld\n", checked, rare);
-  return 0;
-}
-"""
+U8, I8, U16, I16 = DType.UINT8, DType.INT8, DType.UINT16, DType.INT16
+FORMS = ("fixed-point-double", "fixed-point-single")
 
 
-class _Step:
-    """What `fixed_point` asks of a step."""
-
-    def __init__(self, facts):
-        self.operation = self
-        self._facts = facts
-
-    def int_attribute(self, name):
-        return self._facts[name]
-
-    def requantization(self):
-        return ""
+def _rounded(values):
+    """Return numbers of 31 significant bits."""
+    mantissa, exponent = np.frexp(np.asarray(values, np.float64))
+    return np.ldexp(np.rint(np.ldexp(mantissa, 31)), exponent - 31)
 
 
-def _rows(seed, count):
-    """Draw multipliers that are usual, extreme, or make ties: powers of two and their multiples."""
-    network, lines = Network(seed), []
-    random = network.random
-    for _ in range(count):
-        dtype = DType.UINT8 if random.random() < 0.7 else DType.INT16
-        facts = network.requantization(dtype)
-        kinds = [
-            np.float32(2.0 ** random.uniform(-14, -2)), np.float32(2.0 ** random.integers(-14, 1)),
-            np.float32(random.integers(1, 99) * 2.0 ** random.integers(-18, -6)),
-            np.float32(2.0 ** random.uniform(-60, 30)), np.float32(1e-40), np.float32(3e38),
-        ]  # fmt: skip
-        multiplier = kinds[int(random.choice(6, p=[0.5, 0.15, 0.2, 0.1, 0.025, 0.025]))]
-        reach = int(min(2.0 ** random.uniform(0, 31), 2**31 - 1))
-        other = min(float(multiplier) * random.choice([1, 0.01, 8]), 1e38)
-        all_of_layer = np.array([multiplier, other], np.float32)
-        fixed = fixed_point(_Step(facts), reach, all_of_layer).initializer()
-        out = f"{{{facts['y_zero_point']}, {facts['clamp_min']}, {facts['clamp_max']}}}"
-        lines.append(f"{{{reach}, {float(multiplier).hex()}f, {out}, {fixed}}},")
-    return "\n".join(lines) + "\n"
+def _multipliers(network, count, y_type, reach, powers):
+    """Return multipliers, some beyond 1, some that make everything 0."""
+    found = _rounded(network.multipliers(count, y_type, reach))
+    found[network.random.random(count) < 0.1] = 0.0
+    return np.where(found > 0, 2.0 ** np.floor(np.log2(found + 1e-300)), 0.0) if powers else found
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.fuzz)])
-def test_integers_round_as_floats_do(tmp_path, seed):
-    """Ties are where both could differ, and where bits of floats decide, seldom elsewhere."""
-    for name in ("q_fixed.h", "q_base.h"):
-        (tmp_path / name).write_text(header(name), "utf-8")
-    (tmp_path / "rows.inc").write_text(_rows(seed, 300 if seed == 1 else 3000), "utf-8")
-    source = tmp_path / "check.c"
-    source.write_text(PROGRAM, "utf-8")
-    flags = [*STRICT, "-O2", "-fsanitize=undefined", "-fno-sanitize-recover", f"-I{tmp_path}"]
-    compile_c("gcc", [*flags, "-Wno-parentheses"], [source], tmp_path / "check")
-    done = subprocess.run([tmp_path / "check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    checked, rare = map(int, done.stdout.split())
-    assert checked > 100_000
-    assert 0 < rare < checked
+def _scalar(network, y_type, reach, powers):
+    return float(_multipliers(network, 1, y_type, reach, powers)[0])
+
+
+def _conv(network, form, powers, group, x_type, y_type, layout="NHWC"):
+    size, channels = (6, 5), 8
+    shape = (channels, channels // group, 3, 3)
+    operands = (
+        network.input(x_type, [2, *size, channels] if layout == "NHWC" else [2, channels, *size]),
+        network.parameter(network.random.integers(-127, 128, shape), I8),
+        network.parameter(network.random.integers(-(10**6), 10**6, channels), DType.INT32),
+        network.parameter(_multipliers(network, channels, y_type, 1e5, powers), DType.FLOAT64),
+    )
+    network.apply(
+        "int.Conv", operands,
+        (y_type, [2, *size, channels] if layout == "NHWC" else [2, channels, *size]),
+        x_zero_point=network.zero_point(x_type), group=group, layout=layout, kernel_shape=(3, 3),
+        strides=(1, 1), dilations=(1, 1), pads=(1, 1, 1, 1), requantization=form,
+        **network.requantization(y_type),
+    )  # fmt: skip
+
+
+def _products(network, form, powers):
+    for group, layout in ((1, "NHWC"), (8, "NHWC"), (2, "NHWC"), (1, "NCHW")):
+        _conv(network, form, powers, group, U8, U8, layout)
+    _conv(network, form, powers, 1, I8, I16)
+    operands = (
+        network.input(U8, (3, 40)),
+        network.parameter(network.random.integers(-127, 128, (40, 9)), I8),
+        network.parameter(network.random.integers(-(2**30), 2**30, 9), DType.INT32),
+        network.parameter(_multipliers(network, 9, I8, 2e9, powers), DType.FLOAT64),
+    )
+    network.apply(
+        "int.Linear", operands, (I8, (3, 9)), x_zero_point=7, requantization=form,
+        **network.requantization(I8),
+    )  # fmt: skip
+    a, b = network.input(U8, (3, 4, 5)), network.input(I8, (3, 5, 6))
+    network.apply(
+        "int.MatMul", (a, b), (U8, (3, 4, 6)), a_zero_point=3, b_zero_point=-4,
+        multiplier=_scalar(network, U8, 1e5, powers), requantization=form,
+        **network.requantization(U8),
+    )  # fmt: skip
+
+
+def _elements(network, form, powers):
+    for kind, extra in (
+        ("int.Add", {"a_multiplier": 16384, "b_multiplier": -901}),
+        ("int.Mul", {}),
+    ):
+        operands = [network.input(U8, (40, 10)), network.input(U8, (10,))]
+        network.apply(
+            kind, operands, (U8, (40, 10)), a_zero_point=3, b_zero_point=200,
+            multiplier=_scalar(network, U8, 3e6, powers), requantization=form, **extra,
+            **network.requantization(U8),
+        )  # fmt: skip
+    for x_type in (U8, I8, U16, I16):
+        network.apply(
+            "int.Requantize", (network.input(x_type, (500,)),), (U8, (500,)),
+            x_zero_point=network.zero_point(x_type), requantization=form,
+            multiplier=_scalar(network, U8, 2.0**x_type.bits, powers), **network.requantization(U8),
+        )  # fmt: skip
+
+
+def _means(network, form, powers):
+    x = network.input(U8, (2, 6, 6, 5))
+    facts = {"x_zero_point": 9, "requantization": form, **network.requantization(U8)}
+    counted = _rounded(0.9 / np.arange(1, 10))
+    counted = 2.0 ** np.floor(np.log2(counted)) if powers else counted
+    network.apply(
+        "int.AveragePool", (x, network.parameter(counted, DType.FLOAT64)), (U8, (2, 6, 6, 5)),
+        kernel_shape=(3, 3), strides=(1, 1), dilations=(1, 1), pads=(1, 1, 1, 1), layout="NHWC",
+        count_include_pad=0, **facts,
+    )  # fmt: skip
+    network.apply(
+        "int.ReduceMean", (x,), (U8, (2, 1, 1, 5)), axes=(1, 2), keepdims=1,
+        multiplier=2.0**-5 if powers else float(_rounded(1 / 36)), **facts,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("powers", [False, True], ids=["any", "powers"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kernel_rounds_as_the_reference(network, agree, tmp_path, form, powers):
+    for build in (_products, _elements, _means):
+        build(network, form, powers)
+    agree(network)
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    assert manifest["contract"] == form
+    text = (tmp_path / "model.c").read_text("utf-8")
+    roundings = 2 if form == FORMS[0] else 0 if powers else 1
+    assert f"#define QUANTABLE_FIXED_POINT {roundings}\n" in text
+
+
+def test_no_float_is_computed_with(network, tmp_path):
+    """A core without a float unit calls no routine for floats."""
+    for build in (_products, _elements, _means):
+        build(network, FORMS[1], False)
+    emit(network.graph(), tmp_path)
+    command = ["gcc", "-O2", "-mgeneral-regs-only", "-c", "model.c", "-o", "model.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_forms_in_one_network_are_refused(network, tmp_path):
+    _elements(network, FORMS[0], False)
+    _elements(network, FORMS[1], False)
+    with pytest.raises(UnsupportedError, match="expected one form of requantization, found"):
+        emit(network.graph(), tmp_path)

@@ -78,6 +78,11 @@ def _one_output(graph: Graph, operation: Operation) -> bool:
     return not any(operation.outputs[1:])
 
 
+def _never(graph: Graph, operation: Operation) -> bool:
+    del graph, operation
+    return False
+
+
 _FOLD = "make it an initializer of the model, or fold the operations that compute it"
 _SHAPES = "give the model fixed input shapes, and run fold-shapes"
 CONDITIONS: dict[str, Condition] = {
@@ -108,6 +113,10 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "last-axis": Condition(
         _last_axis, "it works along the last axis", "transpose the tensor before and after"
+    ),
+    "float-multiplier": Condition(
+        _never, "the target multiplies accumulators by floats (these have more than 32 bits)",
+        "choose a target whose arithmetic is 'float32-rne', for instance c-portable",
     ),
     "one-output": Condition(_one_output, "only its first output is used", "drop the other outputs"),
 }  # fmt: skip

@@ -15,11 +15,28 @@ from quantable.ir import OptionError, UnknownNameError
 
 Table = dict[str, Any]
 TARGETS: tuple[str, ...] = (
-    "aarch64-dotprod", "c-per-tensor", "c-portable", "c-w4a4", "c-w4a8", "cortex-m4", "cortex-m55",
-    "onnxruntime", "onnxruntime-fp8", "onnxruntime-int4-block", "onnxruntime-int8",
-    "onnxruntime-mxfp8", "onnxruntime-per-tensor", "onnxruntime-w4a4", "onnxruntime-w4a8",
-    "riscv-v", "riscv32", "x86-vnni",
-)  # fmt: skip
+    "aarch64-dotprod",
+    "c-per-tensor",
+    "c-portable",
+    "c-power-of-two",
+    "c-q31-double",
+    "c-q31-single",
+    "c-w4a4",
+    "c-w4a8",
+    "cortex-m4",
+    "cortex-m55",
+    "onnxruntime",
+    "onnxruntime-fp8",
+    "onnxruntime-int4-block",
+    "onnxruntime-int8",
+    "onnxruntime-mxfp8",
+    "onnxruntime-per-tensor",
+    "onnxruntime-w4a4",
+    "onnxruntime-w4a8",
+    "riscv-v",
+    "riscv32",
+    "x86-vnni",
+)
 """Names of the targets that come with Quantable."""
 
 

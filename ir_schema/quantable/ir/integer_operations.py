@@ -28,6 +28,8 @@ class IntegerOperation:
 
 
 _OUT = ("y_zero_point", "clamp_min", "clamp_max")
+_FORM = ("requantization",)
+"""Absent: 'float32-multiply'."""
 _WINDOW = ("kernel_shape", "strides", "pads", "dilations")
 
 INTEGER_OPERATIONS: dict[str, IntegerOperation] = {
@@ -43,30 +45,30 @@ INTEGER_OPERATIONS: dict[str, IntegerOperation] = {
         ),
         IntegerOperation(
             "int.Conv", ("x", "weight", "bias", "multiplier"),
-            ("x_zero_point", *_OUT, *_WINDOW, "group"), ("layout",),
+            ("x_zero_point", *_OUT, *_WINDOW, "group"), ("layout", *_FORM),
             "convolution with symmetric weights",
         ),
         IntegerOperation(
-            "int.Linear", ("x", "weight", "bias", "multiplier"), ("x_zero_point", *_OUT), (),
+            "int.Linear", ("x", "weight", "bias", "multiplier"), ("x_zero_point", *_OUT), _FORM,
             "matrix product with constant symmetric weights",
         ),
         IntegerOperation(
             "int.MatMul", ("a", "b"),
-            ("a_zero_point", "b_zero_point", "multiplier", *_OUT), (),
+            ("a_zero_point", "b_zero_point", "multiplier", *_OUT), _FORM,
             "batched matrix product of two activations",
         ),
         IntegerOperation(
             "int.Add", ("a", "b"),
             ("a_zero_point", "b_zero_point", "a_multiplier", "b_multiplier", "multiplier", *_OUT),
-            (), "weighted sum of two tensors, broadcasting",
+            _FORM, "weighted sum of two tensors, broadcasting",
         ),
         IntegerOperation(
             "int.Mul", ("a", "b"),
-            ("a_zero_point", "b_zero_point", "multiplier", *_OUT), (),
+            ("a_zero_point", "b_zero_point", "multiplier", *_OUT), _FORM,
             "product of two tensors, broadcasting",
         ),
         IntegerOperation(
-            "int.Requantize", ("x",), ("x_zero_point", "multiplier", *_OUT), (),
+            "int.Requantize", ("x",), ("x_zero_point", "multiplier", *_OUT), _FORM,
             "change of scale, zero point, type or clamp",
         ),
         IntegerOperation(
@@ -80,12 +82,12 @@ INTEGER_OPERATIONS: dict[str, IntegerOperation] = {
         ),
         IntegerOperation(
             "int.AveragePool", ("x", "multiplier"),
-            ("x_zero_point", *_OUT, *_WINDOW, "count_include_pad"), ("layout",),
+            ("x_zero_point", *_OUT, *_WINDOW, "count_include_pad"), ("layout", *_FORM),
             "mean over a window",
         ),
         IntegerOperation(
             "int.ReduceMean", ("x",),
-            ("x_zero_point", "multiplier", "axes", "keepdims", *_OUT), (), "mean over axes",
+            ("x_zero_point", "multiplier", "axes", "keepdims", *_OUT), _FORM, "mean over axes",
         ),
         IntegerOperation(
             "int.Softmax", ("x", "high", "low"), ("y_zero_point", "fraction_bits"), (),

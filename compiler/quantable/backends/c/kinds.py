@@ -128,6 +128,6 @@ def _step(unit: Unit, index: int, operation: Operation) -> Step:
                     where=operation.where(),
                 )
     special = SPECIAL[unit.kernels.name].get(operation.kind)
-    if special is None or not special(step):
+    if special is None or not unit.contract.is_float or not special(step):
         emitter(step)
     return step

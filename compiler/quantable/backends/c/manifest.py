@@ -8,7 +8,6 @@ from quantable.backends.c.unit import Step, Unit
 from quantable.ir import graph_digest
 
 FORMAT = "quantable-c"
-CONTRACT = "float32-rne"
 
 
 def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, object]:
@@ -22,7 +21,7 @@ def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, objec
         "prefix": unit.prefix,
         "target": unit.graph.target,
         "kernels": unit.kernels.name,
-        "contract": CONTRACT,
+        "contract": unit.contract.name,
         "graph_digest": graph_digest(unit.graph),
         "arena_bytes": plan.arena_bytes,
         "arena_alignment": plan.alignment,

@@ -43,6 +43,7 @@ def source_text(unit: Unit, steps: list[Step]) -> str:
         '#include "model.h"',
         "",
         '#include "model_weights.h"',
+        *unit.contract.definition,
         '#include "q_border.h"',
         *(['#include "q_share.h"'] if unit.kernels.has_threads else []),
         "",

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.backends.c.border import Border, static_shape
+from quantable.backends.c.contract import contract_of, fixed_point
 from quantable.backends.c.storage import Storage
-from quantable.backends.c.text import C_TYPES, MINIMA, number
+from quantable.backends.c.text import C_TYPES, MINIMA
 from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
 from quantable.targets.kernel_sets import KernelSet
 
@@ -41,6 +42,7 @@ class Unit:
         self.kernels = kernels
         self.border = border
         self.prefix = prefix
+        self.contract = contract_of(graph)
         self.storage = Storage(graph, border)
         self.instances: dict[Instance, None] = {}
         self._constants: dict[tuple[DType, bytes, int], Constant] = {}
@@ -188,7 +190,16 @@ class Step:
 
     def multiplier(self) -> str:
         """Return the scalar multiplier as C text."""
-        return number(self.operation.float_attribute("multiplier"))
+        return self.unit.contract.multiplier(self.operation.float_attribute("multiplier"))
+
+    def multipliers(self, slot: int) -> str:
+        """Add the multipliers of an input and return a pointer to them."""
+        contract = self.unit.contract
+        if contract.is_float:
+            return self.constant("multiplier", self.array(slot), DType.FLOAT32)
+        pairs = np.stack(fixed_point(self.array(slot).reshape(-1)), axis=1)
+        symbol = self.constant("multiplier", pairs, DType.INT32)
+        return f"(const q_multiplier *)(const void *){symbol}"
 
     def requantization(self) -> str:
         """Return the initializer of the `q_output`.

@@ -184,7 +184,7 @@ def _call(
         step.pointer(x.name),
         step.constant("weight", weight, DType.INT8),
         step.constant("bias", bias, DType.INT32),
-        step.constant("multiplier", step.array(3), DType.FLOAT32),
+        step.multipliers(3),
         step.pointer(y.name),
     )
 
@@ -203,7 +203,7 @@ def emit_average_pool(step: Step) -> None:
     facts = step.fact("x_zero_point", "count_include_pad")
     parameters = pool_parameters(step, [*facts, step.requantization()])
     function = step.kernel("q_average_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
-    multiplier = step.constant("multiplier", step.array(1), DType.FLOAT32)
+    multiplier = step.multipliers(1)
     step.call(function, parameters, step.pointer(x.name), multiplier, step.pointer(y.name))
 
 

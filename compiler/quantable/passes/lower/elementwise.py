@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from quantable.ir import QuantableOperation
+from quantable.passes.lower.bounds import check_sum
 from quantable.passes.lower.lowering import Lowering, clamp_bounds
-
-ADD_SHIFT_8_BIT, ADD_SHIFT = 14, 20
+from quantable.passes.lower.requantization import Ratio
 
 
 def lower_add(operation: QuantableOperation, lowering: Lowering) -> None:
@@ -23,28 +23,41 @@ def lower_sub(operation: QuantableOperation, lowering: Lowering) -> None:
 def _weighted_sum(operation: QuantableOperation, lowering: Lowering, sign: int) -> None:
     a, b = lowering.read(operation, 0), lowering.read(operation, 1)
     target = lowering.target(operation)
+    to = target.grid.scale
     is_small = all(grid.dtype.bits == 8 for grid in (a.grid, b.grid, target.grid))
-    shift = ADD_SHIFT_8_BIT if is_small else ADD_SHIFT
+    shift = lowering.requantization.add_shifts[not is_small]
     scale = max(a.grid.scale, b.grid.scale) * 2.0**-shift
     attributes = {
         "a_zero_point": a.grid.zero_point,
         "b_zero_point": b.grid.zero_point,
         "a_multiplier": round(a.grid.scale / scale),
         "b_multiplier": sign * round(b.grid.scale / scale),
-        "multiplier": float(np.float32(scale) / target.grid.scale32),
+        "multiplier": _checked(operation, lowering, lambda real: real(scale) / real(to)),
         **target.attributes,
     }
     lowering.emit(operation, "int.Add", [a.name, b.name], target, attributes)
+
+
+def _checked(operation: QuantableOperation, lowering: Lowering, ratio: Ratio) -> float:
+    multiplier = lowering.multiplier(ratio)
+    lowering.requantization.require_power(operation, np.asarray(multiplier))
+    return multiplier
 
 
 def lower_mul(operation: QuantableOperation, lowering: Lowering) -> None:
     """Lower a multiplication."""
     a, b = lowering.read(operation, 0), lowering.read(operation, 1)
     target = lowering.target(operation)
+    if lowering.requantization.is_fixed_point:
+        check_sum(operation, a.grid.largest_steps * b.grid.largest_steps, 1)
     attributes = {
         "a_zero_point": a.grid.zero_point,
         "b_zero_point": b.grid.zero_point,
-        "multiplier": float(a.grid.scale32 * b.grid.scale32 / target.grid.scale32),
+        "multiplier": _checked(
+            operation,
+            lowering,
+            lambda real: real(a.grid.scale) * real(b.grid.scale) / real(target.grid.scale),
+        ),
         **target.attributes,
     }
     lowering.emit(operation, "int.Mul", [a.name, b.name], target, attributes)
@@ -56,7 +69,9 @@ def lower_clamping(operation: QuantableOperation, lowering: Lowering) -> None:
     low, high = clamp_bounds(lowering, operation, target.grid)
     attributes = {
         "x_zero_point": source.grid.zero_point,
-        "multiplier": float(source.grid.scale32 / target.grid.scale32),
+        "multiplier": _checked(
+            operation, lowering, lambda real: real(source.grid.scale) / real(target.grid.scale)
+        ),
         **target.attributes,
         "clamp_min": min(max(low, target.clamp_min), target.clamp_max),
         "clamp_max": max(min(high, target.clamp_max), target.clamp_min),

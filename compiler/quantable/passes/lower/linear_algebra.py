@@ -21,13 +21,13 @@ class _Weights:
     Attributes:
         integers: The weight, as the operation lays it out.
         bias: int64 [outputs], in steps of the accumulator.
-        multiplier: float32 [outputs].
+        multiplier: [outputs], as the target's requantization wants them.
         dtype: Storage of the weight.
     """
 
     integers: npt.NDArray[np.int64]
     bias: npt.NDArray[np.int64]
-    multiplier: npt.NDArray[np.float32]
+    multiplier: npt.NDArray[np.floating]
     dtype: DType
 
 
@@ -59,7 +59,10 @@ def _weights(
     bias = _bias(operation, lowering, accumulator)
     terms = np.moveaxis(integers, axis, 0).reshape(count, -1)
     check_weighted_sum(operation, terms, bias, source)
-    multiplier = (accumulator / target.grid.scale32).astype(np.float32)
+    multiplier = lowering.requantization.multipliers(
+        lambda real: real(accumulator) / real(target.grid.scale)
+    )
+    lowering.requantization.require_power(operation, multiplier)
     return _Weights(integers, bias, multiplier, config.storage)
 
 
@@ -86,7 +89,9 @@ def _operands(operation: QuantableOperation, lowering: Lowering, held: _Weights)
     return [
         lowering.add_parameter(operation.inputs[1], held.integers, held.dtype),
         lowering.add_parameter(bias_name or f"{operation.name}.bias", held.bias, DType.INT32),
-        lowering.add_parameter(f"{operation.name}.multiplier", held.multiplier, DType.FLOAT32),
+        lowering.add_parameter(
+            f"{operation.name}.multiplier", held.multiplier, lowering.requantization.dtype
+        ),
     ]
 
 
@@ -124,11 +129,14 @@ def lower_matmul(operation: QuantableOperation, lowering: Lowering) -> None:
     target = lowering.target(operation)
     depth = static_dims(operation, a.shape, (-1,))[0]
     check_sum(operation, a.grid.largest_steps * b.grid.largest_steps, depth)
-    multiplier = a.grid.scale32 * b.grid.scale32 / target.grid.scale32
+    multiplier = lowering.multiplier(
+        lambda real: real(a.grid.scale) * real(b.grid.scale) / real(target.grid.scale)
+    )
+    lowering.requantization.require_power(operation, np.asarray(multiplier))
     attributes = {
         "a_zero_point": a.grid.zero_point,
         "b_zero_point": b.grid.zero_point,
-        "multiplier": float(multiplier),
+        "multiplier": multiplier,
         **target.attributes,
     }
     lowering.emit(operation, "int.MatMul", [a.name, b.name], target, attributes)

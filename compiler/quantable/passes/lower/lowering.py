@@ -27,6 +27,7 @@ from quantable.ir import (
 )
 from quantable.passes.base import Executor, PassContext
 from quantable.passes.lower.grids import Grid, activation_grid
+from quantable.passes.lower.requantization import Ratio, requantization_of
 
 CLAMPING = ("Relu", "Clip")
 """Kinds that a producer can do with its clamp."""
@@ -49,6 +50,7 @@ class Target:
         value: Name of the float value (behind a fused Relu, that of the Relu).
         grid: Where the integers lie.
         clamp_min, clamp_max: Inside the grid's range.
+        requantization: The attribute of its operation, see `Requantization`.
         sources: Provenance of operations that are done by the clamp.
     """
 
@@ -56,15 +58,19 @@ class Target:
     grid: Grid
     clamp_min: int
     clamp_max: int
+    requantization: str = ""
     sources: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> dict[str, Attribute]:
-        return {
+        found: dict[str, Attribute] = {
             "y_zero_point": self.grid.zero_point,
             "clamp_min": self.clamp_min,
             "clamp_max": self.clamp_max,
         }
+        if self.requantization:
+            found["requantization"] = self.requantization
+        return found
 
 
 class Lowering:
@@ -73,6 +79,8 @@ class Lowering:
     def __init__(self, graph: Graph, context: PassContext) -> None:
         self.graph = graph
         self.context = context
+        arithmetic = context.target.arithmetic if context.target else None
+        self.requantization = requantization_of(arithmetic.requantization if arithmetic else None)
         self.absorbed: set[str] = set()
         self._tensors: dict[str, Tensor] = {}
         self._converted: dict[tuple[str, Grid], Tensor] = {}
@@ -196,13 +204,23 @@ class Lowering:
             result = self.add_value(f"{tensor.name}.requantized", grid.dtype, tensor.shape)
             self.add_operation(
                 f"{tensor.name}.requantize", "int.Requantize", [tensor.name], [result],
-                {"x_zero_point": tensor.grid.zero_point,
-                 "multiplier": float(tensor.grid.scale32 / grid.scale32),
-                 "y_zero_point": grid.zero_point,
-                 "clamp_min": grid.low, "clamp_max": grid.high},
+                self._change(tensor.grid, self._whole("", grid)),
             )  # fmt: skip
             self._converted[key] = Tensor(result, grid, tensor.shape)
         return self._converted[key]
+
+    def _whole(self, value: str, grid: Grid) -> Target:
+        """Return a target that is clamped to its grid alone."""
+        return Target(value, grid, grid.low, grid.high, self.requantization.attribute)
+
+    def _change(self, grid: Grid, target: Target) -> dict[str, Attribute]:
+        """Return the attributes of an int.Requantize."""
+        multiplier = self.multiplier(lambda real: real(grid.scale) / real(target.grid.scale))
+        return {"x_zero_point": grid.zero_point, "multiplier": multiplier, **target.attributes}
+
+    def multiplier(self, ratio: Ratio) -> float:
+        """Return the multiplier of one change of scale, see `Requantization.multipliers`."""
+        return float(self.requantization.multipliers(ratio))
 
     # ---------------------------------------------------------------- writing
 
@@ -210,7 +228,7 @@ class Lowering:
         """Return what an output slot is written as, with fused Relus and Clips in its clamp."""
         grid = self.grid(operation, "out", slot)
         value = operation.outputs[slot]
-        target = Target(value, grid, grid.low, grid.high)
+        target = self._whole(value, grid)
         follower = self._fused_follower(operation.config.outputs[slot], value)
         if follower is None:
             return target
@@ -275,18 +293,13 @@ class Lowering:
         """
         wanted, value = self.grid(operation, "out", 0), operation.outputs[0]
         if wanted == grid or operation.config.outputs[0].state is State.OVERLAPPED:
-            self.emit(operation, kind, inputs, Target(value, grid, grid.low, grid.high), attributes)
+            self.emit(operation, kind, inputs, self._whole(value, grid), attributes)
             return
         shape = self.graph.shape(value)
         moved = self.add_value(f"{value}.moved", grid.dtype, shape)
         self.add_operation(operation.name, kind, inputs, [moved], attributes, operation.sources)
-        target = Target(value, wanted, wanted.low, wanted.high)
-        attributes = {
-            "x_zero_point": grid.zero_point,
-            "multiplier": float(grid.scale32 / wanted.scale32),
-            **target.attributes,
-        }
-        self.emit(operation, "int.Requantize", [moved], target, attributes)
+        target = self._whole(value, wanted)
+        self.emit(operation, "int.Requantize", [moved], target, self._change(grid, target))
 
     def _claim(self, value: str, dtype: DType) -> str:
         """Return the name of the integer value that stands for a float value."""

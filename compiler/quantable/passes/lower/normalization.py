@@ -110,7 +110,9 @@ def _requantize(
 ) -> None:
     attributes = {
         "x_zero_point": source.grid.zero_point,
-        "multiplier": float(source.grid.scale32 / target.grid.scale32),
+        "multiplier": lowering.multiplier(
+            lambda real: real(source.grid.scale) / real(target.grid.scale)
+        ),
         **target.attributes,
     }
     lowering.emit(operation, "int.Requantize", [source.name], target, attributes)
@@ -118,6 +120,12 @@ def _requantize(
 
 def lower_layer_normalization(operation: QuantableOperation, lowering: Lowering) -> None:
     """Lower a layer normalization over the last axis."""
+    if lowering.requantization.is_fixed_point:
+        raise UnsupportedError(
+            "expected a float multiplier: a layer normalization has accumulators of more than 32 "
+            f"bits, found {lowering.requantization.name}",
+            where=operation.where(), help="choose a target whose arithmetic is 'float32-rne'",
+        )  # fmt: skip
     source, target = lowering.read(operation, 0), lowering.target(operation)
     (size,) = static_dims(operation, source.shape, (-1,))
     rank = len(source.shape or ())

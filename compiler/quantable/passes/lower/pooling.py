@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantable.ir import DType, QuantableOperation, UnsupportedError
+from quantable.ir import QuantableOperation, UnsupportedError
 from quantable.passes.lower.bounds import check_sum
 from quantable.passes.lower.lowering import Lowering
 from quantable.passes.lower.windows import static_dims, window_attributes
@@ -30,14 +30,17 @@ def lower_average_pool(operation: QuantableOperation, lowering: Lowering) -> Non
     count = math.prod(kernel)
     check_sum(operation, source.grid.largest_steps, count)
     counts = np.arange(1, count + 1, dtype=np.float32)
-    multiplier = source.grid.scale32 / (counts * target.grid.scale32)
+    form = lowering.requantization
+    multiplier = form.multipliers(
+        lambda real: real(source.grid.scale) / (real(counts) * real(target.grid.scale))
+    )
     attributes = {
         "x_zero_point": source.grid.zero_point,
         "count_include_pad": operation.int_attribute("count_include_pad"),
         **target.attributes,
         **window_attributes(operation, source.shape, kernel),
     }
-    name = lowering.add_parameter(f"{operation.name}.multiplier", multiplier, DType.FLOAT32)
+    name = lowering.add_parameter(f"{operation.name}.multiplier", multiplier, form.dtype)
     lowering.emit(operation, "int.AveragePool", [source.name, name], target, attributes)
 
 
@@ -69,10 +72,12 @@ def _mean(
     source, target = lowering.read(operation, 0), lowering.target(operation)
     count = math.prod(static_dims(operation, source.shape, axes))
     check_sum(operation, source.grid.largest_steps, count)
-    multiplier = source.grid.scale32 / (np.float32(count) * target.grid.scale32)
+    multiplier = lowering.multiplier(
+        lambda real: real(source.grid.scale) / (real(count) * real(target.grid.scale))
+    )
     attributes = {
         "x_zero_point": source.grid.zero_point,
-        "multiplier": float(multiplier),
+        "multiplier": multiplier,
         "axes": tuple(axes),
         "keepdims": keepdims,
         **target.attributes,

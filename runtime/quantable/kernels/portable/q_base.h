@@ -59,6 +59,13 @@ static inline int32_t q_saturate(float p, const q_output *out) {
   return q_round(p) + out->zero_point;
 }
 
+/* The requantization of the network: by a float, or without floats where QUANTABLE_FIXED_POINT is
+ * the number of roundings; 0: all multipliers are powers of two. */
+#if defined(QUANTABLE_FIXED_POINT)
+#include "q_fixed_point.h"
+#else
+typedef float q_multiplier;
+
 static inline int32_t q_requantize(int32_t acc, float multiplier, const q_output *out) {
   return q_saturate((float)acc * multiplier, out);
 }
@@ -66,5 +73,9 @@ static inline int32_t q_requantize(int32_t acc, float multiplier, const q_output
 static inline int32_t q_requantize_wide(int64_t acc, float multiplier, const q_output *out) {
   return q_saturate((float)acc * multiplier, out);
 }
+
+/* For either type of accumulator. */
+#define Q_REQUANTIZE(acc, multiplier, out) q_saturate((float)(acc) * (multiplier), out)
+#endif
 
 #endif

@@ -10,7 +10,7 @@
 typedef struct {
   q_space space;
   int32_t a_zero_point, b_zero_point, a_multiplier, b_multiplier; /* the latter two: int.Add */
-  float multiplier;
+  q_multiplier multiplier;
   q_output out;
 } q_binary;
 #endif
@@ -18,12 +18,12 @@ typedef struct {
 static inline Q_Y Q_NAME(q_sum)(const q_binary *p, Q_A a, Q_B b) {
   const Q_ACC left = (Q_ACC)(a - p->a_zero_point) * p->a_multiplier;
   const Q_ACC right = (Q_ACC)(b - p->b_zero_point) * p->b_multiplier;
-  return (Q_Y)q_saturate((float)(left + right) * p->multiplier, &p->out);
+  return (Q_Y)Q_REQUANTIZE(left + right, p->multiplier, &p->out);
 }
 
 static inline Q_Y Q_NAME(q_product)(const q_binary *p, Q_A a, Q_B b) {
   const Q_ACC acc = (Q_ACC)(a - p->a_zero_point) * (b - p->b_zero_point);
-  return (Q_Y)q_saturate((float)acc * p->multiplier, &p->out);
+  return (Q_Y)Q_REQUANTIZE(acc, p->multiplier, &p->out);
 }
 
 static inline void Q_NAME(q_add)(q_share share, const q_binary *p, const Q_A *a, const Q_B *b,

@@ -91,7 +91,7 @@ static inline void Q_NAME(q_pixel)(const q_conv *p, const Q_X *x, const int8_t *
 }
 
 static inline void Q_NAME(q_conv)(const q_conv *p, const Q_X *x, const int8_t *weight,
-                                  const int32_t *bias, const float *multiplier, Q_Y *y) {
+                                  const int32_t *bias, const q_multiplier *multiplier, Q_Y *y) {
   const ptrdiff_t depth = p->in_c / p->groups, group_out = p->out_c / p->groups;
   const ptrdiff_t pitch = depth * p->h.kernel * p->w.kernel;
   for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->in_c) {

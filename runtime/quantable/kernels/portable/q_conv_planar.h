@@ -23,7 +23,8 @@ static inline int32_t Q_NAME(q_planar_pixel)(const q_conv *p, const Q_X *x, cons
 }
 
 static inline void Q_NAME(q_conv_planar)(const q_conv *p, const Q_X *x, const int8_t *weight,
-                                         const int32_t *bias, const float *multiplier, Q_Y *y) {
+                                         const int32_t *bias, const q_multiplier *multiplier,
+                                         Q_Y *y) {
   const ptrdiff_t depth = p->in_c / p->groups, group_out = p->out_c / p->groups;
   const ptrdiff_t pitch = depth * p->h.kernel * p->w.kernel;
   const ptrdiff_t plane = (ptrdiff_t)p->h.in * p->w.in;

@@ -14,8 +14,8 @@ static inline void Q_NAME(q_tap)(const Q_X *x, const int8_t *w, int32_t zero_poi
 
 /* One block of channels of one output pixel; `count` is a constant in the full block's call. */
 static inline void Q_NAME(q_channels)(const q_conv *p, const Q_X *x, const int8_t *w,
-                                      const int32_t *bias, const float *multiplier, q_taps th,
-                                      q_taps tw, Q_Y *y, ptrdiff_t count) {
+                                      const int32_t *bias, const q_multiplier *multiplier,
+                                      q_taps th, q_taps tw, Q_Y *y, ptrdiff_t count) {
   int32_t acc[Q_BLOCK];
   memcpy(acc, bias, (size_t)count * sizeof(acc[0]));
   for (int32_t kh = th.first; kh < th.last; kh++) {
@@ -32,7 +32,8 @@ static inline void Q_NAME(q_channels)(const q_conv *p, const Q_X *x, const int8_
 }
 
 static inline void Q_NAME(q_depthwise)(const q_conv *p, const Q_X *x, const int8_t *weight,
-                                       const int32_t *bias, const float *multiplier, Q_Y *y) {
+                                       const int32_t *bias, const q_multiplier *multiplier,
+                                       Q_Y *y) {
   const ptrdiff_t channels = p->in_c;
   for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * channels) {
     for (int32_t oh = 0; oh < p->h.out; oh++) {

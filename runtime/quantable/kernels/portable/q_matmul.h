@@ -11,7 +11,7 @@
 typedef struct {
   q_space batch;
   int32_t rows, inner, columns, a_zero_point, b_zero_point;
-  float multiplier;
+  q_multiplier multiplier;
   q_output out;
 } q_matmul;
 #endif
@@ -28,7 +28,7 @@ static inline void Q_NAME(q_matmul_block)(const q_matmul *p, const Q_A *a, const
     }
   }
   for (ptrdiff_t n = 0; n < count; n++) {
-    y[n] = (Q_Y)q_saturate((float)acc[n] * p->multiplier, &p->out);
+    y[n] = (Q_Y)Q_REQUANTIZE(acc[n], p->multiplier, &p->out);
   }
 }
 

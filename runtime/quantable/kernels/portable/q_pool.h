@@ -34,7 +34,7 @@ static inline void Q_NAME(q_max_pool)(const q_pool *p, const Q_X *x, Q_X *y) {
 
 /* Up to Q_BLOCK channels of one pixel, `x` at the first of them. */
 static inline void Q_NAME(q_mean_block)(const q_pool *p, const Q_X *x, q_taps th, q_taps tw,
-                                        float multiplier, Q_Y *y, ptrdiff_t count) {
+                                        q_multiplier multiplier, Q_Y *y, ptrdiff_t count) {
   int32_t acc[Q_BLOCK] = {0};
   for (int32_t kh = th.first; kh < th.last; kh++) {
     for (int32_t kw = tw.first; kw < tw.last; kw++) {
@@ -50,14 +50,14 @@ static inline void Q_NAME(q_mean_block)(const q_pool *p, const Q_X *x, q_taps th
   }
 }
 
-static inline void Q_NAME(q_average_pool)(const q_pool *p, const Q_X *x, const float *multiplier,
-                                          Q_Y *y) {
+static inline void Q_NAME(q_average_pool)(const q_pool *p, const Q_X *x,
+                                          const q_multiplier *multiplier, Q_Y *y) {
   for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
     for (int32_t oh = 0; oh < p->h.out; oh++) {
       const q_taps th = q_taps_of(&p->h, oh);
       for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
         const q_taps tw = q_taps_of(&p->w, ow);
-        const float m = multiplier[q_counted(p, oh, ow, th, tw) - 1];
+        const q_multiplier m = multiplier[q_counted(p, oh, ow, th, tw) - 1];
         for (ptrdiff_t c = 0; c < p->channels; c += Q_BLOCK) {
           const ptrdiff_t left = p->channels - c, count = left < Q_BLOCK ? left : Q_BLOCK;
           Q_NAME(q_mean_block)(p, x + c, th, tw, m, y + c, count);

@@ -9,7 +9,7 @@
 typedef struct {
   q_space kept, reduced; /* strides of x in `a` */
   int32_t x_zero_point;
-  float multiplier;
+  q_multiplier multiplier;
   q_output out;
 } q_reduce;
 #endif

@@ -10,7 +10,7 @@
 #define QUANTABLE_Q_UNARY_H
 typedef struct {
   int32_t count, x_zero_point;
-  float multiplier;
+  q_multiplier multiplier;
   q_output out;
 } q_rescale;
 #endif

@@ -1,6 +1,7 @@
 """Requantization: from an exact accumulator to the integers of the output.
 
-The arithmetic contract ``float32-rne`` of ``docs/integer-operations.md``.
+The forms of requantization of ``docs/integer-operations.md``: by a float32 multiplier, and by a
+fixed-point one of 31 bits with one rounding or two.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def requantizer(site: Site) -> Callable[[Tensor, Tensor | float], Tensor]:
     multiplier is a float32 number or tensor that broadcasts.
     """
     op = site.operation
+    form = op.string_attribute("requantization", "")
+    if form:
+        return _fixed_point_requantizer(site, form)
     zero = op.int_attribute("y_zero_point")
     low = float(op.int_attribute("clamp_min") - zero)
     high = float(op.int_attribute("clamp_max") - zero)
@@ -73,6 +77,50 @@ def requantizer(site: Site) -> Callable[[Tensor, Tensor | float], Tensor]:
         return narrow(product.clamp_(low, high).round_().add_(zero), to)
 
     return run
+
+
+def _fixed_point_requantizer(site: Site, form: str) -> Callable[[Tensor, Tensor | float], Tensor]:
+    op = site.operation
+    if form not in FIXED_POINT:
+        raise InvariantError(f"expected one of {', '.join(FIXED_POINT)}, found '{form}'",
+                             where=f"{op.where()} requantization")  # fmt: skip
+    zero, to = op.int_attribute("y_zero_point"), output_type(site)
+    low, high = op.int_attribute("clamp_min"), op.int_attribute("clamp_max")
+    scaled = FIXED_POINT[form]
+
+    def run(acc: Tensor, multiplier: Tensor | float) -> Tensor:
+        mantissa, exponent = torch.frexp(torch.as_tensor(multiplier, dtype=torch.float64))
+        factor = (mantissa * 2.0**31).to(torch.int64)  # exact: multipliers have 31 bits
+        steps = scaled(acc.to(torch.int64), factor, exponent.to(torch.int64))
+        return narrow((steps + zero).clamp_(low, high), to)
+
+    return run
+
+
+def _scaled_once(acc: Tensor, factor: Tensor, exponent: Tensor) -> Tensor:
+    """Return ``acc * factor * 2**(exponent - 31)``, ties rounded up."""
+    shift = 31 - exponent
+    return (acc * factor + (1 << (shift - 1))) >> shift
+
+
+def _scaled_twice(acc: Tensor, factor: Tensor, exponent: Tensor) -> Tensor:
+    """Return the same as gemmlowp does: the high half rounded, ties up, then shifted, ties away.
+
+    Source: gemmlowp, fixedpoint.h, SaturatingRoundingDoublingHighMul and RoundingDivideByPOT.
+    """
+    left, right = exponent.clamp(min=0), (-exponent).clamp(min=0)
+    x = (acc << left).clamp(-(2**31), 2**31 - 1)
+    high = (x * factor + (1 << 30)) >> 31
+    mask = (1 << right) - 1
+    threshold = (mask >> 1) + (high < 0)
+    return (high >> right) + ((high & mask) > threshold)
+
+
+FIXED_POINT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "fixed-point-double": _scaled_twice,
+    "fixed-point-single": _scaled_once,
+}
+"""Forms with a multiplier of 31 bits: scaled(acc, factor, exponent), int64."""
 
 
 def narrow(x: Tensor, to: torch.dtype) -> Tensor:
