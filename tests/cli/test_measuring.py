@@ -39,8 +39,11 @@ def test_bench_shows_every_step_and_the_peer(run: Run, build: Path) -> None:
 
 def test_code_is_timed_and_validated_with_threads(run: Run, build: Path) -> None:
     words = ("--flags", "-O1", "--threads", 2)
-    result = run("bench", build, *words, "--seconds", 0.01, "--no-layers", "--quiet", "--json")
-    assert json.loads(result.out)["threads"] == 2
+    timed = (*words, "--seconds", 0.01, "--no-layers", "--quiet", "--cold")
+    facts = json.loads(run("bench", build, *timed, "--json").out)
+    assert facts["threads"] == 2
+    assert 0 < facts["cold"]["best"] <= facts["cold"]["milliseconds"]
+    assert 2**18 < facts["cold"]["resident_bytes"] < 2**25
     data = ("--data", DEMO / "digits_test.npz", "--recipe", DEMO / "digits.toml", "--samples", 5)
     result = run("validate", build, *words, *data, "--json")
     assert result.code == 0

@@ -168,12 +168,16 @@ def test_two_networks_link_into_one_program(graph_named, golden_of, tmp_path):
     subprocess.run(["./both"], cwd=tmp_path, check=True)
 
 
+def _contents(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def test_bytes_are_the_same_again_and_elsewhere(graph_named, golden, tmp_path):
     found = []
     for folder in ("a", "deep/er"):
         emit(graph_named(), tmp_path / folder, golden=golden)
-        files = sorted((tmp_path / folder).iterdir())
-        found.append({path.name: path.read_bytes() for path in files})
+        found.append(_contents(tmp_path / folder))
     assert found[0] == found[1]
     assert not any(str(tmp_path).encode() in text for text in found[0].values())
     assert set(found[0]) == set(json.loads(found[0]["manifest.json"])["files"])
@@ -183,13 +187,12 @@ def test_emission_replaces_and_leaves_no_trace_when_it_fails(graph, golden, tmp_
     emit(graph, tmp_path, golden=golden)
     (tmp_path / "notes.txt").write_text("mine")
     emit(graph, tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert "notes.txt" in names
-    assert "model_test.c" not in names
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = _contents(tmp_path)
+    assert "notes.txt" in before
+    assert "model_test.c" not in before
     with pytest.raises(DataError):
         emit(graph, tmp_path, golden={"xq": golden["xq"]})
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before == _contents(tmp_path)
 
 
 def _library_call(tmp_path, arena_address, size, golden, vector=0):

@@ -22,6 +22,7 @@ from quantable.cli.output import progress, say, show, table
     help="The network as .onnx or .tflite: runtimes that are installed run it in turn.",
 )  # fmt: skip
 @click.option("--layers/--no-layers", default=True, help="Time every step.")
+@click.option("--cold", is_flag=True, help="Also time a fresh process: loading and the first run.")
 @quiet_option
 @json_option
 def command(
@@ -32,6 +33,7 @@ def command(
     threads: int,
     against: tuple[Path, ...],
     layers: bool,
+    cold: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -45,8 +47,9 @@ def command(
     Example:
       quantable bench build/
       quantable bench build/ --against resnet50.int8.onnx --seconds 5
-      quantable bench build/ --threads 2
+      quantable bench build/ --threads 2 --cold
     """
+    from quantable.adapters.c_cold import cold_start
     from quantable.adapters.c_timing import TimedModel
     from quantable.bench.latency import OwnRunner, Runner, interleaved, layer_rows, peer
     from quantable.bench.machine import describe_machine
@@ -76,11 +79,22 @@ def command(
         "machine": describe_machine(), "compiler": compiler, "flags": flags, "threads": threads,
         "peak_gops": 2 * peak / 1e9 or None, "latencies": latencies, "layers": rows,
     }  # fmt: skip
+    started = cold_start(directory, compiler=compiler, flags=flags.split()) if cold else None
+    if started is not None:
+        facts["cold"] = {
+            "milliseconds": started.seconds * 1e3, "best": started.best * 1e3,
+            "resident_bytes": started.resident_bytes,
+        }  # fmt: skip
     if as_json:
         show(facts, as_json=True)
         return
     say(f"{facts['machine']}; {compiler} {flags}; threads: {threads}")
     _print(latencies, ("runtime", "microseconds", "best", "gops", "of_peak", "ratio"))
+    if started is not None:
+        say(
+            f"a fresh process with one run: {started.seconds * 1e3:.1f} ms (best "
+            f"{started.best * 1e3:.1f}), {started.resident_bytes / 2**20:.1f} MiB resident"
+        )
     if rows:
         _print(rows, ("step", "kind", "microseconds", "share", "gops", "of_peak", "operation"))
 

@@ -130,6 +130,12 @@ def readme_text(unit: Unit, *, has_test: bool) -> str:
     lines += ["what they were made from."]
     if _machine(unit):
         lines += _machine_text(unit)
+    lines += [
+        "",
+        "With Zephyr, the folder is a module: `-DEXTRA_ZEPHYR_MODULES=THIS_FOLDER` and",
+        f"`CONFIG_QUANTABLE_{unit.prefix.upper()}=y`.",
+        "",
+    ]
     if unit.kernels.has_threads:
         lines += _threads_text(unit)
     if has_test:

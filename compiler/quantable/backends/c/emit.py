@@ -18,6 +18,7 @@ from quantable.backends.c.selftest import Golden, selftest_text
 from quantable.backends.c.source import source_text, weights_header_text, weights_text
 from quantable.backends.c.text import prefix
 from quantable.backends.c.unit import Unit
+from quantable.backends.c.zephyr import zephyr_texts
 from quantable.ir import Graph
 from quantable.kernels import header
 from quantable.targets.kernel_sets import PORTABLE, KernelSet
@@ -77,6 +78,7 @@ def _project_files(unit: Unit, headers: list[str], *, has_test: bool) -> dict[st
         "Makefile": makefile_text(unit, headers, has_test=has_test),
         "CMakeLists.txt": cmake_text(unit, has_test=has_test),
         "README.md": readme_text(unit, has_test=has_test),
+        **zephyr_texts(unit),
     }
 
 
@@ -97,6 +99,8 @@ def _write(directory: Path, texts: Mapping[str, str]) -> None:
     staging = Path(tempfile.mkdtemp(prefix=".emit-", dir=directory))
     try:
         for name, text in texts.items():
+            for folder in (staging, directory):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_text(text, encoding="utf-8", newline="\n")
         for stale in (MANIFEST, "model_test.c"):
             (directory / stale).unlink(missing_ok=True)
