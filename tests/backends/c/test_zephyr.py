@@ -53,11 +53,12 @@ def test_the_module_is_what_zephyr_looks_for(graph_named, tmp_path):
 def test_the_module_is_built_where_it_is_chosen(graph_named, tmp_path, is_chosen):
     if shutil.which("cmake") is None:
         pytest.skip("no cmake on this machine")
-    emit(graph_named("net"), tmp_path / "model")
+    described = emit(graph_named("net"), tmp_path / "model")
+    nulls = ", 0" * (len(described["inputs"]) + len(described["outputs"]))
     (tmp_path / "CMakeLists.txt").write_text(STAND_INS)
     (tmp_path / "use.c").write_text(
         '#include "model.h"\n'
-        "int main(void) { return net_run(0, 0, 0, 0) == NET_ERROR_NULL ? 0 : 1; }\n"
+        f"int main(void) {{ return net_run(0, 0{nulls}) == NET_ERROR_NULL ? 0 : 1; }}\n"
     )
     chosen = "-DCONFIG_QUANTABLE_NET=1" if is_chosen else "-DCONFIG_QUANTABLE_NET=0"
     for command in (["cmake", "-S", ".", "-B", "b", chosen], ["cmake", "--build", "b"]):
