@@ -40,9 +40,9 @@ def test_pack_and_unpack_give_the_same_bytes(
 def test_upgrade_of_a_file_of_this_version_changes_nothing(
     run: Run, build: Path, tmp_path: Path, name: str
 ) -> None:
-    words = ("upgrade", build / name, "-o", tmp_path / name, "--format-version", "1.2", "--json")
+    words = ("upgrade", build / name, "-o", tmp_path / name, "--format-version", "1.4", "--json")
     result = run(*words)
-    assert json.loads(result.out) == {"read": "1.2", "written": "1.2"}
+    assert json.loads(result.out) == {"read": "1.4", "written": "1.4"}
     assert (tmp_path / name).read_bytes() == (build / name).read_bytes()
 
 
@@ -66,8 +66,8 @@ def test_means_of_channels_keep_a_profile_from_an_older_version(
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("0.9", "cannot write version 0.9: expected one of 1.0, 1.1, 1.2"),
-        ("one", "expected a version such as 1.2, found 'one'"),
+        ("0.9", "cannot write version 0.9: expected one of 1.0, 1.1, 1.2, 1.3, 1.4"),
+        ("one", "expected a version such as 1.4, found 'one'"),
     ],
 )
 def test_versions_that_cannot_be_written(

@@ -33,9 +33,11 @@ from quantable.ir import (
     QuantizationParameters,
     Region,
     Relation,
+    Ring,
     Rounding,
     StageRecord,
     State,
+    Stream,
     TensorQuantizationConfig,
     Value,
     ValueStatistics,
@@ -169,6 +171,18 @@ def records(version: Version) -> tuple[StageRecord, ...]:
     )  # fmt: skip
 
 
+def plan(version: Version) -> MemoryPlan:
+    """Return a memory plan; from version 1.4 on it has streams."""
+    streams = (
+        Stream(("plain", "quantable"), 3, {"y": Ring(4, 1), "z": Ring(2**32 - 1)}),
+        Stream(("no operands",), 0, {}),
+    )
+    offsets = {"x": 0, "y": 64, "z": 2**32}
+    if version < (1, 4):
+        return MemoryPlan(2**33, 64, offsets)
+    return MemoryPlan(2**33, 64, offsets, True, streams)
+
+
 def graph(level: Level, version: Version) -> Graph:
     """Return the compendium at a level; only the file's rules hold in it, not those of networks."""
     store = ContentStore()
@@ -192,7 +206,7 @@ def graph(level: Level, version: Version) -> Graph:
         f"compendium-{level.value}", level, 21, ("x", "name with spaces"), ("y", "z"),
         {v.name: v for v in values}, operations(refs, version), refs,
         {r.id: r for r in rows}, "c-portable",
-        MemoryPlan(2**33, 64, {"x": 0, "y": 64, "z": 2**32}) if level is Level.PLANNED else None,
+        plan(version) if level is Level.PLANNED else None,
         {"key": "text", "ключ": "", "": "of no name"}, records(version),
         store,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from quantable.ir import (
     Region,
     Relation,
     State,
+    Stream,
     Value,
     verify,
 )
@@ -232,6 +233,9 @@ breaks("planned-memory", "offset 2 is not aligned")(
 )
 breaks("planned-memory", "ends at 12, outside the arena")(
     lambda g: planned(g, MemoryPlan(8, 4, {"x": 8}))
+)
+breaks("nothing-overwritten", "its operations are not consecutive ones of the graph")(
+    lambda g: planned(g, MemoryPlan(8, 4, {}, True, (Stream(("other",), 1, {}),)))
 )
 
 

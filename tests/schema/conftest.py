@@ -27,9 +27,11 @@ from quantable.ir import (
     QuantizationParameters,
     QuantizationPolicy,
     Relation,
+    Ring,
     Rounding,
     StageRecord,
     State,
+    Stream,
     TensorQuantizationConfig,
     Value,
     ValueStatistics,
@@ -127,9 +129,15 @@ ROWS = st.builds(
     st.lists(INT64, max_size=3).map(tuple), st.lists(NAMES, max_size=2).map(tuple), NAMES,
 )  # fmt: skip
 VALUES = st.builds(Value, NAMES, st.sampled_from(DType), SHAPES)
+SIZES = st.integers(0, 2**32 - 1)
+STREAMS = st.builds(
+    Stream, st.lists(NAMES, max_size=3).map(tuple), SIZES,
+    st.dictionaries(NAMES, st.builds(Ring, SIZES, SIZES), max_size=2),
+)  # fmt: skip
 PLANS = st.builds(
     MemoryPlan, st.integers(0, 2**63), st.integers(0, 2**31),
-    st.dictionaries(NAMES, st.integers(0, 2**63), max_size=3),
+    st.dictionaries(NAMES, st.integers(0, 2**63), max_size=3), st.booleans(),
+    st.lists(STREAMS, max_size=2).map(tuple),
 )  # fmt: skip
 DECISIONS = st.builds(
     Decision, st.lists(NAMES, max_size=3).map(tuple), NAMES, NAMES, st.floats(), st.floats(),

@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from quantable.ir import Decision, FormatError, Graph, InternalError, OptionError, UnsupportedError
+from quantable.ir import (
+    Decision,
+    FormatError,
+    Graph,
+    InternalError,
+    MemoryPlan,
+    OptionError,
+    Ring,
+    Stream,
+    UnsupportedError,
+)
 from quantable.ir.hashing import with_history
 from quantable.schema import FormatUpgradeWarning, load, save, versions
 from quantable.schema.container import open_file
@@ -31,6 +41,7 @@ RELEASED = {
     "v1.1": "6bb941f64849ad03f3c63200db6c27c2c1ea384ecf39e847cd5ec81343698e38",
     "v1.2": "21b0e22c519b4a4f0496073bdcf0ee003a5fc5a3eb60ef866407d602b0312810",
     "v1.3": "e14fcddcf4ded4abd4dcd92b88bf2fbccefe6323a23130391813fb2ec551d50f",
+    "v1.4": "9728794ab930fa0955611e845257bc226288e697475d4b44c0855314d366689d",
 }
 """sha256 over the .fbs files of every released version: they never change again."""
 
@@ -147,10 +158,10 @@ def test_a_major_version_needs_other_identifiers_and_an_upgrade(
 
 @pytest.fixture
 def newer() -> dict[str, Any]:
-    """The layout of a version 1.4 with a new field, a new enumerator and a new attribute."""
+    """The layout of a version 1.5 with a new field, a new enumerator and a new attribute."""
     layout = schema(lambda text: NEW_FIELD(MINOR["State.PAUSED: the enumerator was added as 9"](
         MINOR["AttributeValue.Content: the union member was added"](text))))  # fmt: skip
-    return {**layout, "since": since({(1, 3): schema()}, layout, (1, 4))}
+    return {**layout, "since": since({(1, 4): schema()}, layout, (1, 5))}
 
 
 def in_layout(table: Any, classes: dict[str, Any]) -> Any:
@@ -177,22 +188,22 @@ def test_a_newer_writer_serves_older_readers_or_says_what_keeps_them_from_readin
     path = tmp_path / "a.qir"
     plain = tables(graph, path, newer)
     used = plain._replace(schemes=tuple(s._replace(tile=32) for s in plain.schemes))
-    monkeypatch.setattr(versions, "VERSION_MINOR", 4)
-    monkeypatch.setattr(versions, "WRITABLE", ((1, 3), (1, 4)))
+    monkeypatch.setattr(versions, "VERSION_MINOR", 5)
+    monkeypatch.setattr(versions, "WRITABLE", ((1, 4), (1, 5)))
     made = stamped(plain, None, "f", newer)
-    assert (made.version_minor, made.min_reader_minor) == (4, 0)
-    assert stamped(plain, (1, 3), "f", newer).version_minor == 3
-    assert stamped(used, None, "f", newer).min_reader_minor == 4
+    assert (made.version_minor, made.min_reader_minor) == (5, 0)
+    assert stamped(plain, (1, 4), "f", newer).version_minor == 4
+    assert stamped(used, None, "f", newer).min_reader_minor == 5
     with pytest.raises(UnsupportedError) as caught:
-        stamped(used, (1, 3), "f", newer)
-    assert caught.value.message == "version 1.3 cannot express Scheme.tile (2 times; since 1.4)"
-    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.3, 1\.4"):
+        stamped(used, (1, 4), "f", newer)
+    assert caught.value.message == "version 1.4 cannot express Scheme.tile (2 times; since 1.5)"
+    with pytest.raises(OptionError, match=r"cannot write version 1\.7: expected one of 1\.4, 1\.5"):
         stamped(plain, (1, 7), "f", newer)
     monkeypatch.undo()
     write(made, path, newer)
     assert load(path) == graph
-    write(stamped_as(used, 4), path, newer)
-    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.4"):
+    write(stamped_as(used, 5), path, newer)
+    with pytest.raises(FormatError, match=r"needs a newer reader: expected version 1\.5"):
         load(path)
 
 
@@ -203,7 +214,7 @@ def stamped_as(table: Any, minor: int) -> Any:
 def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     graph: Graph, tmp_path: Path, newer: dict[str, Any]
 ) -> None:
-    assert newer["since"] == {"Scheme.tile": 4, "State.PAUSED": 4, "AttributeValue.Content": 4}
+    assert newer["since"] == {"Scheme.tile": 5, "State.PAUSED": 5, "AttributeValue.Content": 5}
     table = tables(graph, tmp_path / "a.qir", newer)
     first = table.operations[0]
     slots = first.quantization.inputs
@@ -213,7 +224,7 @@ def test_new_enumerators_and_attributes_are_seen_wherever_they_are(
     )
     changed = table._replace(operations=(paused, *table.operations[1:]))
     with pytest.raises(UnsupportedError) as caught:
-        stamped(changed, (1, 3), "f", newer)
+        stamped(changed, (1, 4), "f", newer)
     assert "AttributeValue.Content (1 times" in caught.value.message
     assert "State.PAUSED (1 times" in caught.value.message
 
@@ -249,7 +260,7 @@ def test_an_older_major_version_is_upgraded_and_the_reader_says_so(
     with pytest.raises(FormatError, match=r"expected 1\.x, found 0\.9"):
         load(path)
     monkeypatch.setitem(versions.UPGRADES, 0, Upgrade(layout, {"Graph": from_0_9}))
-    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.3; save"):
+    with pytest.warns(FormatUpgradeWarning, match=r"upgraded from version 0\.9 to 1\.4; save"):
         loaded = load(path)
     assert loaded.plan is not None
     assert (loaded.plan.arena_bytes, loaded.plan.alignment) == (4096, 64)
@@ -265,7 +276,7 @@ def test_only_a_file_with_decisions_needs_a_reader_of_1_2(graph: Graph, tmp_path
     for made, minor in ((graph, 0), (decided, 2)):
         save(made, path)
         table = read_tables(open_file(path, "QIR", KINDS), "Graph")
-        assert (table.version_minor, table.min_reader_minor) == (3, minor)
+        assert (table.version_minor, table.min_reader_minor) == (4, minor)
     save(graph, path, version=(1, 1))
     assert load(path) == graph
     with pytest.raises(
@@ -274,12 +285,27 @@ def test_only_a_file_with_decisions_needs_a_reader_of_1_2(graph: Graph, tmp_path
         save(decided, path, version=(1, 1))
 
 
+def test_only_a_plan_with_streams_needs_a_reader_of_1_4(graph: Graph, tmp_path: Path) -> None:
+    path, stream = tmp_path / "a.qir", Stream(("conv",), 2, {"y": Ring(3, 1)})
+    for plan, minor in (
+        (MemoryPlan(64, 16, {"y": 0}), 0), (MemoryPlan(64, 16, {"y": 0}, True), 4),
+        (MemoryPlan(64, 16, {"y": 0}, False, (stream,)), 4),
+    ):  # fmt: skip
+        planned = replace(graph, plan=plan)
+        save(planned, path)
+        assert load(path) == planned
+        table = read_tables(open_file(path, "QIR", KINDS), "Graph")
+        assert table.min_reader_minor == minor
+    with pytest.raises(UnsupportedError, match=r"express MemoryPlan\.streams \(1 times; since 1"):
+        save(planned, path, version=(1, 3))
+
+
 def test_identifier_and_version_have_to_agree(graph: Graph, tmp_path: Path) -> None:
     save(graph, tmp_path / "a.qir")
     data = bytearray((tmp_path / "a.qir").read_bytes())
     data[11:12] = b"2"
     (tmp_path / "a.qir").write_bytes(data)
-    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.3"):
+    with pytest.raises(FormatError, match=r"identifier of version 2, but version 1\.4"):
         load(tmp_path / "a.qir")
 
 
@@ -299,5 +325,5 @@ def test_the_layout_is_not_changed_by_reading_it() -> None:
                  "Granularity.PER_BLOCK": 2, "Graph.regions": 3, "TensorType.container": 3,
                  "AttributeValue.RegionAttribute": 3, "DType.FLOAT8E4M3FNUZ": 3,
                  "DType.FLOAT8E5M2FNUZ": 3, "DType.FLOAT8E8M0": 3, "DType.INT2": 3,
-                 "DType.UINT2": 3}  # fmt: skip
+                 "DType.UINT2": 3, "MemoryPlan.ordered": 4, "MemoryPlan.streams": 4}  # fmt: skip
     assert copy.deepcopy(LAYOUT) == schema() | {"since": since_1_0}

@@ -17,6 +17,7 @@ from quantable.ir import (
     OperationQuantizationConfig,
     QuantableOperation,
     Relation,
+    Stream,
     TensorQuantizationConfig,
     Value,
 )
@@ -71,7 +72,11 @@ def _joined(graph: Graph) -> Graph:
         made = replace(old, name=f"{number}{old.name}", kind=kind, inputs=names, outputs=results)
         operations.append(_fitted(made, graph))
     pool = list(values)
-    plan = graph.plan and MemoryPlan(64, 32, dict(zip(pool, range(9), strict=False)))
+    plan = graph.plan and MemoryPlan(
+        64, 32, dict(zip(pool, range(9), strict=False)), graph.plan.is_ordered,
+        tuple(Stream(s.operations, s.rows, dict(zip(pool, s.rings.values(), strict=False)))
+              for s in graph.plan.streams),
+    )  # fmt: skip
     outputs = tuple(pool[: len(graph.outputs)])
     return replace(graph, inputs=inputs, outputs=outputs, values=values, parameters=parameters,
                    rows=rows, operations=tuple(operations), plan=plan)  # fmt: skip

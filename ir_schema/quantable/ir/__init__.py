@@ -16,9 +16,10 @@ from quantable.ir.errors import (
     UnsupportedError,
     UserError,
 )
-from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
+from quantable.ir.graph import Decision, Graph, Level, StageRecord
 from quantable.ir.hashing import graph_digest
 from quantable.ir.invariants import INVARIANTS, verify
+from quantable.ir.memory_plan import MemoryPlan, Ring, Stream
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.policies import (
     LEGAL_POLICIES,
@@ -47,7 +48,7 @@ __all__ = [
     "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "Operation",
     "OperationQuantizationConfig", "OptionError", "Profile", "QuantableError",
     "QuantableOperation", "QuantizationParameters", "QuantizationPolicy", "Region", "Relation",
-    "Rounding", "Shape", "StageRecord", "State", "StateError", "Symmetry", "TRANSITIONS",
-    "TensorQuantizationConfig", "UnknownNameError", "UnsupportedError", "UserError", "Value",
-    "ValueStatistics", "Visibility", "channel_inputs", "graph_digest", "verify",
+    "Ring", "Rounding", "Shape", "StageRecord", "State", "StateError", "Stream", "Symmetry",
+    "TRANSITIONS", "TensorQuantizationConfig", "UnknownNameError", "UnsupportedError", "UserError",
+    "Value", "ValueStatistics", "Visibility", "channel_inputs", "graph_digest", "verify",
 ]  # fmt: skip

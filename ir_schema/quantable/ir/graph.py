@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.errors import InvariantError
+from quantable.ir.memory_plan import MemoryPlan
 from quantable.ir.operation import Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters
 from quantable.ir.region import Region
@@ -102,21 +103,6 @@ class StageRecord:
     data_digest: str = ""
     tool_version: str = ""
     decisions: tuple[Decision, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryPlan:
-    """Where activations live at the planned level.
-
-    Attributes:
-        arena_bytes: Exact size of the arena.
-        alignment: Alignment of the arena and of every offset, in bytes.
-        offsets: Byte offset in the arena by value name.
-    """
-
-    arena_bytes: int
-    alignment: int
-    offsets: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -106,3 +106,12 @@ MOVEMENT_OPERATIONS: tuple[str, ...] = (
 )  # fmt: skip
 """ONNX operations that only move elements: they keep their kind at the integer level. Pad's
 constant is an integer of the tensor's type; Concat's inputs and output have one row."""
+
+WINDOW_OPERATIONS: tuple[str, ...] = ("int.Conv", "int.MaxPool", "int.AveragePool")
+"""Operations whose output pixels need a window of input pixels each."""
+
+ELEMENTWISE_OPERATIONS: dict[str, int] = {
+    "int.Requantize": 1, "int.Table": 1, "int.InterpolatedTable": 1, "int.Add": 2, "int.Mul": 2,
+}  # fmt: skip
+"""By kind, how many activations are read (from slot 0 on); element i of the output needs only
+element i of those of its shape, so that it may overwrite one of them."""

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from quantable.ir.errors import InvariantError
 from quantable.ir.graph import Graph, Level, Value
 from quantable.ir.integer_operations import INTEGER_OPERATIONS, MOVEMENT_OPERATIONS
+from quantable.ir.memory_check import memory_faults
+from quantable.ir.memory_plan import MemoryPlan
 from quantable.ir.operation import QuantableOperation
 from quantable.ir.quantization import Relation, TensorQuantizationConfig
 from quantable.ir.states import State
@@ -281,16 +283,25 @@ def _planned_memory(graph: Graph) -> Iterator[tuple[str, str]]:
             continue
         if offset % graph.plan.alignment or offset < 0:
             yield f"memory plan '{name}'", f"offset {offset} is not aligned"
-        size = _size_bytes(value)
+        size = _size_bytes(graph.plan, value)
         if size is not None and offset + size > graph.plan.arena_bytes:
             yield f"memory plan '{name}'", f"ends at {offset + size}, outside the arena"
 
 
-def _size_bytes(value: Value) -> int | None:
-    """Return the size of a value, None where it is not known."""
+def _nothing_overwritten(graph: Graph) -> Iterator[tuple[str, str]]:
+    if graph.plan is not None and graph.level is Level.PLANNED:
+        yield from memory_faults(graph, graph.plan)
+
+
+def _size_bytes(plan: MemoryPlan, value: Value) -> int | None:
+    """Return the size of a value in the arena, None where it is not known."""
     if value.shape is None or any(isinstance(dim, str) for dim in value.shape):
         return None
-    return (math.prod(int(dim) for dim in value.shape) * value.dtype.bits + 7) // 8
+    shape = [int(dim) for dim in value.shape]
+    for stream in plan.streams:
+        if value.name in stream.rings and len(shape) == 4:
+            shape[1] = stream.rings[value.name].rows
+    return (math.prod(shape) * value.dtype.bits + 7) // 8
 
 
 def _regions_match(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -330,6 +341,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("baked-unshared", _CONFIGURED, _baked_unshared),
     Invariant("explicit-kinds", _EXPLICIT, _explicit_kinds),
     Invariant("planned-memory", _EXPLICIT, _planned_memory),
+    Invariant("nothing-overwritten", _EXPLICIT, _nothing_overwritten),
 )
 """Every invariant; later ones may rely on earlier ones of the table."""
 

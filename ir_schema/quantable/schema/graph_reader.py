@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import FormatError
-from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
+from quantable.ir.graph import Decision, Graph, Level, StageRecord
+from quantable.ir.memory_plan import MemoryPlan, Ring, Stream
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.policies import (
     Arithmetic,
@@ -298,7 +299,14 @@ class GraphReader:
 
     def _plan(self, t: Any) -> MemoryPlan:
         offsets = ((self._string(o.value), o.offset) for o in t.offsets)
-        return MemoryPlan(t.arena_bytes, t.alignment, self._by_name("offset", offsets))
+        return MemoryPlan(
+            t.arena_bytes, t.alignment, self._by_name("offset", offsets), t.ordered,
+            tuple(map(self._stream, t.streams)),
+        )  # fmt: skip
+
+    def _stream(self, t: Any) -> Stream:
+        rings = ((self._string(r.value), Ring(r.rows, r.phase)) for r in t.rings)
+        return Stream(self._names(t.operations), t.rows, self._by_name("ring", rings))
 
     def _record(self, t: Any) -> StageRecord:
         string = self._string

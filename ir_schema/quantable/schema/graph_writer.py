@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from quantable.ir.contents import ContentRef
 from quantable.ir.dtypes import DType
 from quantable.ir.errors import InternalError
-from quantable.ir.graph import Decision, Graph, MemoryPlan, StageRecord
+from quantable.ir.graph import Decision, Graph, StageRecord
+from quantable.ir.memory_plan import MemoryPlan, Stream
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.ir.region import Region
@@ -223,7 +224,16 @@ class GraphWriter:
             plan.arena_bytes,
             plan.alignment,
             tuple(T.Offset(self._strings.of(name), offset) for name, offset in offsets),
+            plan.is_ordered,
+            tuple(map(self._stream, plan.streams)),
         )
+
+    def _stream(self, stream: Stream) -> Any:
+        rings = (
+            T.Ring(self._strings.of(name), ring.rows, ring.phase)
+            for name, ring in sorted(stream.rings.items())
+        )
+        return T.Stream(self._names(stream.operations), stream.rows, tuple(rings))
 
     def _record(self, record: StageRecord) -> Any:
         string = self._strings.of

@@ -15,7 +15,7 @@ from typing import Any
 from quantable.ir.errors import FormatError, OptionError
 
 VERSION_MAJOR = 1
-VERSION_MINOR = 3
+VERSION_MINOR = 4
 PRODUCER = "quantable 0.1.0"
 
 Version = tuple[int, int]
@@ -42,7 +42,7 @@ class Upgrade:
 UPGRADES: dict[int, Upgrade] = {}
 """By the major version that is read. Version 1 is the first released one, so there is none."""
 
-WRITABLE: tuple[Version, ...] = ((1, 0), (1, 1), (1, 2), (1, 3))
+WRITABLE: tuple[Version, ...] = ((1, 0), (1, 1), (1, 2), (1, 3), (1, 4))
 """Every version that can be written, oldest first; the last is this one."""
 
 

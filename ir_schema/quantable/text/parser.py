@@ -16,7 +16,8 @@ from typing import Any
 from lark import Token
 
 from quantable.ir.contents import ContentStore
-from quantable.ir.graph import Decision, Graph, Level, MemoryPlan, StageRecord
+from quantable.ir.graph import Decision, Graph, Level, StageRecord
+from quantable.ir.memory_plan import MemoryPlan, Ring, Stream
 from quantable.ir.policies import LEGAL_POLICIES, Rounding, Visibility
 from quantable.ir.quantization import (
     MAX_BITS,
@@ -102,7 +103,7 @@ class _Assembly:
         operations = tuple(reader.operation(parts) for parts in groups["operation"])
         outputs = tuple(values.used(token) for (token,) in groups["output"])
         regions.finish()
-        head = self._head(groups["graph"][0])
+        head = self._head(groups["graph"][0], groups["stream"])
         if self._checked:
             self._check_rows(rows, groups["row"], reader)
         values.finish()
@@ -130,27 +131,42 @@ class _Assembly:
         default = next(iter(table.values()))
         return self._bench.attempt(start, lambda: member(table, token, what), default)
 
-    def _head(self, parts: list[Any]) -> dict[str, Any]:
+    def _head(self, parts: list[Any], streams: list[list[Any]]) -> dict[str, Any]:
         name, level, opset, *rest = parts
         blocks = {record.rule: record.parts for record in rest}
         target = blocks.get("target")
+        if streams and "plan" not in blocks:
+            self._bench.fault_at(streams[0][0], "a stream belongs to a memory plan, found none")
         return {
             "name": self._bench.word(name),
             "level": self._member(_LEVELS, level, "level"),
             "opset": self._bench.integer(opset),
             "target": self._bench.word(target[0]) if target else "",
-            "plan": self._plan(blocks["plan"]) if "plan" in blocks else None,
+            "plan": self._plan(blocks["plan"], streams) if "plan" in blocks else None,
         }
 
-    def _plan(self, parts: list[Any]) -> MemoryPlan:
-        arena, alignment, *offsets = parts
+    def _plan(self, parts: list[Any], streams: list[list[Any]]) -> MemoryPlan:
+        arena, alignment, *rest = parts
         held = (
-            (self._values.used(token), token, self._bench.integer(offset, 0, UINT64))
-            for _, (token, offset) in offsets
-        )
+            (self._values.used(record.parts[0]), record.parts[0],
+             self._bench.integer(record.parts[1], 0, UINT64))
+            for record in rest if record.rule == "offset"
+        )  # fmt: skip
         return MemoryPlan(
             self._bench.integer(arena, 0, UINT64), self._bench.integer(alignment),
             self._bench.unique("offset of", held, "%"),
+            any(record.rule == "ordered" for record in rest), tuple(map(self._stream, streams)),
+        )  # fmt: skip
+
+    def _stream(self, parts: list[Any]) -> Stream:
+        operations, rows, *rings = parts
+        held = (
+            (self._values.used(token), token, Ring(*map(self._bench.integer, numbers)))
+            for _, (token, *numbers) in rings
+        )
+        return Stream(
+            tuple(self._bench.items(operations, operation_of, "")), self._bench.integer(rows),
+            self._bench.unique("ring of", held, "%"),
         )  # fmt: skip
 
     def _schemes(

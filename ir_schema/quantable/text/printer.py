@@ -18,6 +18,7 @@ from quantable.ir import floats, numerics
 from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.dtypes import DType
 from quantable.ir.graph import Decision, Graph, StageRecord
+from quantable.ir.memory_plan import Stream
 from quantable.ir.operation import Attribute, Operation, QuantableOperation
 from quantable.ir.quantization import QuantizationParameters, TensorQuantizationConfig
 from quantable.ir.region import Region
@@ -127,6 +128,7 @@ class _Printer:
         lines += [self._parameter(name, ref) for name, ref in self._graph.parameters.items()]
         lines += [_row(row) for row in self._graph.rows.values()]
         lines += self.operations(self._graph.operations)
+        lines += map(self._stream, self._graph.plan.streams if self._graph.plan else ())
         if history:
             lines += [_stage(record) for record in self._graph.history]
         return "\n".join(lines) + "\n"
@@ -149,7 +151,16 @@ class _Printer:
             )
             text += f" arena {graph.plan.arena_bytes} alignment {graph.plan.alignment}"
             text += f" offsets {{{', '.join(offsets)}}}"
+            text += " ordered" if graph.plan.is_ordered else ""
         return text
+
+    def _stream(self, stream: Stream) -> str:
+        names = _listed(f"@{bare(name, BARE_NAME)}" for name in stream.operations)
+        rings = (
+            f"{self._operand(name)} = {ring.rows}" + (f" phase {ring.phase}" if ring.phase else "")
+            for name, ring in sorted(stream.rings.items())
+        )
+        return f"stream {names} rows {stream.rows} rings {{{', '.join(rings)}}}"
 
     def _stray_values(self) -> Iterator[str]:
         """Values that no other statement gives a type."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from quantable.ir import (
     Graph,
-    MemoryPlan,
     Operation,
     OperationQuantizationConfig,
     QuantableOperation,
+    Stream,
     TensorQuantizationConfig,
 )
 
@@ -35,7 +35,12 @@ def renamed(graph: Graph, seed: int, *, fresh: bool) -> Graph:
     plan = graph.plan
     if plan is not None:
         offsets = {values[name]: offset for name, offset in plan.offsets.items()}
-        plan = MemoryPlan(plan.arena_bytes, plan.alignment, offsets)
+        streams = tuple(
+            Stream(tuple(operations[name] for name in stream.operations), stream.rows,
+                   {values[name]: ring for name, ring in stream.rings.items()})
+            for stream in plan.streams
+        )  # fmt: skip
+        plan = replace(plan, offsets=offsets, streams=streams)
     return replace(
         graph,
         inputs=tuple(values[name] for name in graph.inputs),

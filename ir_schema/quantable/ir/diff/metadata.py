@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from quantable.ir.diff.changes import FieldChange
 from quantable.ir.diff.matching import Matching
 from quantable.ir.diff.quantization import Rows
 from quantable.ir.graph import Graph, StageRecord
+from quantable.ir.memory_plan import MemoryPlan, Stream
 
 
 def metadata_changes(matching: Matching, replaced: set[int]) -> Iterator[FieldChange]:
@@ -53,6 +54,38 @@ def _plan(matching: Matching) -> Iterator[FieldChange]:
         if offsets[0] != offsets[1]:
             texts = ("-" if offset is None else str(offset) for offset in offsets)
             yield FieldChange(f"offset of {left}", *texts)
+    if one.is_ordered != other.is_ordered:
+        yield FieldChange("order of pixels", *(_order(plan) for plan in (one, other)))
+    yield from _streams(matching)
+
+
+def _order(plan: MemoryPlan) -> str:
+    return "ascending" if plan.is_ordered else "any"
+
+
+def _streams(matching: Matching) -> Iterator[FieldChange]:
+    """Yield streams that came, went or run otherwise; they are known by their first operation."""
+    names = {
+        matching.b.operations[other].name: matching.a.operations[one].name
+        for one, other in matching.pairs()
+    }
+    values = {right: left for left, right in _values(matching)}
+    left, right = ({s.operations[0]: s for s in m.graph.plan.streams if s.operations}
+                   if m.graph.plan else {} for m in (matching.a, matching.b))  # fmt: skip
+    renamed = {names.get(first, first): stream for first, stream in right.items()}
+    for first in dict.fromkeys((*left, *renamed)):
+        texts = (_stream(left.get(first), {}, {}), _stream(renamed.get(first), names, values))
+        if texts[0] != texts[1]:
+            yield FieldChange(f"stream of {first}", *texts)
+
+
+def _stream(stream: Stream | None, names: Mapping[str, str], values: Mapping[str, str]) -> str:
+    if stream is None:
+        return "-"
+    rings = sorted((values.get(n, n), ring) for n, ring in stream.rings.items())
+    kept = ", ".join(f"{n} {ring.rows}+{ring.phase}" for n, ring in rings)
+    operations = ", ".join(names.get(name, name) for name in stream.operations)
+    return f"{operations}: {stream.rows} rows, keeps {kept or 'nothing'}"
 
 
 def _values(matching: Matching) -> Iterator[tuple[str, str]]:
