@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from quantable.backends.c.bytes_only import byte_terms
 from quantable.backends.c.unit import Step
 
@@ -15,11 +13,11 @@ def emit_add(step: Step) -> bool:
         return False
     first, second, constant = terms
     factors = (first & 0xFFFF) | (second & 0xFFFF) << 16
-    count = math.prod(step.shape(step.output()))
     parameters = step.parameters(
         "q_dsp_add_params",
-        [str(count), f"{factors}u", str(constant), step.multiplier(), step.requantization()],
+        [step.count(), f"{factors}u", str(constant), step.multiplier(), step.requantization()],
+        is_static=not step.is_streamed,
     )
-    a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
+    a, b, y = (step.written(v.name) for v in (step.input(0), step.input(1), step.output()))
     step.call(step.shared("q_dsp_add", "q_dsp_add.h"), parameters, a, b, y)
     return True

@@ -26,6 +26,7 @@ from quantable.backends.c.windows import (
     window,
 )
 from quantable.ir import DType
+from quantable.ir.streaming import Axis
 
 _TILE_PIXELS = 3
 _STACK = 32768
@@ -39,6 +40,7 @@ class _Product:
 
     Attributes:
         height, width: Initializers of `q_axis`.
+        rows: The axis of height.
         batch, depth: Images, and channels of an input pixel.
         pieces, taps: Runs in a row of the window, and pixels in each.
         pixels: Output pixels in all.
@@ -48,6 +50,7 @@ class _Product:
 
     height: str
     width: str
+    rows: Axis
     batch: int
     depth: int
     pieces: int
@@ -74,7 +77,7 @@ def emit_conv(step: Step) -> bool:
     is_point = rows * columns == 1 and not any(op.ints_attribute("pads"))
     pixels = math.prod(step.shape(step.output())) // geometry.out_c
     return _emit(step, _Product(
-        geometry.height, geometry.width, geometry.batch, geometry.in_c, pieces,
+        geometry.height, geometry.width, geometry.rows, geometry.batch, geometry.in_c, pieces,
         columns // pieces, pixels, is_point, runs,
     ))  # fmt: skip
 
@@ -86,7 +89,9 @@ def emit_linear(step: Step) -> bool:
     x, weight = step.shape(step.input(0)), kernel_weight(step)
     rows = math.prod(x[:-1])
     line = f"{{{rows}, {rows}, 1, 1, 1, 0, 0}}"
-    return _emit(step, _Product(_POINT, line, 1, x[-1], 1, 1, rows, True, weight.T[:, None]))
+    return _emit(
+        step, _Product(_POINT, line, Axis(1, 1), 1, x[-1], 1, 1, rows, True, weight.T[:, None])
+    )
 
 
 def _emit(step: Step, product: _Product) -> bool:
@@ -117,10 +122,11 @@ def _emit(step: Step, product: _Product) -> bool:
     step.call(
         function,
         parameters,
+        step.rows(product.rows),
         step.pointer(step.input(0).name),
         step.constant("blocks", packed_layer(layer, block), DType.UINT32),
         "window",
-        step.pointer(y.name),
+        step.written(y.name),
     )
     return True
 
@@ -146,11 +152,12 @@ def _emit_depthwise(step: Step, geometry: Window) -> bool:
     step.call(
         step.shared("q_dsp_depthwise", "q_dsp_depthwise.h"),
         parameters,
+        step.rows(geometry.rows),
         step.pointer(step.input(0).name),
         step.constant("blocks", blocks, DType.UINT32),
         step.constant("border", np.full(channels, zero), DType.UINT8),
         "taps",
-        step.pointer(y.name),
+        step.written(y.name),
     )
     return True
 

@@ -42,26 +42,30 @@ def _binary(step: Step, stem: str, bound: int, facts: list[str]) -> None:
     a, b, y = step.input(0), step.input(1), step.output()
     full = step.shape(y)
     strides = [broadcast_strides(step.shape(v), full) for v in (a, b)]
+    nest = space(full, *strides)
+    if step.is_streamed:  # both inputs have the shape of the output
+        nest = f"{{1, {{{step.count()}}}, {{1}}, {{1}}}}"
     parameters = step.parameters(
-        "q_binary", [space(full, *strides), *facts, step.multiplier(), step.requantization()]
-    )
+        "q_binary", [nest, *facts, step.multiplier(), step.requantization()],
+        is_static=not step.is_streamed,
+    )  # fmt: skip
     function = step.kernel(
         stem, "q_binary.h", A=a.dtype, B=b.dtype, Y=y.dtype, ACC=accumulator(bound)
     )
-    operands = [step.pointer(v.name) for v in (a, b, y)]
+    operands = [step.written(v.name) for v in (a, b, y)]
     step.shared_call(function, parameters, *operands)
 
 
 def emit_requantize(step: Step) -> None:
     """int.Requantize."""
     x, y = step.input(0), step.output()
-    count = str(math.prod(step.shape(y)))
     parameters = step.parameters(
         "q_rescale",
-        [count, *step.fact("x_zero_point"), step.multiplier(), step.requantization()],
+        [step.count(), *step.fact("x_zero_point"), step.multiplier(), step.requantization()],
+        is_static=not step.is_streamed,
     )
     function = step.kernel("q_rescale", "q_unary.h", X=x.dtype, Y=y.dtype)
-    step.shared_call(function, parameters, step.pointer(x.name), step.pointer(y.name))
+    step.shared_call(function, parameters, step.written(x.name), step.written(y.name))
 
 
 def emit_table(step: Step) -> None:
@@ -78,8 +82,7 @@ def _look_up(step: Step, stem: str, entries: DType) -> None:
     x, y = step.input(0), step.output()
     function = step.kernel(stem, "q_unary.h", X=x.dtype, Y=y.dtype)
     table = step.constant("table", step.array(1), entries)
-    count = str(math.prod(step.shape(y)))
-    step.shared_call(function, count, step.pointer(x.name), table, step.pointer(y.name))
+    step.shared_call(function, step.count(), step.written(x.name), table, step.written(y.name))
 
 
 def emit_reduce_mean(step: Step) -> None:

@@ -89,6 +89,13 @@ def plan_unit(graph: Graph, prefix: str, kernels: KernelSet = PORTABLE) -> tuple
             where=f"graph '{graph.name}'",
             help="run the passes of the groups lower and plan first",
         )
+    if graph.plan.is_ordered and not kernels.is_ordered:
+        raise OptionError(
+            "the memory plan counts on kernels that make pixels in ascending order, which those of "
+            f"'{kernels.name}' do not",
+            where=f"graph '{graph.name}'",
+            help="plan the integer graph again for this target",
+        )
     found: Border = border(graph)
     unit, steps, problems = Unit(graph, found, prefix, kernels), [], []
     borders = {t.value: t for t in (*found.inputs, *found.outputs)}

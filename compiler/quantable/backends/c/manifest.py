@@ -14,6 +14,7 @@ def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, objec
     """Return the manifest as JSON data."""
     plan = unit.graph.plan
     assert plan is not None  # plan_unit checked it
+    number = {step.operation.name: step.index for step in steps}
     return {
         "format": FORMAT,
         "abi_version": ABI_VERSION,
@@ -30,6 +31,10 @@ def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, objec
         "inputs": [_tensor(t) for t in unit.border.inputs],
         "outputs": [_tensor(t) for t in unit.border.outputs],
         "layers": [_layer(step) for step in steps],
+        "streams": [
+            {"steps": [number[name] for name in stream.operations], "rows": stream.rows}
+            for stream in plan.streams
+        ],
         "sources": [name for name in files if name in ("model.c", "model_weights.c")],
         "files": files,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantable.backends.c.header import has_threads, run_signature, tensors, threads_signature
 from quantable.backends.c.storage import Place
+from quantable.backends.c.streams import step_calls
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step, Unit
 
@@ -33,10 +34,7 @@ def run_lines(unit: Unit, steps: list[Step]) -> list[str]:
 
 def _steps(unit: Unit, steps: list[Step]) -> list[str]:
     lines = ["static void run_steps(const run_tensors *t) {"]
-    for step in steps:
-        lines.append(f"  QUANTABLE_STEP({step.index}, {step.name}(t));")
-        if has_threads(unit):
-            lines.append("  Q_MEET(t);")
+    lines += step_calls(unit, steps)
     if not steps:
         lines.append("  (void)t;")
     return [*lines, "}", ""]

@@ -6,6 +6,7 @@ import textwrap
 
 from quantable.backends.c.header import conversion_signature, tensors
 from quantable.backends.c.run_function import run_lines, tensors_struct
+from quantable.backends.c.streams import STREAM_HEADER
 from quantable.backends.c.text import (
     C_TYPES,
     array_lines,
@@ -46,6 +47,7 @@ def source_text(unit: Unit, steps: list[Step]) -> str:
         *unit.contract.definition,
         '#include "q_border.h"',
         *(['#include "q_share.h"'] if unit.kernels.has_threads else []),
+        *([f'#include "{STREAM_HEADER}"'] if unit.streams else []),
         "",
         *_instances(unit),
         *_STEP_HOOK,
@@ -114,10 +116,13 @@ def _instances(unit: Unit) -> list[str]:
 def _step_lines(step: Step) -> list[str]:
     op = step.operation
     text = f"{step.index}: {comment(op.name)} ({comment(op.kind)}){_origin(op)}: {_shapes(step)}"
+    arguments = "const run_tensors *t"
+    if step.is_streamed:
+        arguments += ", int32_t first, int32_t count"
     lines = textwrap.wrap(text, 94, break_long_words=False, break_on_hyphens=False)
     lines = [
         "/* " + "\n * ".join(lines) + " */",
-        f"QUANTABLE_STEP_FUNCTION {step.name}(const run_tensors *t) {{",
+        f"QUANTABLE_STEP_FUNCTION {step.name}({arguments}) {{",
     ]
     if step.unit.kernels.has_threads and not step.is_shared:
         lines.append("  Q_ALONE(t);")

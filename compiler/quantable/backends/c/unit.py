@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from quantable.backends.c.border import Border, static_shape
 from quantable.backends.c.contract import contract_of, fixed_point
 from quantable.backends.c.storage import Storage
 from quantable.backends.c.text import C_TYPES, MINIMA
-from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
+from quantable.ir import DType, Graph, Operation, Ring, UnsupportedError, Value
+from quantable.ir.streaming import Axis
 from quantable.targets.kernel_sets import KernelSet
 
 
@@ -46,6 +48,9 @@ class Unit:
         self.storage = Storage(graph, border)
         self.instances: dict[Instance, None] = {}
         self._constants: dict[tuple[DType, bytes, int], Constant] = {}
+        streams = graph.plan.streams if graph.plan else ()
+        self.streams = {name: stream for stream in streams for name in stream.operations}
+        self.rings = {name: ring for stream in streams for name, ring in stream.rings.items()}
 
     @property
     def constants(self) -> list[Constant]:
@@ -131,6 +136,34 @@ class Step:
             return self.constant(role, self.unit.graph.array(name), value.dtype)
         return self.unit.storage.place(name).pointer(value.dtype)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it makes some rows at a time: `count` ones, from row `first` on."""
+        return self.operation.name in self.unit.streams
+
+    def written(self, name: str) -> str:
+        """Return the expression that points to where a value's row `first` lies."""
+        if not self.is_streamed:
+            return self.pointer(name)
+        shape, ring = self.shape(self.value(name)), self.unit.rings.get(name)
+        row = f"(first + {ring.phase}) % {ring.rows}" if ring else "first"
+        return f"{self.pointer(name)} + (ptrdiff_t)({row}) * {shape[2] * shape[3]}"
+
+    def count(self) -> str:
+        """Return how many elements of the output it makes, as C text."""
+        shape = self.shape(self.output())
+        return f"count * {shape[2] * shape[3]}" if self.is_streamed else str(math.prod(shape))
+
+    def rows(self, axis: Axis) -> str:
+        """Add which rows of the output a window kernel makes; return the pointer to that."""
+        ring = self.unit.rings.get(self.operation.inputs[0], Ring(axis.inputs))
+        place = f"{ring.rows}, {ring.phase}"
+        if self.is_streamed:
+            self.lines.append(f"const q_rows rows = {{first, count, {place}}};")
+        else:
+            self.lines.append(f"static const q_rows rows = {{0, {axis.outputs}, {place}}};")
+        return "&rows"
+
     def kernel(self, stem: str, header: str, **types: DType) -> str:
         """Instantiate a kernel family and return the name of one of its functions.
 
@@ -179,9 +212,10 @@ class Step:
         """Let threads wait for each other: what follows reads or overwrites what is done so far."""
         self.lines.append("Q_MEET(t);")
 
-    def parameters(self, struct: str, fields: Sequence[str]) -> str:
+    def parameters(self, struct: str, fields: Sequence[str], *, is_static: bool = True) -> str:
         """Add the step's parameter block and return the expression that points to it."""
-        self.lines.append(f"static const {struct} p = {{{', '.join(fields)}}};")
+        static = "static " if is_static else ""
+        self.lines.append(f"{static}const {struct} p = {{{', '.join(fields)}}};")
         return "&p"
 
     def fact(self, *names: str) -> list[str]:

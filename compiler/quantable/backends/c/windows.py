@@ -12,6 +12,7 @@ from quantable.backends.c.elements import distance
 from quantable.backends.c.text import braces
 from quantable.backends.c.unit import Step
 from quantable.ir import DType, UnsupportedError
+from quantable.ir.streaming import Axis
 
 _WEIGHTS = (DType.INT8, DType.INT4)
 _ROUNDED = 2.0**30
@@ -27,6 +28,7 @@ class Window:
         batch, in_c, out_c: Sizes.
         taps: Positions in the window.
         is_channels_last: The layout.
+        rows: The axis of height.
     """
 
     height: str
@@ -36,6 +38,7 @@ class Window:
     out_c: int
     taps: tuple[int, int]
     is_channels_last: bool
+    rows: Axis
 
 
 def window(step: Step) -> Window:
@@ -65,9 +68,11 @@ def window(step: Step) -> Window:
     _check_reach(step, rows)
     axes = [braces(row) for row in rows]
     axes = ["{1, 1, 1, 1, 1, 0, 0}"] * (2 - rank) + axes
+    height = Axis(*rows[0][:-1]) if rank == 2 else Axis(1, 1)
     taps = (1, *kernel) if rank == 1 else kernel
     channel = -1 if last else 1
-    return Window(axes[0], axes[1], x[0], x[channel], y[channel], (taps[0], taps[1]), last)
+    return Window(axes[0], axes[1], x[0], x[channel], y[channel], (taps[0], taps[1]), last,
+                  height)  # fmt: skip
 
 
 def _check_reach(step: Step, axes: list[tuple[int, ...]]) -> None:
@@ -105,6 +110,8 @@ def emit_conv(step: Step) -> None:
         "q_conv",
         [geometry.height, geometry.width, *map(str, facts), step.requantization()],
     )
+    if stem != "q_conv_planar":
+        parameters += f", {step.rows(geometry.rows)}"
     y = step.shape(step.output())
     step.macs = int(np.prod(y)) * weight[0].size
     _call(step, stem, parameters, packed, bias)
@@ -121,6 +128,7 @@ def emit_linear(step: Step) -> None:
     line = f"{{{rows}, {rows}, 1, 1, 1, 0, 0}}"
     facts = [1, inner, columns, 1, zero]
     parameters = step.parameters("q_conv", [point, line, *map(str, facts), step.requantization()])
+    parameters += f", {step.rows(Axis(1, 1))}"
     step.macs = rows * weight.size
     _call(step, "q_conv", parameters, weight.T, bias)
 
@@ -185,7 +193,7 @@ def _call(
         step.constant("weight", weight, DType.INT8),
         step.constant("bias", bias, DType.INT32),
         step.multipliers(3),
-        step.pointer(y.name),
+        step.written(y.name),
     )
 
 
@@ -194,7 +202,7 @@ def emit_max_pool(step: Step) -> None:
     x, y = step.input(0), step.output()
     parameters = pool_parameters(step, ["0", "0", "{0, 0, 0}"])
     function = step.kernel("q_max_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
-    step.call(function, parameters, step.pointer(x.name), step.pointer(y.name))
+    step.call(function, parameters, step.pointer(x.name), step.written(y.name))
 
 
 def emit_average_pool(step: Step) -> None:
@@ -204,7 +212,7 @@ def emit_average_pool(step: Step) -> None:
     parameters = pool_parameters(step, [*facts, step.requantization()])
     function = step.kernel("q_average_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
     multiplier = step.multipliers(1)
-    step.call(function, parameters, step.pointer(x.name), multiplier, step.pointer(y.name))
+    step.call(function, parameters, step.pointer(x.name), multiplier, step.written(y.name))
 
 
 def pool_parameters(step: Step, facts: list[str]) -> str:
@@ -213,4 +221,5 @@ def pool_parameters(step: Step, facts: list[str]) -> str:
     planes = (geometry.batch, geometry.in_c)
     if not geometry.is_channels_last:
         planes = (geometry.batch * geometry.in_c, 1)
-    return step.parameters("q_pool", [geometry.height, geometry.width, *map(str, planes), *facts])
+    fields = [geometry.height, geometry.width, *map(str, planes), *facts]
+    return f"{step.parameters('q_pool', fields)}, {step.rows(geometry.rows)}"

@@ -14,31 +14,44 @@
 
 /* The output pixel that comes next, over all images; where a window is a point, where it lies. */
 typedef struct {
-  const uint8_t *x, *end, *point;
+  q_dsp_image image;
+  const uint8_t *point;
   int32_t oh, ow;
 } q_dsp_position;
 
-static inline q_dsp_position q_dsp_begin(const q_dsp_conv *p, const uint8_t *x) {
-  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
-  return (q_dsp_position){x, x + p->batch * image, x, 0, 0};
+/* Where the windows of row `oh` lie. */
+static inline void q_dsp_place(const q_dsp_conv *p, const q_rows *rows, q_dsp_position *at) {
+  const int32_t top = at->oh * p->h.stride - p->h.pad_begin;
+  at->image.places = q_places_of(rows, top);
+  if (p->is_point) {
+    at->point = at->image.x + (ptrdiff_t)q_place(&at->image.places, top) * p->w.in * p->in_c;
+  }
+}
+
+static inline q_dsp_position q_dsp_begin(const q_dsp_conv *p, const q_rows *rows,
+                                         const uint8_t *x) {
+  const ptrdiff_t image = (ptrdiff_t)rows->ring * p->w.in * p->in_c;
+  return (q_dsp_position){{x, x + p->batch * image, {0, 0, 0}}, x, rows->first, 0};
 }
 
 /* Spread the window of the next output pixel. */
-static inline void q_dsp_spread(const q_dsp_conv *p, q_dsp_position *at, uint32_t *out,
-                                int32_t step, int is_joined) {
+static inline void q_dsp_spread(const q_dsp_conv *p, const q_rows *rows, q_dsp_position *at,
+                                uint32_t *out, int32_t step, int is_joined) {
+  if (at->ow == 0) {
+    q_dsp_place(p, rows, at);
+  }
   if (p->is_point) {
-    q_spread(at->point, p->in_c, at->end, out, step, is_joined);
+    q_spread(at->point, p->in_c, at->image.end, out, step, is_joined);
     at->point += p->w.stride * p->in_c;
   } else {
-    q_spread_window(p, at->x, at->oh, at->ow, at->end, out, step, is_joined);
+    q_spread_window(p, &at->image, at->oh, at->ow, out, step, is_joined);
   }
   if (++at->ow == p->w.out) {
     at->ow = 0;
-    if (++at->oh == p->h.out) {
-      at->oh = 0;
-      at->x += (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+    if (++at->oh == rows->first + rows->count) {
+      at->oh = rows->first;
+      at->image.x += (ptrdiff_t)p->h.in * p->w.in * p->in_c;
     }
-    at->point = at->x + (ptrdiff_t)at->oh * p->h.stride * p->w.in * p->in_c;
   }
 }
 
@@ -118,14 +131,14 @@ static inline void Q_NAME(q_dsp_three)(const q_dsp_conv *p, const uint32_t *wind
   }
 }
 
-static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x,
+static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const q_rows *rows, const uint8_t *x,
                                       const uint32_t *blocks, uint32_t *window, Q_Y *y) {
-  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
-  q_dsp_position at = q_dsp_begin(p, x);
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * rows->count * p->w.out;
+  q_dsp_position at = q_dsp_begin(p, rows, x);
   for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
     const int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
     for (int32_t j = 0; j < left; j++) {
-      q_dsp_spread(p, &at, window + 2 * j, 2 * Q_TILE_PIXELS, Q_JOINED);
+      q_dsp_spread(p, rows, &at, window + 2 * j, 2 * Q_TILE_PIXELS, Q_JOINED);
     }
     /* The last tile computes what it has no windows for, of the tile before or of this one. */
     for (int32_t j = left; j < Q_TILE_PIXELS && i == 0; j++) {
@@ -139,13 +152,14 @@ static inline void Q_NAME(q_dsp_conv)(const q_dsp_conv *p, const uint8_t *x,
   Q_FINISH(&p->out, y - pixels * p->out_c, pixels * p->out_c);
 }
 
-static inline void Q_NAME(q_dsp_pixels)(const q_dsp_conv *p, const uint8_t *x,
-                                        const uint32_t *blocks, uint32_t *window, Q_Y *y) {
-  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+static inline void Q_NAME(q_dsp_pixels)(const q_dsp_conv *p, const q_rows *rows,
+                                        const uint8_t *x, const uint32_t *blocks,
+                                        uint32_t *window, Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * rows->count * p->w.out;
   const ptrdiff_t words = (ptrdiff_t)4 * p->groups + 8;
-  q_dsp_position at = q_dsp_begin(p, x);
+  q_dsp_position at = q_dsp_begin(p, rows, x);
   for (ptrdiff_t i = 0; i < pixels; i++, y += p->out_c) {
-    q_dsp_spread(p, &at, window, 2, Q_JOINED);
+    q_dsp_spread(p, rows, &at, window, 2, Q_JOINED);
     const ptrdiff_t done = Q_NAME(q_dsp_one_bytes)(p, window, blocks, y);
     const uint32_t *block = blocks + done * words;
     for (ptrdiff_t o = 4 * done; o < p->out_c; o += 4, block += words) {

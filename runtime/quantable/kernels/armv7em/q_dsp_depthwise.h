@@ -19,13 +19,16 @@ typedef struct {
   q_output out;
 } q_dsp_depthwise_params;
 
-/* Tables hold where taps lie, counted from the first tap of the window; numbers, since those in the
- * padding lie in another array. */
-static inline void q_inside_taps(const q_dsp_depthwise_params *p, uintptr_t *taps) {
+/* Tables hold where taps lie, counted from where the first tap of the window would lie if the rows
+ * above it were all there; numbers, since those in the padding lie in another array. */
+static inline void q_inside_taps(const q_dsp_depthwise_params *p, const q_places *places,
+                                 int32_t top, uintptr_t *taps) {
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
+    const int32_t row = kh * p->h.dilation;
+    const int32_t down = row - (top + row < places->turn ? 0 : places->ring);
     for (int32_t kw = 0; kw < p->w.kernel; kw++) {
-      const int32_t pixels = kh * p->h.dilation * p->w.in + kw * p->w.dilation;
-      *taps++ = (uintptr_t)pixels * (uintptr_t)p->channels;
+      const int32_t pixels = down * p->w.in + kw * p->w.dilation;
+      *taps++ = (uintptr_t)((ptrdiff_t)pixels * p->channels);
     }
   }
   *taps = 0;
@@ -141,21 +144,22 @@ static inline void q_dsp_channels(const q_dsp_depthwise_params *p, const uintptr
   }
 }
 
-static inline void q_dsp_depthwise(const q_dsp_depthwise_params *p, const uint8_t *x,
-                                   const uint32_t *blocks, const uint8_t *border, uintptr_t *taps,
-                                   uint8_t *y) {
+static inline void q_dsp_depthwise(const q_dsp_depthwise_params *p, const q_rows *rows,
+                                   const uint8_t *x, const uint32_t *blocks,
+                                   const uint8_t *border, uintptr_t *taps, uint8_t *y) {
   uintptr_t *edge = taps + p->h.kernel * p->w.kernel + 1;
   const int32_t bottom = (p->h.kernel - 1) * p->h.dilation;
   const int32_t right = (p->w.kernel - 1) * p->w.dilation;
   uint8_t *const begin = y;
-  q_inside_taps(p, taps);
   for (int32_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
-    for (int32_t oh = 0; oh < p->h.out; oh++) {
+    for (int32_t oh = rows->first; oh < rows->first + rows->count; oh++) {
       const int32_t top = oh * p->h.stride - p->h.pad_begin;
+      const q_places places = q_places_of(rows, top);
+      q_inside_taps(p, &places, top, taps);
       const int is_inside = top >= 0 && top + bottom < p->h.in;
       int32_t left = -p->w.pad_begin;
       for (int32_t ow = 0; ow < p->w.out; ow++, left += p->w.stride, y += p->channels) {
-        const ptrdiff_t at = ((ptrdiff_t)top * p->w.in + left) * p->channels;
+        const ptrdiff_t at = ((ptrdiff_t)(top + places.shift) * p->w.in + left) * p->channels;
         const uintptr_t first = (uintptr_t)x + (uintptr_t)at;
         if (is_inside && left >= 0 && left + right < p->w.in) {
           q_dsp_channels(p, taps, first, blocks, y);

@@ -17,6 +17,12 @@ typedef struct {
   q_output out;
 } q_dsp_conv;
 
+/* An image: where it begins, where what may be read ends, and where the window's rows lie. */
+typedef struct {
+  const uint8_t *x, *end;
+  q_places places;
+} q_dsp_image;
+
 #if Q_DSP
 
 /* A word of bytes at r0 to pairs at r1; groups are `next` bytes apart. */
@@ -158,30 +164,48 @@ static inline uint32_t *q_spread_run(const q_dsp_conv *p, const uint8_t *row, in
   return q_spread_value(p->x_zero_point, behind * depth, out, step, is_joined);
 }
 
-/* The window of output (oh, ow) of the image at `x`. */
-static inline void q_spread_window(const q_dsp_conv *p, const uint8_t *x, int32_t oh, int32_t ow,
-                                   const uint8_t *end, uint32_t *out, int32_t step,
-                                   int is_joined) {
+/* `rows` of a window that lies inside, one below the other in memory from `row` on. */
+static inline uint32_t *q_spread_inside(const q_dsp_conv *p, const uint8_t *row, int32_t rows,
+                                        const uint8_t *end, uint32_t *out, int32_t step,
+                                        int is_joined) {
+  const int32_t down = p->h.dilation * p->w.in * p->in_c;
+#if Q_DSP
+  const int32_t filled = (p->width * p->in_c + 3) & ~3;
+  if (p->pieces == 1 && end - row >= (ptrdiff_t)(rows - 1) * down + filled) {
+    q_spread_rows(row, out, filled >> 2, rows, down - filled, step, is_joined);
+    return out + (filled >> 2) * rows * step;
+  }
+#endif
+  for (int32_t kh = 0; kh < rows; kh++, row += down) {
+    for (int32_t piece = 0; piece < p->pieces; piece++) {
+      const uint8_t *run = row + (ptrdiff_t)piece * p->w.dilation * p->in_c;
+      out = q_spread(run, p->width * p->in_c, end, out, step, is_joined);
+    }
+  }
+  return out;
+}
+
+/* The window of output (oh, ow). */
+static inline void q_spread_window(const q_dsp_conv *p, const q_dsp_image *image, int32_t oh,
+                                   int32_t ow, uint32_t *out, int32_t step, int is_joined) {
   const int32_t top = oh * p->h.stride - p->h.pad_begin;
   const int32_t left = ow * p->w.stride - p->w.pad_begin;
   const int32_t pitch = p->w.in * p->in_c;
   const int32_t bottom = top + (p->h.kernel - 1) * p->h.dilation;
   const int32_t right = left + (p->w.kernel - 1) * p->w.dilation;
+  const q_places *places = &image->places;
   if (top >= 0 && left >= 0 && bottom < p->h.in && right < p->w.in) {
-    const uint8_t *row = x + (ptrdiff_t)top * pitch + (ptrdiff_t)left * p->in_c;
-#if Q_DSP
-    const int32_t down = p->h.dilation * pitch, filled = (p->width * p->in_c + 3) & ~3;
-    if (p->pieces == 1 && end - row >= (ptrdiff_t)(p->h.kernel - 1) * down + filled) {
-      q_spread_rows(row, out, filled >> 2, p->h.kernel, down - filled, step, is_joined);
-      return;
+    const ptrdiff_t first = top + places->shift, column = (ptrdiff_t)left * p->in_c;
+    const uint8_t *row = image->x + first * pitch + column;
+    int32_t rows = p->h.kernel;
+    if (bottom >= places->turn) { /* the rest lies at the top of the ring */
+      const int32_t before = (places->turn - top + p->h.dilation - 1) / p->h.dilation;
+      out = q_spread_inside(p, row, before, image->end, out, step, is_joined);
+      const ptrdiff_t next = q_place(places, top + before * p->h.dilation);
+      row = image->x + next * pitch + column;
+      rows -= before;
     }
-#endif
-    for (int32_t kh = 0; kh < p->h.kernel; kh++, row += (ptrdiff_t)p->h.dilation * pitch) {
-      for (int32_t piece = 0; piece < p->pieces; piece++) {
-        const uint8_t *run = row + (ptrdiff_t)piece * p->w.dilation * p->in_c;
-        out = q_spread(run, p->width * p->in_c, end, out, step, is_joined);
-      }
-    }
+    q_spread_inside(p, row, rows, image->end, out, step, is_joined);
     return;
   }
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
@@ -190,8 +214,9 @@ static inline void q_spread_window(const q_dsp_conv *p, const uint8_t *x, int32_
       if (row < 0 || row >= p->h.in) {
         out = q_spread_value(p->x_zero_point, p->width * p->in_c, out, step, is_joined);
       } else {
-        out = q_spread_run(p, x + (ptrdiff_t)row * pitch, left + piece * p->w.dilation, end, out,
-                           step, is_joined);
+        const uint8_t *line = image->x + (ptrdiff_t)q_place(places, row) * pitch;
+        out = q_spread_run(p, line, left + piece * p->w.dilation, image->end, out, step,
+                           is_joined);
       }
     }
   }

@@ -68,7 +68,8 @@ static inline void Q_NAME(q_pad_run)(int32_t zero_point, const int8_t *w, ptrdif
 
 /* Accumulate one output pixel: `x` and `w` begin at the group's first channel. */
 static inline void Q_NAME(q_pixel)(const q_conv *p, const Q_X *x, const int8_t *w, q_taps th,
-                                   q_taps tw, int32_t *acc, ptrdiff_t outputs) {
+                                   q_taps tw, const q_places *places, int32_t *acc,
+                                   ptrdiff_t outputs) {
   const ptrdiff_t depth = p->in_c / p->groups;
   const ptrdiff_t row = depth * p->w.kernel, pitch = row * p->h.kernel;
   const int is_whole = p->groups == 1 && p->w.dilation == 1;
@@ -78,7 +79,8 @@ static inline void Q_NAME(q_pixel)(const q_conv *p, const Q_X *x, const int8_t *
       Q_NAME(q_pad_run)(p->x_zero_point, wh, pitch, row, acc, outputs);
       continue;
     }
-    const Q_X *xh = x + (ptrdiff_t)(th.origin + kh * p->h.dilation) * p->w.in * p->in_c;
+    const int32_t place = q_place(places, th.origin + kh * p->h.dilation);
+    const Q_X *xh = x + (ptrdiff_t)place * p->w.in * p->in_c;
     const ptrdiff_t after = (p->w.kernel - tw.last) * depth;
     Q_NAME(q_pad_run)(p->x_zero_point, wh, pitch, tw.first * depth, acc, outputs);
     Q_NAME(q_pad_run)(p->x_zero_point, wh + tw.last * depth, pitch, after, acc, outputs);
@@ -90,13 +92,15 @@ static inline void Q_NAME(q_pixel)(const q_conv *p, const Q_X *x, const int8_t *
   }
 }
 
-static inline void Q_NAME(q_conv)(const q_conv *p, const Q_X *x, const int8_t *weight,
-                                  const int32_t *bias, const q_multiplier *multiplier, Q_Y *y) {
+static inline void Q_NAME(q_conv)(const q_conv *p, const q_rows *rows, const Q_X *x,
+                                  const int8_t *weight, const int32_t *bias,
+                                  const q_multiplier *multiplier, Q_Y *y) {
   const ptrdiff_t depth = p->in_c / p->groups, group_out = p->out_c / p->groups;
   const ptrdiff_t pitch = depth * p->h.kernel * p->w.kernel;
   for (ptrdiff_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->in_c) {
-    for (int32_t oh = 0; oh < p->h.out; oh++) {
+    for (int32_t oh = rows->first; oh < rows->first + rows->count; oh++) {
       const q_taps th = q_taps_of(&p->h, oh);
+      const q_places places = q_places_of(rows, th.origin);
       for (int32_t ow = 0; ow < p->w.out; ow++, y += p->out_c) {
         const q_taps tw = q_taps_of(&p->w, ow);
         for (ptrdiff_t o = 0; o < p->out_c;) {
@@ -104,7 +108,8 @@ static inline void Q_NAME(q_conv)(const q_conv *p, const Q_X *x, const int8_t *w
           const ptrdiff_t count = left < Q_BLOCK ? left : Q_BLOCK;
           int32_t acc[Q_BLOCK];
           memcpy(acc, bias + o, (size_t)count * sizeof(acc[0]));
-          Q_NAME(q_pixel)(p, x + group * depth, weight + o * pitch, th, tw, acc, count);
+          Q_NAME(q_pixel)(p, x + group * depth, weight + o * pitch, th, tw, &places, acc,
+                          count);
           for (ptrdiff_t i = 0; i < count; i++) {
             y[o + i] = (Q_Y)q_requantize(acc[i], multiplier[o + i], &p->out);
           }
