@@ -25,6 +25,10 @@ INSTRUCTIONS_PER_PRODUCT = {
 }  # fmt: skip
 """The most that each network may take on average; measured, and a little more. A target is named as
 the core that it is for."""
+ARENA_BYTES = {
+    "resnet8": 22_000, "dscnn_kws": 11_000, "mobilenetv1_vww": 20_000, "fc_autoencoder": 1_000,
+}  # fmt: skip
+"""The most that each network may need where kernels make pixels in order."""
 
 
 @pytest.mark.parametrize("core", sorted(INSTRUCTIONS_PER_PRODUCT))
@@ -49,6 +53,8 @@ def test_emulated_code_gives_the_integers_of_the_reference(
         for t in model.outputs:
             found = t.dequantize(runs[0].outputs[t.value][index])
             np.testing.assert_array_equal(found, expected[t.name])
+    if core == "cortex-m4":
+        assert model.sizes().arena <= ARENA_BYTES[case.network.name]
     products = model.manifest["macs"]
     assert isinstance(products, int)
     limit = INSTRUCTIONS_PER_PRODUCT[core][case.network.name] * products

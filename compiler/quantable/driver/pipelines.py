@@ -9,6 +9,8 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from quantable.ir import OptionError, UnknownNameError
 from quantable.passes.base import Pass
+from quantable.passes.plan.budget import parsed_bytes
+from quantable.passes.plan.plan_memory import PlanMemory
 from quantable.passes.quantize.assign_configs import AssignConfigs
 from quantable.passes.quantize.assignments import SLOT
 from quantable.passes.quantize.dispatch import Dispatch
@@ -30,6 +32,29 @@ def resolve(text: str) -> tuple[Pass, ...]:
 def canonical(passes: Iterable[Pass]) -> str:
     """Return the text of a pipeline: groups expanded, defaults omitted."""
     return ",".join(f"{item.name}{item.options()}" for item in passes)
+
+
+def with_arena_budget(text: str, budget: str) -> str:
+    """Return a pipeline that refuses networks whose arena is larger than a budget.
+
+    Args:
+        text: The pipeline, for instance ``plan``.
+        budget: A number of bytes, or one of KB or MB (1024 bytes, 1024 KB).
+
+    Raises:
+        OptionError: The budget is no size, or no pass of the pipeline plans memory.
+    """
+    size = parsed_bytes(budget)
+    if size is None:
+        raise OptionError(
+            f"--arena-budget: expected a size such as 22KB or 22528, found '{budget}'"
+        )
+    passes = list(resolve(text))
+    _require(passes, PlanMemory, "a budget of the arena", text)
+    return canonical(
+        replace(item, arena_budget=size) if isinstance(item, PlanMemory) else item
+        for item in passes
+    )
 
 
 def with_dispatch(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from quantable.ir import Graph, Operation, QuantableOperation, QuantizationParameters, Value
+from quantable.ir import (
+    Graph,
+    MemoryPlan,
+    Operation,
+    QuantableOperation,
+    QuantizationParameters,
+    Value,
+)
 
 MOST_SCALES = 4
 """Scales of a row that are written out; of more, the range is."""
@@ -97,11 +104,23 @@ def _surroundings(before: Graph, after: Graph, old: Operation, new: Operation) -
             yield f"type of '{name}': {_type(a)} -> {_type(b)}"
         if before.plan is None and after.plan is not None and name in after.plan.offsets:
             yield f"'{name}' placed at byte {after.plan.offsets[name]} of the arena"
+    if before.plan is None and after.plan is not None:
+        yield from _streams(after.plan, new)
     for row in dict.fromkeys(_rows(new)):
         was, now = before.rows.get(row), after.rows.get(row)
         if was is not None and now is not None and was != now:
             why = f" ({now.provenance})" if now.provenance else ""
             yield f"row '{row}': {scales(was)} -> {scales(now)}{why}"
+
+
+def _streams(plan: MemoryPlan, op: Operation) -> Iterator[str]:
+    for stream in plan.streams:
+        if op.name in stream.operations:
+            others = ", ".join(f"'{name}'" for name in stream.operations if name != op.name)
+            yield f"runs in turns with {others}, {stream.rows} rows of the last one at a time"
+            for name in op.outputs:
+                if name in stream.rings:
+                    yield f"{stream.rings[name].rows} rows of '{name}' are kept at a time"
 
 
 def _rows(op: Operation) -> Iterable[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from quantable.ir import Graph
+from quantable.ir import Graph, MemoryPlan, Operation, Stream
 
 
 def subgraph(graph: Graph, names: Collection[str]) -> Graph:
@@ -34,12 +34,28 @@ def subgraph(graph: Graph, names: Collection[str]) -> Graph:
     held = {*inputs, *read, *made}
     plan = graph.plan
     if plan is not None:
-        plan = replace(plan, offsets={n: o for n, o in plan.offsets.items() if n in held})
+        plan = replace(
+            plan, offsets={n: o for n, o in plan.offsets.items() if n in held},
+            streams=tuple(_streams(plan, operations, {*inputs, *outputs})),
+        )  # fmt: skip
     return replace(
         graph, operations=operations, inputs=tuple(inputs), outputs=tuple(outputs), plan=plan,
         values={n: v for n, v in graph.values.items() if n in held},
         parameters={n: ref for n, ref in graph.parameters.items() if n in read},
     )  # fmt: skip
+
+
+def _streams(
+    plan: MemoryPlan, operations: Sequence[Operation], border: set[str]
+) -> Iterator[Stream]:
+    """Yield what is left of streams of two operations or more; the border keeps all rows."""
+    names = {op.name for op in operations}
+    made = {name for op in operations for name in op.outputs} - border
+    for stream in plan.streams:
+        left = tuple(name for name in stream.operations if name in names)
+        if len(left) > 1:
+            rings = {name: ring for name, ring in stream.rings.items() if name in made}
+            yield Stream(left, stream.rows, rings)
 
 
 def _read_outside(graph: Graph, value: str, names: Collection[str]) -> bool:

@@ -29,11 +29,11 @@ needs_clang = pytest.mark.skipif(shutil.which(CLANG) is None, reason="no clang o
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def has_sanitizers(compiler: str) -> bool:
+def has_sanitizers(compiler: str, flags: tuple[str, ...] = SANITIZERS) -> bool:
     """Tell whether a compiler has what its sanitizers link, which is a package apart."""
     if shutil.which(compiler) is None:
         return False
-    command = [compiler, *SANITIZERS, "-x", "c", "-", "-o", os.devnull]
+    command = [compiler, *flags, "-x", "c", "-", "-o", os.devnull]
     program = "int main(void) { return 0; }"
     return not subprocess.run(command, input=program.encode(), capture_output=True).returncode
 

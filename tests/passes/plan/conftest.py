@@ -10,8 +10,9 @@ import pytest
 
 from quantable.ir import Attribute, DType, Graph, GraphEditor, Level, verify
 from quantable.ir.graph import Dim
+from quantable.ir.integer_operations import ELEMENTWISE_OPERATIONS
+from quantable.ir.memory_check import border_values
 from quantable.passes.base import Pass, PassContext, run_pass
-from quantable.passes.plan.storage import IN_PLACE, border_values
 from quantable.reference import ReferenceRuntime
 
 OUT = {"y_zero_point": 3, "clamp_min": 0, "clamp_max": 255}
@@ -148,11 +149,11 @@ def simulate_plan(graph: Graph, inputs: Mapping[str, Array]) -> None:
         read = [name for name in op.inputs if name in graph.plan.offsets]
         written = [name for name in op.outputs if name in graph.plan.offsets]
         assert not border.intersection(written)
-        if op.kind in IN_PLACE:
+        if op.kind in ELEMENTWISE_OPERATIONS:
             _check(arena, graph, read, held)
         for name in written:
             _view(arena, graph, name, held)[:] = np.frombuffer(held[name].tobytes(), np.uint8)
-        if op.kind not in IN_PLACE:
+        if op.kind not in ELEMENTWISE_OPERATIONS:
             _check(arena, graph, read, held)
 
 

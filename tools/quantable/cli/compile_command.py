@@ -40,6 +40,11 @@ from quantable.cli.output import progress, say, say_warnings, show
 )  # fmt: skip
 @checkpoint_option
 @click.option(
+    "--arena-budget", metavar="SIZE",
+    help="Fail where the code would need more working memory, such as 22KB (22528 bytes), and say "
+    "what needs most.",
+)  # fmt: skip
+@click.option(
     "--pipeline", multiple=True, metavar="STAGE=PASSES",
     help="Another pipeline for a stage; see `quantable list stages`.",
 )  # fmt: skip
@@ -57,6 +62,7 @@ def command(
     threads: int,
     effort: str,
     checkpoint: Path | None,
+    arena_budget: str | None,
     pipeline: tuple[str, ...],
     output: Path,
     cache: Path | None,
@@ -78,9 +84,12 @@ def command(
     """
     from quantable.driver import api
     from quantable.driver.compile import Calibration, compile_model
+    from quantable.driver.pipelines import with_arena_budget
 
     pipelines = _pipelines(pipeline)
     pipelines["quantize"] = dispatched(how, pipelines.get("quantize", "quantize"), target)
+    if arena_budget is not None:
+        pipelines["plan"] = with_arena_budget(pipelines.get("plan", "plan"), arena_budget)
     selected = selection_of(how)
 
     def tell(text: str) -> None:

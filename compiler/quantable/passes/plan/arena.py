@@ -15,26 +15,42 @@ from quantable.passes.plan.storage import Buffer, largest_live_set
 
 EXACT_LIMIT = 64
 """Largest number of buffers that branch and bound is tried on."""
+_SHARE = 20
+"""Of its steps where parts of buffers overlap: the bound, which knows no alignment, is then most
+often out of reach by a few bytes."""
 
 
 @dataclass
 class _Problem:
-    """Sizes padded to the alignment, and which buffers are needed at the same time."""
+    """Sizes padded to the alignment, and how far apart buffers must begin.
+
+    Attributes:
+        buffers, alignment: What is to be placed.
+        bound: No arena can be smaller.
+        padded: The sizes.
+        conflicts: For buffer i (j, low, high): the distance from the beginning of j to that of i
+            is at most `low` or at least `high`; multiples of the alignment.
+    """
 
     buffers: Sequence[Buffer]
     alignment: int
     bound: int = 0
     padded: list[int] = field(default_factory=list)
-    conflicts: list[list[int]] = field(default_factory=list)
+    conflicts: list[list[tuple[int, int, int]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         step = self.alignment
         self.bound = largest_live_set(self.buffers, step)
         self.padded = [-(-b.size // step) * step for b in self.buffers]
-        self.conflicts = [
-            [j for j, other in enumerate(self.buffers) if j != i and b.overlaps(other)]
-            for i, b in enumerate(self.buffers)
-        ]
+        self.conflicts = [[] for _ in self.buffers]
+        for i, one in enumerate(self.buffers):
+            for j, other in enumerate(self.buffers[:i]):
+                if one.overlaps(other) and one.size and other.size:
+                    above, below = (
+                        -(-gap // step) * step for gap in (other.gap(one), one.gap(other))
+                    )
+                    self.conflicts[i].append((j, -below, above))
+                    self.conflicts[j].append((i, -above, below))
 
     def end(self, offsets: Sequence[int]) -> int:
         """Return the size of the arena."""
@@ -57,6 +73,8 @@ def place(
     found = [(problem.end(offsets), offsets) for offsets in (_fit(problem, o) for o in orders)]
     best = min(range(len(found)), key=lambda i: found[i][0])
     size, offsets = _improve(problem, orders[best], found[best], rounds)
+    if any(buffer.life is not None and buffer.life.written.size > 1 for buffer in buffers):
+        nodes //= _SHARE
     if size > problem.bound and len(buffers) <= EXACT_LIMIT:
         size, offsets = _Search(problem, size, offsets, nodes).run()
     return size, offsets
@@ -81,13 +99,13 @@ def _fit(problem: _Problem, order: Sequence[int]) -> list[int]:
     offsets = [-1] * len(problem.buffers)
     for index in order:
         taken = sorted(
-            (offsets[j], offsets[j] + problem.padded[j])
-            for j in problem.conflicts[index]
+            (offsets[j] + low, offsets[j] + high)
+            for j, low, high in problem.conflicts[index]
             if offsets[j] >= 0
         )
         at = 0
         for low, high in taken:
-            if at + problem.padded[index] <= low:
+            if at <= low:
                 break
             at = max(at, high)
         offsets[index] = at
@@ -147,11 +165,11 @@ class _Search:
             if self.nodes <= 0 or self.size <= self.problem.bound:
                 return
             at = max(floor[index], last)
-            lifted, end = list(floor), at + self.problem.padded[index]
+            lifted = list(floor)
             lifted[index] = at
-            for j in self.problem.conflicts[index]:
+            for j, below, _ in self.problem.conflicts[index]:
                 if not placed[j]:
-                    lifted[j] = max(lifted[j], end)
+                    lifted[j] = max(lifted[j], at - below)
             if self._is_hopeful(lifted, placed, at):
                 placed[index] = True
                 self._extend(lifted, placed, at, left - 1)

@@ -31,14 +31,18 @@ from quantable.ir import (
     Level,
     MemoryPlan,
     OptionError,
+    Stream,
     UnsupportedError,
     Value,
 )
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.plan.arena import place
+from quantable.passes.plan.budget import over_budget
 from quantable.passes.plan.schedule import schedule
 from quantable.passes.plan.static_shapes import Static, output_shapes
-from quantable.passes.plan.storage import arena_buffers
+from quantable.passes.plan.storage import Buffer, arena_buffers
+from quantable.passes.plan.streams import find_streams
+from quantable.targets.kernel_sets import KernelSet
 
 ALIGNMENT = 16
 """Without a target."""
@@ -50,7 +54,9 @@ class PlanMemory(Pass):
 
     Attributes:
         batch: What every symbolic dimension becomes.
-        in_place: Whether elementwise operations may overwrite an input.
+        in_place: Whether an output may overwrite what its operation needs no more.
+        stream: Whether operations may run in turns, some rows at a time.
+        arena_budget: The most bytes that the arena may have; 0 for any number.
     """
 
     name: ClassVar[str] = "plan-memory"
@@ -59,29 +65,62 @@ class PlanMemory(Pass):
 
     batch: int = 1
     in_place: bool = True
+    stream: bool = True
+    arena_budget: int = 0
 
     def data_digest(self, context: PassContext) -> str:
         return context.target.digest if context.target else ""
 
-    def run(self, graph: Graph, context: PassContext) -> Graph:
+    def check(self) -> None:
         if self.batch < 1:
             raise OptionError(f"batch: expected at least 1, found {self.batch}")
+        if self.arena_budget < 0:
+            raise OptionError(f"arena-budget: expected at least 0, found {self.arena_budget}")
+
+    def run(self, graph: Graph, context: PassContext) -> Graph:
         if not context.rewrites.admit(*(op.name for op in graph.operations)):
             return graph
         bound = bind(graph, self.batch)
         if not context.rewrites.admit(*(op.name for op in graph.operations)):
             return bound
-        alignment = context.target.kernels.alignment if context.target else ALIGNMENT
+        kernels = context.target.kernels if context.target else None
+        alignment = kernels.alignment if kernels else ALIGNMENT
         ordered = replace(bound, operations=schedule(bound, alignment, in_place=self.in_place))
-        buffers = arena_buffers(ordered, ordered.operations, in_place=self.in_place)
+        return replace(ordered, level=Level.PLANNED, plan=self._plan(ordered, alignment, kernels))
+
+    def _plan(self, graph: Graph, alignment: int, kernels: KernelSet | None) -> MemoryPlan:
+        """Return the smallest plan; with a budget, one that keeps to it, if there is one."""
+        is_ordered = self.in_place and kernels is not None and kernels.is_ordered
+        found = [self._placed(graph, alignment, (), is_ordered=is_ordered)]
+        if kernels is not None and self.stream and is_ordered:
+            for is_tight in (False, True):
+                if is_tight and not self._exceeds(found[-1][0]):
+                    break
+                streams = find_streams(graph, kernels.tile_pixels, is_tight=is_tight)
+                if streams:
+                    found.append(self._placed(graph, alignment, streams, is_ordered=True))
+        plan, buffers = min(found, key=lambda pair: pair[0].arena_bytes)
+        if self._exceeds(plan):
+            raise over_budget(graph, plan, buffers, self.arena_budget)
+        return plan
+
+    def _exceeds(self, plan: MemoryPlan) -> bool:
+        return 0 < self.arena_budget < plan.arena_bytes
+
+    def _placed(
+        self, graph: Graph, alignment: int, streams: tuple[Stream, ...], *, is_ordered: bool
+    ) -> tuple[MemoryPlan, list[Buffer]]:
+        buffers = arena_buffers(
+            graph, graph.operations, in_place=self.in_place, streams=streams, is_ordered=is_ordered
+        )
         size, offsets = place(buffers, alignment)
         by_value = {
             name: offset
             for buffer, offset in zip(buffers, offsets, strict=True)
             for name in buffer.values
         }
-        plan = MemoryPlan(size, alignment, dict(sorted(by_value.items())))
-        return replace(ordered, level=Level.PLANNED, plan=plan)
+        plan = MemoryPlan(size, alignment, dict(sorted(by_value.items())), is_ordered, streams)
+        return plan, buffers
 
 
 def bind(graph: Graph, batch: int) -> Graph:

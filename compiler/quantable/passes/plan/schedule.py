@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantable.ir import Graph, Operation
-from quantable.passes.plan.storage import (
-    arena_buffers,
-    border_values,
-    largest_live_set,
-    size_bytes,
-)
+from quantable.ir.lifetimes import value_bytes
+from quantable.ir.memory_check import border_values
+from quantable.passes.plan.storage import arena_buffers, largest_live_set
 
 
 def schedule(graph: Graph, alignment: int, *, in_place: bool) -> tuple[Operation, ...]:
@@ -48,7 +45,7 @@ def _growth(
 
     def total(names: Sequence[str]) -> int:
         inside = [n for n in names if n and n not in border and not graph.is_parameter(n)]
-        return sum(size_bytes(graph.values[n]) for n in inside)
+        return sum(value_bytes(graph, n) for n in inside)
 
     freed = [n for n in dict.fromkeys(operation.inputs) if readers.get(n) == {operation.name}]
     return total(operation.outputs) - total(freed)

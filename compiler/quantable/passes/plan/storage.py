@@ -1,21 +1,17 @@
-"""Which values share storage, from when to when each storage is needed, and how large it is."""
+"""Which values share storage, from when to when each part of it is needed, and how large it is."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from quantable.ir import Graph, Operation, Value
+import numpy as np
 
-IN_PLACE: dict[str, tuple[int, ...]] = {
-    "int.Requantize": (0,),
-    "int.Table": (0,),
-    "int.InterpolatedTable": (0,),
-    "int.Add": (0, 1),
-    "int.Mul": (0, 1),
-}
-"""Input slots that the output may overwrite: element i of the output needs only element i."""
+from quantable.ir import Graph, Operation, Stream
+from quantable.ir.integer_operations import ELEMENTWISE_OPERATIONS
+from quantable.ir.lifetimes import Life, Lifetimes, ring_life, value_bytes
+from quantable.ir.memory_check import border_values
+from quantable.ir.streaming import shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +21,35 @@ class Buffer:
     Attributes:
         values: Names of the values in it, in the order in which they are made.
         size: Bytes.
-        first, last: Positions in the schedule of the first write and the last use.
+        first, last: Ticks of the first write and the last use.
+        life: The ticks of its parts; None where all are needed from the first to the last.
     """
 
     values: tuple[str, ...]
     size: int
     first: int
     last: int
+    life: Life | None = None
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether both are needed at the same time."""
         return self.first <= other.last and other.first <= self.last
 
+    def gap(self, above: Buffer) -> int:
+        """Return how many bytes behind its own beginning a buffer above may begin at the earliest.
 
-def size_bytes(value: Value) -> int:
-    """Return the bytes of a value of static shape."""
-    assert value.shape is not None
-    return math.prod(int(dim) for dim in value.shape) * value.dtype.bits // 8
-
-
-def border_values(graph: Graph) -> set[str]:
-    """Return the integer tensors that the caller owns: behind inputs and before outputs."""
-    border = {*graph.inputs, *graph.outputs}
-    for op in graph.operations:
-        if op.kind == "int.Quantize" and op.inputs[0] in graph.inputs:
-            border.add(op.outputs[0])
-        if op.kind == "int.Dequantize" and op.outputs[0] in graph.outputs:
-            border.add(op.inputs[0])
-    return border
+        That is its size, or less where it is written while the one above is read: at no time may
+        what is written reach what is needed. Negative where it may even begin first.
+        """
+        if self.life is None or above.life is None or self.first <= above.first:
+            return self.size
+        needed = np.maximum.accumulate(above.life.read)
+        parts = np.searchsorted(needed, self.life.written)  # the first that is needed then
+        ends = (np.arange(self.life.written.size) + 1) * self.life.part_bytes
+        met = parts < needed.size
+        if not met.any():
+            return -above.size
+        return int((ends[met] - parts[met] * above.life.part_bytes).max())
 
 
 class _Classes:
@@ -73,7 +70,12 @@ class _Classes:
 
 
 def arena_buffers(
-    graph: Graph, schedule: Sequence[Operation], *, in_place: bool = True
+    graph: Graph,
+    schedule: Sequence[Operation],
+    *,
+    in_place: bool = True,
+    streams: Sequence[Stream] = (),
+    is_ordered: bool = False,
 ) -> list[Buffer]:
     """Return the buffers that the arena must hold.
 
@@ -81,79 +83,90 @@ def arena_buffers(
     lives there, not in the arena. With `in_place`, an elementwise operation overwrites an input
     of the same size that nothing needs afterwards.
     """
-    classes = _Classes()
-    for op in schedule:
-        if op.kind == "Reshape":
-            classes.join(op.inputs[0], op.outputs[0])
-    at_border = {classes.root(name) for name in border_values(graph)}
-    last = _last_uses(graph, schedule, classes)
-    if in_place:
-        for index, op in enumerate(schedule):
-            _overwrite(graph, op, index, classes, at_border, last)
-    return _collect(graph, schedule, classes, at_border)
+    ordered = replace(graph, operations=tuple(schedule))
+    lifetimes = Lifetimes(ordered, streams, is_ordered=is_ordered)
+    return _Storage(ordered, lifetimes, streams).buffers(in_place=in_place)
 
 
-def _last_uses(graph: Graph, schedule: Sequence[Operation], classes: _Classes) -> dict[str, int]:
-    last: dict[str, int] = {}
-    for index, op in enumerate(schedule):
-        for name in (*op.inputs, *op.outputs):
-            if name and not graph.is_parameter(name):
-                last[classes.root(name)] = index
-    return last
+class _Storage:
+    def __init__(self, graph: Graph, lifetimes: Lifetimes, streams: Sequence[Stream]) -> None:
+        self._graph, self._lifetimes = graph, lifetimes
+        self._stream_of = {name: stream for stream in streams for name in stream.operations}
+        self._classes = _Classes()
+        self._lives = dict(lifetimes.lives)
+        for view, root in lifetimes.roots.items():
+            self._classes.join(root, view)
+        self._border = {self._classes.root(name) for name in border_values(graph)}
 
+    def buffers(self, *, in_place: bool) -> list[Buffer]:
+        """Return a buffer for every class of values that is not the border's."""
+        if in_place:
+            for op in self._graph.operations:
+                self._overwrite(op)
+        held: dict[str, list[str]] = {}
+        for op in self._graph.operations:
+            for name in (*op.inputs, *op.outputs):
+                if name and not self._graph.is_parameter(name):
+                    names = held.setdefault(self._classes.root(name), [])
+                    if name not in names:
+                        names.append(name)
+        return [
+            self._buffer(root, names) for root, names in held.items() if root not in self._border
+        ]
 
-def _overwrite(
-    graph: Graph,
-    op: Operation,
-    index: int,
-    classes: _Classes,
-    at_border: set[str],
-    last: dict[str, int],
-) -> None:
-    """Join the output with the first input that it may overwrite."""
-    if op.kind not in IN_PLACE:
-        return
-    result = classes.root(op.outputs[0])
-    for slot in IN_PLACE[op.kind]:
-        name = op.inputs[slot]
-        if graph.is_parameter(name):
-            continue
-        source = classes.root(name)
-        fits = _same_layout(graph.values[name], graph.values[op.outputs[0]])
-        if {source, result} & at_border or last[source] != index or not fits:
-            continue
-        classes.join(source, result)
-        last[source] = max(last[source], last[result])
-        return
+    def _buffer(self, root: str, names: list[str]) -> Buffer:
+        life, ring = self._lives[root], self._lifetimes.rings.get(root)
+        if ring:
+            life = ring_life(life, ring, shape_of(self._graph, root)[1])
+        size = max([life.part_bytes * life.written.size,
+                    *(value_bytes(self._graph, n) for n in names if not ring)])  # fmt: skip
+        parts = life if life.written.size > 1 or ring is None else None
+        return Buffer(tuple(names), size, life.first, life.last, parts)
 
+    def _overwrite(self, op: Operation) -> None:
+        """Join the output with an input that it may overwrite, best one that only it needs."""
+        if op.kind not in ELEMENTWISE_OPERATIONS:
+            return
+        result = self._classes.root(op.outputs[0])
+        names = [n for n in op.inputs[: ELEMENTWISE_OPERATIONS[op.kind]]
+                 if not self._graph.is_parameter(n)]  # fmt: skip
+        for name in sorted(names, key=lambda n: not self._is_of_stream(op, n)):
+            source = self._classes.root(name)
+            if self._fits(source, result) and self._is_same_size(name, op.outputs[0]):
+                one, other = self._lives.pop(source), self._lives.pop(result)
+                read = np.maximum(one.read, other.read)
+                self._lives[source] = Life(one.part_bytes, one.written, read)
+                self._classes.join(source, result)
+                return
 
-def _same_layout(a: Value, b: Value) -> bool:
-    """Whether element i of both lies at the same byte (no broadcasting, one element size)."""
-    return a.dtype.bits == b.dtype.bits and size_bytes(a) == size_bytes(b)
+    def _is_of_stream(self, op: Operation, name: str) -> bool:
+        stream, producer = self._stream_of.get(op.name), self._graph.producers.get(name)
+        return stream is not None and producer is not None and producer.name in stream.operations
 
+    def _fits(self, source: str, result: str) -> bool:
+        """Whether all reads of a source are over when the same part of the result is written."""
+        if {source, result} & (self._border | self._lifetimes.rings.keys()) or source == result:
+            return False
+        one, other = self._lives[source], self._lives[result]
+        if one.read.size != other.written.size:
+            return False
+        return bool((one.read <= other.written).all())
 
-def _collect(
-    graph: Graph, schedule: Sequence[Operation], classes: _Classes, at_border: set[str]
-) -> list[Buffer]:
-    found: dict[str, Buffer] = {}
-    for index, op in enumerate(schedule):
-        for name in dict.fromkeys((*op.inputs, *op.outputs)):
-            root = classes.root(name)
-            if not name or graph.is_parameter(name) or root in at_border:
-                continue
-            held = found.get(root, Buffer((), 0, index, index))
-            values = held.values if name in held.values else (*held.values, name)
-            size = max(held.size, size_bytes(graph.values[name]))
-            found[root] = Buffer(values, size, held.first, index)
-    return list(found.values())
+    def _is_same_size(self, a: str, b: str) -> bool:
+        """Whether element i of both lies at the same byte (no broadcasting, one element size)."""
+        one, other = self._graph.values[a], self._graph.values[b]
+        sizes = {value_bytes(self._graph, name) for name in (a, b)}
+        return one.dtype.bits == other.dtype.bits and len(sizes) == 1
 
 
 def largest_live_set(buffers: Sequence[Buffer], alignment: int) -> int:
     """Return a lower bound of any arena: the most bytes needed at one time.
 
     Every buffer but the topmost one takes a multiple of the alignment; the topmost one is at best
-    the one that wastes most.
+    the one that wastes most. Of buffers with parts only those count that are needed.
     """
+    if any(buffer.life is not None and buffer.life.written.size > 1 for buffer in buffers):
+        return int(live_bytes(buffers).max(initial=0))
     largest = 0
     for time in sorted({buffer.first for buffer in buffers}):
         sizes = [b.size for b in buffers if b.first <= time <= b.last]
@@ -161,3 +174,16 @@ def largest_live_set(buffers: Sequence[Buffer], alignment: int) -> int:
         waste = max((p - s for p, s in zip(padded, sizes, strict=True)), default=0)
         largest = max(largest, sum(padded) - waste)
     return largest
+
+
+def live_bytes(buffers: Sequence[Buffer]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return by tick (those before the first one first) the bytes that are needed."""
+    end = max((buffer.last for buffer in buffers), default=-1) + 3
+    change = np.zeros(end, np.int64)
+    for buffer in buffers:
+        life = buffer.life
+        if life is None:
+            life = Life(buffer.size, np.array([buffer.first]), np.array([buffer.last]))
+        np.add.at(change, life.written + 1, life.part_bytes)
+        np.add.at(change, life.read + 2, -life.part_bytes)
+    return np.cumsum(change)

@@ -1,0 +1,102 @@
+"""Random networks that run in turns of rows: the reference's integers, sanitizers, emulation."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from quantable.adapters.c_compiler import run_selftest
+from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulator import missing_tools
+from quantable.backends.c import emit
+from quantable.ir import Graph, OptionError
+from quantable.ir.memory_check import border_values
+from quantable.passes.plan.streams import make_stream
+from quantable.reference import ReferenceRuntime
+from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, X86, KernelSet
+from tests.backends.c.test_emit import SANITIZERS, has_sanitizers
+from tests.passes.plan.drawn import block, chain, placed, streamed
+
+SETTINGS = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+VECTORS = 2
+THREADED = ("-DQUANTABLE_THREADS=3", "-pthread", "-fsanitize=thread")
+
+
+def _golden(graph: Graph) -> dict[str, np.ndarray]:
+    """Return integers of the border: random ones, and what the reference makes of them."""
+    random, reference = np.random.default_rng(4), ReferenceRuntime(graph)
+    (name,) = graph.inputs
+    shape = (VECTORS, *map(int, graph.values[name].shape or ()))
+    inputs = random.integers(0, 256, shape).astype(np.uint8)
+    runs = [reference.run({name: x}) for x in inputs]
+    return {name: inputs, **{n: np.stack([run[n] for run in runs]) for n in graph.outputs}}
+
+
+def _self_test(graph: Graph, kernels: KernelSet, flags: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        emit(graph, folder, golden=_golden(graph), kernels=kernels)
+        passed, text = run_selftest(Path(folder), compiler="gcc", flags=flags)
+        assert passed, text
+
+
+@pytest.mark.parametrize(("kernels", "rows"), [(PORTABLE, 2), (ARMV7EM, 1)],
+                         ids=["portable", "armv7em"])  # fmt: skip
+def test_code_gives_the_integers_of_the_reference(kernels: KernelSet, rows: int) -> None:
+    graph = block()
+    stream = make_stream(graph, graph.operations, rows, border_values(graph), 1)
+    assert stream is not None
+    _self_test(placed(graph, [stream]), kernels, ("-O1", "-fsanitize=undefined"))
+
+
+@pytest.mark.fuzz
+@pytest.mark.skipif(not has_sanitizers("gcc", THREADED), reason="no thread sanitizer of gcc")
+def test_threads_share_streams_without_a_race() -> None:
+    @SETTINGS
+    @given(streamed())
+    def check(graph: Graph) -> None:
+        _self_test(graph, PORTABLE, ("-O1", *THREADED))
+
+    check()
+
+
+@pytest.mark.fuzz
+@pytest.mark.skipif(not has_sanitizers("gcc"), reason="no sanitizers of gcc on this machine")
+@pytest.mark.parametrize("kernels", [PORTABLE, ARMV7EM], ids=lambda kernels: kernels.name)
+def test_sanitizers_find_nothing_in_many_networks(kernels: KernelSet) -> None:
+    @SETTINGS
+    @given(streamed())
+    def check(graph: Graph) -> None:
+        _self_test(graph, kernels, ("-O1", *SANITIZERS))
+
+    check()
+
+
+@pytest.mark.slow
+def test_emulated_code_gives_the_integers_of_the_reference() -> None:
+    if missing_tools():
+        pytest.skip(f"needs {', '.join(missing_tools())}")
+
+    @settings(SETTINGS, max_examples=8)
+    @given(streamed())
+    def check(graph: Graph) -> None:
+        golden = _golden(graph)
+        with tempfile.TemporaryDirectory() as folder:
+            emit(graph, folder, kernels=ARMV7EM)
+            found = EmulatedModel(folder).run({name: golden[name] for name in graph.inputs})
+        for name in graph.outputs:
+            np.testing.assert_array_equal(found.outputs[name], golden[name])
+
+    check()
+
+
+def test_a_plan_of_ordered_kernels_is_not_emitted_for_others(tmp_path: Path) -> None:
+    graph = placed(chain(2), [])
+    with pytest.raises(OptionError, match="counts on kernels that make pixels in ascending order"):
+        emit(graph, tmp_path, kernels=X86)
+    assert not list(tmp_path.iterdir())
