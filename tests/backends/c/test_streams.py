@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from quantable.adapters.c_compiler import run_selftest
 from quantable.adapters.cortex_m import EmulatedModel
-from quantable.adapters.emulator import missing_tools
+from quantable.adapters.processors import missing_tools
 from quantable.backends.c import emit
 from quantable.ir import Graph, OptionError
 from quantable.ir.memory_check import border_values
