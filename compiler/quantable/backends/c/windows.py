@@ -202,7 +202,8 @@ def emit_max_pool(step: Step) -> None:
     x, y = step.input(0), step.output()
     parameters = pool_parameters(step, ["0", "0", "{0, 0, 0}"])
     function = step.kernel("q_max_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
-    step.call(function, parameters, step.pointer(x.name), step.written(y.name))
+    rows = step.rows(window(step).rows)
+    step.call(function, parameters, rows, step.pointer(x.name), step.written(y.name))
 
 
 def emit_average_pool(step: Step) -> None:
@@ -212,7 +213,8 @@ def emit_average_pool(step: Step) -> None:
     parameters = pool_parameters(step, [*facts, step.requantization()])
     function = step.kernel("q_average_pool", "q_pool.h", X=x.dtype, Y=y.dtype)
     multiplier = step.multipliers(1)
-    step.call(function, parameters, step.pointer(x.name), multiplier, step.written(y.name))
+    rows = step.rows(window(step).rows)
+    step.call(function, parameters, rows, step.pointer(x.name), multiplier, step.written(y.name))
 
 
 def pool_parameters(step: Step, facts: list[str]) -> str:
@@ -222,4 +224,4 @@ def pool_parameters(step: Step, facts: list[str]) -> str:
     if not geometry.is_channels_last:
         planes = (geometry.batch * geometry.in_c, 1)
     fields = [geometry.height, geometry.width, *map(str, planes), *facts]
-    return f"{step.parameters('q_pool', fields)}, {step.rows(geometry.rows)}"
+    return step.parameters("q_pool", fields)
