@@ -76,9 +76,10 @@ LAYERS = {
     "pool": _add_pools,
 }  # fmt: skip
 USED = {
-    "add": ("q_mve_add",), "conv": ("q_mve_conv_i8", "q_mve_conv_i16", "q_mve_pixels_i8"),
+    "add": ("q_mve_add",),
+    "conv": ("q_mve_conv_i8", "q_mve_conv_i16", "q_mve_points_i8", "q_mve_pixels_i8"),
     "depthwise": ("q_mve_depthwise",),
-    "linear": ("q_mve_conv_i8", "q_mve_conv_i16", "q_mve_pixels_i8", "q_mve_pixels_i16"),
+    "linear": ("q_mve_points_i8", "q_mve_points_i16", "q_mve_pixels_i8", "q_mve_pixels_i16"),
     "pool": ("q_mve_max_pool", "q_mve_average_pool"),
 }  # fmt: skip
 
@@ -145,6 +146,14 @@ def test_emulated(tmp_path, layers, processor, level):
     network = Network(5)
     LAYERS[layers](network)
     _agree_emulated(network, tmp_path, processor, level)
+
+
+@pytest.mark.slow
+def test_a_window_of_as_many_rows_as_bytes_lie_between_them(tmp_path):
+    """Both numbers lay in one register, where the compiler knew them: one is counted down."""
+    network = Network(3)
+    conv(network, (1, 9), (49, 10), (10, 4), (2, 2), (1, 1), (4, 1, 5, 1), **BYTES)
+    _agree_emulated(network, tmp_path, "cortex-m55", "-O2")
 
 
 def _draw_geometry(network):

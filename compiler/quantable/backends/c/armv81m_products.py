@@ -107,8 +107,9 @@ def _emit(step: Step, product: _Product) -> bool:
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, product.weight)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, inner]
     facts.append(int(product.is_point))
+    stem = "q_mve_points" if product.is_point else "q_mve_conv"
     function = step.instance(
-        "q_mve_conv" if (pixels, block) == _TILE else "q_mve_pixels",
+        stem if (pixels, block) == _TILE else "q_mve_pixels",
         "q_mve_conv.h",
         {"Y": C_TYPES[y.dtype]},
         y.dtype.value,
@@ -120,13 +121,12 @@ def _emit(step: Step, product: _Product) -> bool:
     if room:
         step.lines.append(f"int8_t window[{room}];")
     blocks = packed_blocks(product.weight, bias, block)
-    step.call(
-        function,
-        parameters,
+    operands = [
         step.pointer(step.input(0).name),
         step.constant("blocks", blocks, DType.UINT32),
         step.constant("multiplier", filled(multipliers(step, channels), 4), DType.FLOAT32),
-        "window" if room else "NULL",
-        step.pointer(y.name),
-    )
+    ]
+    if stem == "q_mve_conv" or block == _COLUMN[1]:
+        operands.append("window" if room else "NULL")
+    step.call(function, parameters, *operands, step.pointer(y.name))
     return True

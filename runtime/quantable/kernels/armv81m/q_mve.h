@@ -47,7 +47,7 @@ static inline void q_mve_copy(int8_t *to, const int8_t *from, int32_t count) {
       "vstrb.8 q0, [%0], #16\n"
       "letp lr, 1b\n"
       "2:\n"
-      : "+r"(to), "+r"(from)
+      : "+&r"(to), "+&r"(from)
       : "r"(count)
       : "lr", "q0", "memory");
 #else
@@ -64,7 +64,7 @@ static inline void q_mve_fill(int8_t *to, int32_t value, int32_t count) {
       "vstrb.8 q0, [%0], #16\n"
       "letp lr, 1b\n"
       "2:\n"
-      : "+r"(to)
+      : "+&r"(to)
       : "r"(value), "r"(count)
       : "lr", "q0", "memory");
 #else

@@ -1,11 +1,10 @@
 /* int.Conv of one group and int.Linear, channels last, on signed bytes.
  *
  * Template: Q_Y output type, int8_t or int16_t; Q_TAG. Constants are packed as q_mve_tile.h says, in
- * blocks of two channels for q_mve_conv, which computes three pixels at a time, and of six for
- * q_mve_pixels, which computes one. Bias is bias - x_zero_point * sum(weights); multipliers are
+ * blocks of two channels for q_mve_conv and q_mve_points, which compute three pixels at a time, and
+ * of six for q_mve_pixels, which computes one. Bias is bias - x_zero_point * sum(weights); multipliers are
  * filled up to whole fours. No product of a sum and its multiplier leaves int32. `window` has room
- * for three windows, each filled up to whole vectors, or for one, and one vector more; none is needed where a window is
- * a point, but then q_mve_conv needs three pixels.
+ * for three windows, each filled up to whole vectors, or for one, and one vector more.
  */
 #include "q_mve_tile.h"
 #include "q_mve_window.h"
@@ -33,40 +32,50 @@ static inline void Q_NAME(q_mve_finish)(const q_output *out, const int32_t *sums
 #endif
 }
 
+/* All channels of three windows, `pitch` bytes apart, of which `pixels` count. */
+static inline void Q_NAME(q_mve_channels)(const q_mve_conv_params *p, const int8_t *from,
+                                          ptrdiff_t pitch, const uint32_t *block,
+                                          const float *multiplier, int32_t pixels, Q_Y *y) {
+  const ptrdiff_t words = q_mve_block_words(Q_TILE_CHANNELS, p->inner) * (Q_SUMS / Q_TILE_CHANNELS);
+  for (int32_t c = 0; c < p->out_c; c += Q_SUMS, block += words) {
+    int32_t sums[Q_TILE_PIXELS * Q_SUMS];
+    const int32_t count = p->out_c - c < Q_SUMS ? p->out_c - c : Q_SUMS;
+    q_mve_three(from, pitch, block, sums, p->inner, (count + 1) / 2);
+    if (sizeof(Q_Y) == 1 && pixels == Q_TILE_PIXELS) {
+      q_mve_finish_three(sums, multiplier + c, (int8_t *)(y + c), p->out_c, count, &p->out);
+    } else {
+      Q_NAME(q_mve_finish)(&p->out, sums, multiplier + c, count, pixels, y + c, p->out_c);
+    }
+  }
+}
+
 static inline void Q_NAME(q_mve_conv)(const q_mve_conv_params *p, const int8_t *x,
                                       const uint32_t *blocks, const float *multiplier,
                                       int8_t *window, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
-  const ptrdiff_t pitch =
-      p->is_point ? p->in_c : (ptrdiff_t)(p->inner + Q_LANES - 1) / Q_LANES * Q_LANES;
-  const ptrdiff_t words = q_mve_block_words(Q_TILE_CHANNELS, p->inner) * (Q_SUMS / Q_TILE_CHANNELS);
+  const ptrdiff_t pitch = (ptrdiff_t)(p->inner + Q_LANES - 1) / Q_LANES * Q_LANES;
   q_mve_position at = q_mve_begin(p, x);
+  for (int32_t j = 0; j < Q_TILE_PIXELS; j++) { /* for tiles of fewer pixels */
+    q_mve_fill(window + j * pitch, 0, p->inner);
+  }
   for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
-    int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
-    const int8_t *from = window;
-    if (p->is_point) {
-      i = left < Q_TILE_PIXELS ? pixels - Q_TILE_PIXELS : i; /* some of them a second time */
-      left = Q_TILE_PIXELS;
-      from = x + i * p->in_c;
-    }
-    for (int32_t j = 0; j < left && !p->is_point; j++) {
+    const int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
+    for (int32_t j = 0; j < left; j++) {
       q_mve_next(p, &at, window + j * pitch);
     }
-    for (int32_t j = left; j < Q_TILE_PIXELS && i == 0; j++) { /* computed, but not written */
-      q_mve_fill(window + j * pitch, 0, p->inner);
-    }
-    const uint32_t *block = blocks;
-    for (int32_t c = 0; c < p->out_c; c += Q_SUMS, block += words) {
-      int32_t sums[Q_TILE_PIXELS * Q_SUMS];
-      const int32_t count = p->out_c - c < Q_SUMS ? p->out_c - c : Q_SUMS;
-      q_mve_three(from, pitch, block, sums, p->inner, (count + 1) / 2);
-      Q_Y *to = y + i * p->out_c + c;
-      if (sizeof(Q_Y) == 1 && left == Q_TILE_PIXELS) {
-        q_mve_finish_three(sums, multiplier + c, (int8_t *)to, p->out_c, count, &p->out);
-      } else {
-        Q_NAME(q_mve_finish)(&p->out, sums, multiplier + c, count, left, to, p->out_c);
-      }
-    }
+    Q_NAME(q_mve_channels)(p, window, pitch, blocks, multiplier, left, y + i * p->out_c);
+  }
+}
+
+/* The same where windows are pixels, one behind the other, at least three. */
+static inline void Q_NAME(q_mve_points)(const q_mve_conv_params *p, const int8_t *x,
+                                        const uint32_t *blocks, const float *multiplier,
+                                        Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
+    i = i > pixels - Q_TILE_PIXELS ? pixels - Q_TILE_PIXELS : i; /* some of them a second time */
+    Q_NAME(q_mve_channels)(p, x + i * p->in_c, p->in_c, blocks, multiplier, Q_TILE_PIXELS,
+                           y + i * p->out_c);
   }
 }
 

@@ -5,6 +5,8 @@
 #include "q_mve.h"
 #include "q_window.h"
 
+#define Q_ROW_VECTORS 4
+
 /* A convolution. The window is rows of `pieces` runs of `taps` pixels, `inner` bytes in all; it may
  * be read where it lies, as one pixel after the other, if `is_point`. */
 typedef struct {
@@ -20,7 +22,7 @@ typedef struct {
 typedef struct {
   const int8_t *x, *first;
   int32_t oh, left, end, top, is_row_inside;
-  int32_t bytes, pitch, last;
+  int32_t bytes, pitch, last, vectors;
   uintptr_t last_vectors;
 } q_mve_position;
 
@@ -40,9 +42,10 @@ static inline q_mve_position q_mve_begin(const q_mve_conv_params *p, const int8_
   at.bytes = p->taps * p->in_c;
   at.pitch = p->h.dilation * p->w.in * p->in_c;
   at.last = p->w.in - p->w.kernel;
-  if (at.bytes <= Q_LANES) {
+  at.vectors = (at.bytes + Q_LANES - 1) / Q_LANES;
+  if (at.vectors <= Q_ROW_VECTORS) {
     const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
-    const ptrdiff_t span = (ptrdiff_t)(p->h.kernel - 1) * at.pitch + Q_LANES;
+    const ptrdiff_t span = (ptrdiff_t)(p->h.kernel - 1) * at.pitch + at.vectors * Q_LANES;
     at.last_vectors = span <= p->batch * image ? (uintptr_t)(x + p->batch * image - span) : 0;
   }
   q_mve_begin_row(p, &at);
@@ -69,7 +72,7 @@ static inline void q_mve_gather(int8_t *to, const int8_t *from, int32_t bytes, i
       "add %[to], %[bytes]\n"
       "subs %[rows], #1\n"
       "bne 1b\n"
-      : [to] "+r"(to), [from] "+r"(from), [rows] "+r"(rows), [source] "=&r"(source),
+      : [to] "+&r"(to), [from] "+&r"(from), [rows] "+&r"(rows), [source] "=&r"(source),
         [target] "=&r"(target)
       : [bytes] "r"(bytes), [pitch] "r"(pitch)
       : "lr", "q0", "cc", "memory");
@@ -80,24 +83,43 @@ static inline void q_mve_gather(int8_t *to, const int8_t *from, int32_t bytes, i
 #endif
 }
 
-/* The same for rows of up to a vector, each read and written as a whole one. */
-static inline void q_mve_gather_vectors(int8_t *to, const int8_t *from, int32_t bytes,
-                                        int32_t pitch, int32_t rows) {
 #if Q_MVE
-  __asm__ volatile(
-      "dls lr, %[rows]\n"
-      "1:\n"
-      "vldrb.8 q0, [%[from]]\n"
-      "add %[from], %[pitch]\n"
-      "vstrb.8 q0, [%[to]]\n"
-      "add %[to], %[bytes]\n"
-      "le lr, 1b\n"
-      : [to] "+r"(to), [from] "+r"(from)
-      : [bytes] "r"(bytes), [pitch] "r"(pitch), [rows] "r"(rows)
-      : "lr", "q0", "memory");
+
+/* Vectors of a row, brought to registers and away. */
+#define Q_ROW_1 "vldrb.8 q0, [%[from]]\n"
+#define Q_ROW_2 Q_ROW_1 "vldrb.8 q1, [%[from], #16]\n"
+#define Q_ROW_3 Q_ROW_2 "vldrb.8 q2, [%[from], #32]\n"
+#define Q_ROW_4 Q_ROW_3 "vldrb.8 q3, [%[from], #48]\n"
+#define Q_ROW_TO_1 "vstrb.8 q0, [%[to]]\n"
+#define Q_ROW_TO_2 Q_ROW_TO_1 "vstrb.8 q1, [%[to], #16]\n"
+#define Q_ROW_TO_3 Q_ROW_TO_2 "vstrb.8 q2, [%[to], #32]\n"
+#define Q_ROW_TO_4 Q_ROW_TO_3 "vstrb.8 q3, [%[to], #48]\n"
+#define Q_ROWS(load, store) \
+  __asm__ volatile("dls lr, %[rows]\n" \
+                   "1:\n" load "add %[from], %[pitch]\n" store "add %[to], %[bytes]\n" \
+                   "le lr, 1b\n" \
+                   : [to] "+&r"(to), [from] "+&r"(from) \
+                   : [bytes] "r"(bytes), [pitch] "r"(pitch), [rows] "r"(rows) \
+                   : "lr", "q0", "q1", "q2", "q3", "memory")
+
+#endif
+
+/* The same for rows of up to four vectors, read and written as whole ones. */
+static inline void q_mve_gather_vectors(int8_t *to, const int8_t *from, int32_t bytes,
+                                        int32_t pitch, int32_t rows, int32_t vectors) {
+#if Q_MVE
+  if (vectors == 1) {
+    Q_ROWS(Q_ROW_1, Q_ROW_TO_1);
+  } else if (vectors == 2) {
+    Q_ROWS(Q_ROW_2, Q_ROW_TO_2);
+  } else if (vectors == 3) {
+    Q_ROWS(Q_ROW_3, Q_ROW_TO_3);
+  } else {
+    Q_ROWS(Q_ROW_4, Q_ROW_TO_4);
+  }
 #else
   for (; rows > 0; rows--, to += bytes, from += pitch) {
-    memcpy(to, from, Q_LANES);
+    memcpy(to, from, (size_t)vectors * Q_LANES);
   }
 #endif
 }
@@ -138,7 +160,7 @@ static inline void q_mve_edge(const q_mve_conv_params *p, const int8_t *x, int32
 static inline void q_mve_next(const q_mve_conv_params *p, q_mve_position *at, int8_t *to) {
   if (at->is_row_inside && at->left >= 0 && at->left <= at->last) {
     if ((uintptr_t)at->first <= at->last_vectors) {
-      q_mve_gather_vectors(to, at->first, at->bytes, at->pitch, p->h.kernel);
+      q_mve_gather_vectors(to, at->first, at->bytes, at->pitch, p->h.kernel, at->vectors);
     } else {
       q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
     }
