@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-from quantable.ir import Graph, MemoryPlan, Operation, Stream
+from quantable.ir import Graph, MemoryPlan
+from quantable.passes.plan.arena import place
+from quantable.passes.plan.storage import arena_buffers
 
 
 def subgraph(graph: Graph, names: Collection[str]) -> Graph:
@@ -13,7 +15,8 @@ def subgraph(graph: Graph, names: Collection[str]) -> Graph:
 
     What they read of the others becomes an input (after the inputs that were there and are still
     read), what they make and nobody among them reads becomes an output (after the outputs that
-    were there). Rows and the places of a memory plan are kept where their slots and values are.
+    were there). Rows and the places of a memory plan are kept where their slots and values are;
+    where a stream of the plan is cut, all is placed anew.
 
     Args:
         graph: Of any level.
@@ -32,30 +35,25 @@ def subgraph(graph: Graph, names: Collection[str]) -> Graph:
         if n not in outputs and ((n not in read and n in firsts) or _read_outside(graph, n, names))
     ]  # fmt: skip
     held = {*inputs, *read, *made}
-    plan = graph.plan
-    if plan is not None:
-        plan = replace(
-            plan, offsets={n: o for n, o in plan.offsets.items() if n in held},
-            streams=tuple(_streams(plan, operations, {*inputs, *outputs})),
-        )  # fmt: skip
-    return replace(
-        graph, operations=operations, inputs=tuple(inputs), outputs=tuple(outputs), plan=plan,
+    part = replace(
+        graph, operations=operations, inputs=tuple(inputs), outputs=tuple(outputs),
         values={n: v for n, v in graph.values.items() if n in held},
         parameters={n: ref for n, ref in graph.parameters.items() if n in read},
     )  # fmt: skip
+    return part if graph.plan is None else replace(part, plan=_plan(graph.plan, part))
 
 
-def _streams(
-    plan: MemoryPlan, operations: Sequence[Operation], border: set[str]
-) -> Iterator[Stream]:
-    """Yield what is left of streams of two operations or more; the border keeps all rows."""
-    names = {op.name for op in operations}
-    made = {name for op in operations for name in op.outputs} - border
-    for stream in plan.streams:
-        left = tuple(name for name in stream.operations if name in names)
-        if len(left) > 1:
-            rings = {name: ring for name, ring in stream.rings.items() if name in made}
-            yield Stream(left, stream.rows, rings)
+def _plan(plan: MemoryPlan, part: Graph) -> MemoryPlan:
+    """Return the places of a part; anew where a stream is cut, since its rings are too small."""
+    names = {op.name for op in part.operations}
+    whole = tuple(s for s in plan.streams if names.issuperset(s.operations))
+    if whole == tuple(s for s in plan.streams if names.intersection(s.operations)):
+        offsets = {n: o for n, o in plan.offsets.items() if n in part.values}
+        return replace(plan, offsets=offsets, streams=whole)
+    buffers = arena_buffers(part, part.operations, streams=whole, is_ordered=plan.is_ordered)
+    size, found = place(buffers, plan.alignment)
+    places = {n: o for b, o in zip(buffers, found, strict=True) for n in b.values}
+    return replace(plan, arena_bytes=size, offsets=dict(sorted(places.items())), streams=whole)
 
 
 def _read_outside(graph: Graph, value: str, names: Collection[str]) -> bool:
