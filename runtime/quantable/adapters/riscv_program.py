@@ -30,7 +30,7 @@ PACKAGES = {
     "qemu-system-riscv32": "qemu-system-misc", "qemu-system-riscv64": "qemu-system-misc",
 }  # fmt: skip
 """Of Debian, by tool; gcc links what clang compiled, too."""
-_BOARD_FILES = ("board.c", "board.h", "steps.h", "string.h", "virt.ld")
+_BOARD_FILES = ("board.c", "board.h", "steps.h", "string.h", "math.h", "virt.ld")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
  */
 #include "board.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -159,4 +160,30 @@ void *memset(void *to, int value, size_t size) {
     __asm__("" ::: "memory");
   }
   return to;
+}
+
+/* Rounded to nearest, bit by bit; x is a normal number and not negative. */
+double sqrt(double x) {
+  const uint64_t one = (uint64_t)1 << 52;
+  uint64_t rest, root = 0, twice = 0;
+  memcpy(&rest, &x, sizeof(rest));
+  const int32_t exponent = (int32_t)(rest >> 52) - 1023;
+  rest = ((rest & (one - 1)) | one) << (1 + (exponent & 1));
+  for (uint64_t bit = 2 * one; bit != 0; bit >>= 1, rest <<= 1) {
+    if (twice + bit <= rest) {
+      rest -= twice + bit;
+      twice += 2 * bit;
+      root += bit;
+    }
+  }
+  root += rest != 0 ? root & 1 : 0;
+  root = (root >> 1) + ((uint64_t)(0x3FE + (exponent >> 1)) << 52);
+  memcpy(&x, &root, sizeof(x));
+  return x;
+}
+
+/* Half to even: the sum with 2**52 keeps no fraction. */
+double rint(double x) {
+  const double magic = x < 0 ? -0x1p52 : 0x1p52;
+  return x >= 0x1p52 || x <= -0x1p52 ? x : (x + magic) - magic;
 }

@@ -1,0 +1,8 @@
+/* What kernels need of the library of mathematics: board.c defines both. */
+#ifndef QUANTABLE_MATH_H
+#define QUANTABLE_MATH_H
+
+double sqrt(double x);
+double rint(double x);
+
+#endif
