@@ -62,7 +62,7 @@ RV32 = KernelSet(
     False, False, ("",),
 )  # fmt: skip
 RVV = KernelSet(
-    "rvv", "RISC-V with vectors of any length (rv64gcv, rv32 with Zve32x)", 16, True, False, True,
+    "rvv", "RISC-V with vectors of any length (rv64gcv, rv32 with Zve32x)", 16, True, True, True,
     ("",),
 )  # fmt: skip
 KERNEL_SETS: Mapping[str, KernelSet] = MappingProxyType({

@@ -29,7 +29,8 @@ def emit_add(step: Step, family: str) -> bool:
         step, "q_scalar_add_params", [count, first, second, constant], multiplier, reach
     )
     a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
-    step.call(step.shared(f"q_{family}_add", f"q_{family}_elements.h"), parameters, a, b, y)
+    call = step.shared_call if family == "vector" else step.call
+    call(step.shared(f"q_{family}_add", f"q_{family}_elements.h"), parameters, a, b, y)
     return True
 
 

@@ -30,12 +30,14 @@ class ProductKernels:
         pixels: Windows that it copies at a time.
         block: Output channels of a block, to whole ones of which the bias is filled up with zeros.
         pack: Makes what it reads of weights [outputs, products].
+        is_shared: Whether threads share it.
     """
 
     stem: str
     pixels: int
     block: int
     pack: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    is_shared: bool
 
 
 def emit_conv(step: Step, kernels: ProductKernels) -> bool:
@@ -87,7 +89,8 @@ def _emit(
     )
     if is_copied:
         step.lines.append(f"uint8_t windows[{kernels.pixels * length}];")
-    step.call(
+    call = step.shared_call if kernels.is_shared else step.call
+    call(
         step.instance(kernels.stem, f"{kernels.stem}.h", {"Y": C_TYPES[y.dtype]}, y.dtype.value),
         parameters,
         step.pointer(step.input(0).name),

@@ -24,7 +24,7 @@ def packed(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return full.reshape(-1, _BLOCK, length).transpose(0, 2, 1)
 
 
-KERNELS = ProductKernels("q_scalar_conv", 4, _BLOCK, packed)
+KERNELS = ProductKernels("q_scalar_conv", 4, _BLOCK, packed, False)
 
 
 def _emit_conv(step: Step) -> bool:

@@ -31,7 +31,7 @@ def packed(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate([block.T.reshape(-1) for block in blocks])
 
 
-KERNELS = ProductKernels("q_vector_conv", 6, 1, packed)
+KERNELS = ProductKernels("q_vector_conv", 6, 1, packed, True)
 
 
 def _emit_conv(step: Step) -> bool:
@@ -54,7 +54,7 @@ def _emit_depthwise(step: Step) -> bool:
     parameters = step.parameters(
         "q_vector_depthwise_params", [*facts, layer_fixed_point(step, layer)]
     )
-    step.call(
+    step.shared_call(
         step.shared("q_vector_depthwise", "q_vector_depthwise.h"),
         parameters,
         step.pointer(step.input(0).name),
@@ -74,7 +74,7 @@ def _emit_max_pool(step: Step) -> bool:
     sizes = [geometry.height, geometry.width, str(geometry.batch), str(geometry.in_c)]
     parameters = step.parameters("q_vector_maximum_params", sizes)
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.call(step.shared("q_vector_maximum", "q_vector_elements.h"), parameters, x, y)
+    step.shared_call(step.shared("q_vector_maximum", "q_vector_elements.h"), parameters, x, y)
     return True
 
 

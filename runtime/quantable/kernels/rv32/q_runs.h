@@ -96,6 +96,14 @@ static inline void q_product_advance(const q_product *p, q_product_position *at)
   }
 }
 
+/* The position of a pixel, counted over all images. */
+static inline q_product_position q_product_at(const q_product *p, const uint8_t *x, ptrdiff_t pixel) {
+  const ptrdiff_t wide = p->w.out, image = p->h.out * wide, rest = pixel % image;
+  const ptrdiff_t bytes = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+  return (q_product_position){x + pixel / image * bytes, (int32_t)(rest / wide),
+                              (int32_t)(rest % wide)};
+}
+
 /* Find or copy the windows of the next `count` pixels, and say how they lie. */
 static inline void q_product_windows(const q_product *p, q_product_position *at, int32_t count,
                                      uint8_t *windows, const uint8_t **x, q_runs *runs) {

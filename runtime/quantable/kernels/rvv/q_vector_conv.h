@@ -7,6 +7,7 @@
  * for six that are copied (q_runs.h).
  */
 #include "q_runs.h"
+#include "q_share.h"
 #include "q_vector.h"
 
 #ifndef QUANTABLE_Q_VECTOR_CONV_H
@@ -108,24 +109,33 @@ static inline void q_vector_six(const uint8_t *const *x, const q_runs *runs, con
 #endif
 #endif
 
-Q_ONE_COPY static void Q_NAME(q_vector_conv)(const q_product *p, const uint8_t *x, const int8_t *weight,
-                                  const int32_t *bias, const float *multiplier, uint8_t *windows,
-                                  Q_Y *y) {
+/* Threads share tiles of pixels; blocks of channels where there is one pixel only. */
+Q_ONE_COPY static void Q_NAME(q_vector_conv)(q_share share, const q_product *p, const uint8_t *x,
+                                             const int8_t *weight, const int32_t *bias,
+                                             const float *multiplier, uint8_t *windows, Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  const ptrdiff_t tiles = (pixels + Q_VECTOR_PIXELS - 1) / Q_VECTOR_PIXELS;
+  const ptrdiff_t blocks = (p->out_c + Q_SUMS - 1) / Q_SUMS;
+  const ptrdiff_t begin = pixels == 1 ? q_share_first(share, blocks) * Q_SUMS : 0;
+  const ptrdiff_t end = pixels == 1 ? q_share_last(share, blocks) * Q_SUMS : p->out_c;
+  const ptrdiff_t first = pixels == 1 ? 0 : q_share_first(share, tiles) * Q_VECTOR_PIXELS;
+  const ptrdiff_t behind = pixels == 1 ? 1 : q_share_last(share, tiles) * Q_VECTOR_PIXELS;
+  const ptrdiff_t last = behind < pixels ? behind : pixels;
   int32_t sums[Q_VECTOR_PIXELS * Q_SUMS];
   const uint8_t *window[Q_VECTOR_PIXELS];
-  q_product_position at = {x, 0, 0};
+  q_product_position at = q_product_at(p, x, first);
   q_runs runs;
-  for (int32_t left = p->batch * p->h.out * p->w.out, count; left > 0; left -= count) {
+  y += first * p->out_c;
+  for (ptrdiff_t left = last - first, count; left > 0; left -= count, y += count * p->out_c) {
     count = left < Q_VECTOR_PIXELS ? 1 : Q_VECTOR_PIXELS;
-    q_product_windows(p, &at, count, windows, window, &runs);
-    const int8_t *w = weight;
-    for (ptrdiff_t c = 0; c < p->out_c; c += Q_SUMS, w += (ptrdiff_t)Q_SUMS * p->window) {
+    q_product_windows(p, &at, (int32_t)count, windows, window, &runs);
+    for (ptrdiff_t c = begin; c < p->out_c && c < end; c += Q_SUMS) {
       const ptrdiff_t width = p->out_c - c < Q_SUMS ? p->out_c - c : Q_SUMS;
+      const int8_t *w = weight + c * p->window;
       (count == 1 ? q_vector_one : q_vector_six)(window, &runs, w, bias + c, width, sums);
-      Q_JOIN(q_vector_sums, Q_Y)(&p->fixed, sums, width, multiplier + c, width, count, y + c,
-                                 p->out_c);
+      Q_JOIN(q_vector_sums, Q_Y)(&p->fixed, sums, width, multiplier + c, width, (int32_t)count,
+                                 y + c, p->out_c);
     }
-    y += (ptrdiff_t)count * p->out_c;
   }
 }
 

@@ -7,6 +7,7 @@
 #ifndef QUANTABLE_Q_VECTOR_DEPTHWISE_H
 #define QUANTABLE_Q_VECTOR_DEPTHWISE_H
 
+#include "q_share.h"
 #include "q_vector.h"
 #include "q_window.h"
 
@@ -165,21 +166,20 @@ Q_ONE_COPY static void q_vector_line(const q_vector_depthwise_params *p, const u
   }
 }
 
-Q_ONE_COPY static void q_vector_depthwise(const q_vector_depthwise_params *p, const uint8_t *x,
-                                          const int8_t *weight, const int32_t *bias,
-                                          const float *multiplier, uint8_t *y) {
+static inline void q_vector_lines(const q_vector_depthwise_params *p, const uint8_t *x,
+                                  const int8_t *weight, const int32_t *bias,
+                                  const float *multiplier, ptrdiff_t first, ptrdiff_t last,
+                                  uint8_t *y) {
+  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->channels;
+  const ptrdiff_t line = (ptrdiff_t)p->w.out * p->channels;
   uint8_t border[Q_SUMS];
   memset(border, p->x_zero_point, sizeof(border));
-  for (int32_t n = 0; n < p->batch; n++) {
-    for (ptrdiff_t c = 0; c < p->channels; c += Q_SUMS) {
-      const ptrdiff_t width = p->channels - c < Q_SUMS ? p->channels - c : Q_SUMS;
-      for (int32_t oh = 0; oh < p->h.out; oh++) {
-        q_vector_line(p, x + c, oh, weight + c, bias + c, multiplier + c, width, border,
-                      y + (ptrdiff_t)oh * p->w.out * p->channels + c);
-      }
+  for (ptrdiff_t c = 0; c < p->channels; c += Q_SUMS) {
+    const ptrdiff_t width = p->channels - c < Q_SUMS ? p->channels - c : Q_SUMS;
+    for (ptrdiff_t i = first; i < last; i++) {
+      q_vector_line(p, x + i / p->h.out * image + c, (int32_t)(i % p->h.out), weight + c, bias + c,
+                    multiplier + c, width, border, y + i * line + c);
     }
-    x += (ptrdiff_t)p->h.in * p->w.in * p->channels;
-    y += (ptrdiff_t)p->h.out * p->w.out * p->channels;
   }
 }
 
@@ -205,19 +205,31 @@ static inline void q_vector_pixel(const q_vector_depthwise_params *p, const uint
   }
 }
 
-static inline void q_vector_depthwise(const q_vector_depthwise_params *p, const uint8_t *x,
-                                      const int8_t *weight, const int32_t *bias,
-                                      const float *multiplier, uint8_t *y) {
-  for (int32_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
-    for (int32_t oh = 0; oh < p->h.out; oh++) {
-      for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
-        q_vector_pixel(p, x, q_taps_of(&p->h, oh), q_taps_of(&p->w, ow), weight, bias, multiplier,
-                       y);
-      }
+static inline void q_vector_lines(const q_vector_depthwise_params *p, const uint8_t *x,
+                                  const int8_t *weight, const int32_t *bias,
+                                  const float *multiplier, ptrdiff_t first, ptrdiff_t last,
+                                  uint8_t *y) {
+  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->channels;
+  y += first * p->w.out * p->channels;
+  for (ptrdiff_t i = first; i < last; i++) {
+    const q_taps th = q_taps_of(&p->h, (int32_t)(i % p->h.out));
+    for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
+      q_vector_pixel(p, x + i / p->h.out * image, th, q_taps_of(&p->w, ow), weight, bias,
+                     multiplier, y);
     }
   }
 }
 
 #endif
+
+/* Threads share lines of outputs. */
+Q_ONE_COPY static void q_vector_depthwise(q_share share, const q_vector_depthwise_params *p,
+                                          const uint8_t *x, const int8_t *weight,
+                                          const int32_t *bias, const float *multiplier,
+                                          uint8_t *y) {
+  const ptrdiff_t lines = (ptrdiff_t)p->batch * p->h.out;
+  q_vector_lines(p, x, weight, bias, multiplier, q_share_first(share, lines),
+                 q_share_last(share, lines), y);
+}
 
 #endif

@@ -5,6 +5,7 @@
 #define QUANTABLE_Q_VECTOR_ELEMENTS_H
 
 #include "q_scalar_elements.h"
+#include "q_share.h"
 #include "q_vector.h"
 #include "q_window.h"
 
@@ -16,8 +17,8 @@ typedef struct {
 
 #if Q_VECTORS
 
-Q_ONE_COPY static void q_vector_add(const q_scalar_add_params *p, const uint8_t *a, const uint8_t *b,
-                         uint8_t *y) {
+static inline void q_vector_sum(const q_scalar_add_params *p, const uint8_t *a, const uint8_t *b,
+                                uint8_t *y) {
   const q_fixed point = p->fixed;
   const int32_t factor = q_fixed_multiplier(&point, q_representation(p->multiplier));
   const int16_t first = (int16_t)p->a_multiplier, second = (int16_t)p->b_multiplier;
@@ -77,7 +78,7 @@ static inline void q_vector_maximum_pixel(const q_vector_maximum_params *p, cons
 
 #else
 
-static inline void q_vector_add(const q_scalar_add_params *p, const uint8_t *a, const uint8_t *b,
+static inline void q_vector_sum(const q_scalar_add_params *p, const uint8_t *a, const uint8_t *b,
                                 uint8_t *y) {
   q_scalar_add(p, a, b, y);
 }
@@ -103,14 +104,25 @@ static inline void q_vector_maximum_pixel(const q_vector_maximum_params *p, cons
 
 #endif
 
-static inline void q_vector_maximum(const q_vector_maximum_params *p, const uint8_t *x,
-                                    uint8_t *y) {
-  for (ptrdiff_t n = 0; n < p->images; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
-    for (int32_t oh = 0; oh < p->h.out; oh++) {
-      const q_taps th = q_taps_of(&p->h, oh);
-      for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
-        q_vector_maximum_pixel(p, x, th, q_taps_of(&p->w, ow), y);
-      }
+/* Threads share elements. */
+Q_ONE_COPY static void q_vector_add(q_share share, const q_scalar_add_params *p, const uint8_t *a,
+                                    const uint8_t *b, uint8_t *y) {
+  const ptrdiff_t first = q_share_first(share, p->count);
+  q_scalar_add_params own = *p;
+  own.count = (int32_t)(q_share_last(share, p->count) - first);
+  q_vector_sum(&own, a + first, b + first, y + first);
+}
+
+/* Threads share lines of outputs. */
+static inline void q_vector_maximum(q_share share, const q_vector_maximum_params *p,
+                                    const uint8_t *x, uint8_t *y) {
+  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->channels;
+  const ptrdiff_t lines = (ptrdiff_t)p->images * p->h.out, first = q_share_first(share, lines);
+  y += first * p->w.out * p->channels;
+  for (ptrdiff_t i = first, last = q_share_last(share, lines); i < last; i++) {
+    const q_taps th = q_taps_of(&p->h, (int32_t)(i % p->h.out));
+    for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
+      q_vector_maximum_pixel(p, x + i / p->h.out * image, th, q_taps_of(&p->w, ow), y);
     }
   }
 }
