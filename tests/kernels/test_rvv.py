@@ -24,7 +24,13 @@ from tests.kernels.emulation import demand_reference
 
 FLAGS = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover")
 LENGTHS = (128, 256, 512)
-VECTORS = (*(f"rv64gcv-{n}" for n in LENGTHS), "rv32imac-zve32x-128")
+VECTORS = (*(f"rv64gcv-{n}" for n in LENGTHS), "rv32imac-zve32x-128", "rv64gc")
+
+
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.fuzz)])
+def network(request):
+    """An empty network; few seeds, since five hundred layers of each kind are drawn as well."""
+    return Network(request.param)
 
 
 def _add_convs(network):
@@ -130,4 +136,4 @@ def test_five_hundred_random_layers(tmp_path, layer, part):
     for _ in range(250):
         DRAWN[layer](network)
     processors = (("rv64gcv-128",), ("rv32imac-zve32x-256",))
-    demand_reference(network, tmp_path, RVV, processors[part])
+    demand_reference(network, tmp_path, RVV, processors[part], ("-O1",))
