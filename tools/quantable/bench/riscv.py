@@ -30,7 +30,7 @@ from quantable.targets.kernel_sets import PORTABLE, RV32, RVV, KernelSet
 NETWORKS = ("resnet8", "dscnn_kws", "mobilenetv1_vww", "fc_autoencoder")
 TARGET = "riscv32"
 """All sets that are compared share its plan."""
-CORES = ("rv32imac", "rv32imafc", "rv64gcv-128", "rv64gcv-256", "rv64gcv-512")
+CORES = ("rv32imac", "rv32imafc", "rv32imac-zve32x-128", "rv64gcv-128", "rv64gcv-256")
 CALIBRATION = 128
 HEAD = "| network | core | portable | ours | ratio | a product | code | stack |"
 
