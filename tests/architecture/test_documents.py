@@ -32,7 +32,8 @@ def faults(words: list[str]) -> list[str]:
     if command is None:
         return [words[0]]
     known = {name for param in command.params for name in param.opts}
-    return [word for word in words[1:] if word.startswith("-") and word not in known]
+    options = [word.partition("=")[0] for word in words[1:] if word.startswith("-")]
+    return [option for option in options if option not in known]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

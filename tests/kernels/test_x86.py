@@ -15,6 +15,7 @@ from quantable.adapters.c_compiler import STRICT, compile_c
 from quantable.backends.c import emit
 from quantable.ir import DType
 from quantable.targets.kernel_sets import X86
+from tests.kernels import vector_layers as layers
 from tests.kernels.conftest import Network
 
 U8, I8, U16, I16 = DType.UINT8, DType.INT8, DType.UINT16, DType.INT16
@@ -63,130 +64,46 @@ def flags(request):
     return (*EMULATED, *CLAIMED[name])
 
 
-def _conv(network, channels, size, kernel, strides, dilations, y_type=U8, batch=1, depth=0):
-    random = network.random
-    in_c, out_c = channels
-    group = in_c if depth else 1
-    out = [
-        (s - d * (k - 1) - 1) // st + 1
-        for s, k, st, d in zip(size, kernel, strides, dilations, strict=True)
-    ]
-    x = network.input(U8, [batch, *size, in_c])
-    shape = (out_c, in_c // group, *kernel)
-    weight = network.parameter(random.integers(-128, 128, shape), DType.INT8)
-    bias = network.parameter(random.integers(-5000, 5000, out_c), DType.INT32)
-    reach = 100.0 * np.sqrt(np.prod(shape[1:])) * 255
-    multiplier = network.parameter(network.multipliers(out_c, y_type, reach), DType.FLOAT32)
-    network.apply(
-        "int.Conv", (x, weight, bias, multiplier), (y_type, [batch, *out, out_c]),
-        x_zero_point=network.zero_point(U8), group=group, layout="NHWC",
-        kernel_shape=tuple(kernel), strides=tuple(strides), dilations=tuple(dilations),
-        pads=(0,) * (2 * len(kernel)), **network.requantization(y_type),
-    )  # fmt: skip
-
-
-def _size(network, kernel, dilations):
-    """Draw a size that the window fits in."""
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    return [span + int(network.random.integers(0, 16)) for span in spans]
-
-
 def test_conv_of_every_number_of_outputs(network, agree, flags):
-    """Blocks of one to four vectors, whole and with lanes that no channel has."""
-    for out_c, y_type in itertools.product((1, 17, 40, 48, 66, 130), (U8, I16)):
-        _conv(network, (4, out_c), (4, 5), (1, 1), (1, 1), (1, 1), y_type)
+    layers.add_convs_of_every_number_of_outputs(network)
     agree(network, flags, X86)
 
 
 @pytest.mark.parametrize("in_c", [1, 3, 8])
 def test_conv_of_every_window(network, agree, flags, in_c):
-    """Runs that are no whole quads, strides, dilations, many lines in a tile, several images."""
-    for kernel, strides, dilations in itertools.product(
-        ((1, 1), (3, 3), (2, 5)), ((1, 1), (2, 3)), ((1, 1), (2, 2))
-    ):
-        size = _size(network, kernel, dilations)
-        _conv(network, (in_c, 20), size, kernel, strides, dilations, batch=2)
+    layers.add_convs_of_every_window(network, in_c)
     agree(network, flags, X86)
 
 
 def test_conv_of_one_spatial_dimension(network, agree, flags):
-    for kernel in (1, 3):
-        _conv(network, (5, 18), (9,), (kernel,), (2,), (1,))
-        _conv(network, (18, 18), (9,), (kernel,), (1,), (1,), depth=1)
+    layers.add_convs_of_one_spatial_dimension(network)
     agree(network, flags, X86)
 
 
 @pytest.mark.parametrize("channels", [2, 40, 64, 100])
 def test_depthwise_conv(network, agree, flags, channels):
-    """Columns that are shared between outputs and that are not, more rows than a quad."""
-    for kernel, strides, dilations in (
-        ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((5, 2), (1, 3), (2, 1)),
-        ((1, 4), (2, 2), (1, 1)), ((3, 3), (1, 1), (1, 2)),
-    ):  # fmt: skip
-        size = _size(network, kernel, dilations)
-        _conv(network, (channels,) * 2, size, kernel, strides, dilations, batch=2, depth=1)
+    layers.add_depthwise(network, channels)
     agree(network, flags, X86)
 
 
 def test_linear(network, agree, flags):
-    for rows, inner, columns in ((1, 64, 10), (7, 33, 65), (30, 5, 100)):
-        operands = (
-            network.input(U8, (rows, inner)),
-            network.parameter(network.random.integers(-128, 128, (inner, columns)), DType.INT8),
-            network.parameter(network.random.integers(-9999, 9999, columns), DType.INT32),
-            network.parameter(network.multipliers(columns, U8, 1e5), DType.FLOAT32),
-        )
-        network.apply(
-            "int.Linear", operands, (U8, (rows, columns)), x_zero_point=network.zero_point(U8),
-            **network.requantization(U8),
-        )  # fmt: skip
+    layers.add_linears(network)
     agree(network, flags, X86)
 
 
 def test_add(network, agree, flags):
-    for count, factors in itertools.product((1, 31, 64, 1000), ((16384, 9000), (-7, 32767))):
-        network.add_bytes(count, factors)
+    layers.add_sums(network)
     agree(network, flags, X86)
 
 
 @pytest.mark.parametrize("inner", [1, 6, 64])
 def test_matmul(network, agree, flags, inner):
-    """Broadcast batches, more columns than a block and rows than a tile, sums of any length."""
-    for first, second, columns in (((), (), 5), ((2, 1), (3,), 33), ((1,), (2,), 64), ((), (), 97)):
-        rows = int(network.random.integers(1, 16))
-        batch = np.broadcast_shapes(first, second)
-        operands = [
-            network.input(U8, (*first, rows, inner)), network.input(U8, (*second, inner, columns))
-        ]  # fmt: skip
-        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
-        multiplier = float(network.multipliers(1, U8, 2e4 * np.sqrt(inner))[0])
-        network.apply(
-            "int.MatMul", operands, (U8, (*batch, rows, columns)), multiplier=multiplier, **zeros,
-            **network.requantization(U8),
-        )  # fmt: skip
+    layers.add_matmuls(network, inner)
     agree(network, flags, X86)
 
 
 def test_mean_and_maximum(network, agree, flags):
-    for channels, (high, wide) in itertools.product((3, 64, 70), ((1, 1), (7, 6), (3, 3))):
-        x = network.input(U8, (2, high, wide, channels))
-        facts = {"x_zero_point": network.zero_point(U8), **network.requantization(U8)}
-        multiplier = float(np.float32(0.9 / (high * wide)))
-        network.apply(
-            "int.ReduceMean", (x,), (U8, (2, 1, 1, channels)), axes=(1, 2), keepdims=1,
-            multiplier=multiplier, **facts,
-        )  # fmt: skip
-        window = {"strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4, "layout": "NHWC"}
-        counted = np.full(high * wide, multiplier, np.float32)
-        network.apply(
-            "int.AveragePool", (x, network.parameter(counted, DType.FLOAT32)),
-            (U8, (2, 1, 1, channels)), kernel_shape=(high, wide), count_include_pad=0, **window,
-            **facts,
-        )  # fmt: skip
-        window["pads"] = (0, 0, 1, 1)
-        network.apply(
-            "int.MaxPool", (x,), (U8, (2, high, wide, channels)), kernel_shape=(2, 2), **window
-        )
+    layers.add_means_and_maxima(network)
     agree(network, flags, X86)
 
 
@@ -234,9 +151,9 @@ def test_functions_of_bytes(network, agree, flags):
 @pytest.mark.parametrize("level", ["-O2", "-O3"])
 def test_every_set_compiles_without_a_warning(network, tmp_path, real, level):
     """With the compiler's own header, whatever the processor has."""
-    _conv(network, (3, 80), (9, 9), (3, 3), (1, 1), (1, 1))
-    _conv(network, (8, 20), (9, 9), (1, 1), (1, 1), (1, 1), I16)
-    _conv(network, (70, 70), (9, 9), (3, 3), (1, 1), (1, 1), depth=1)
+    layers.add_conv(network, (3, 80), (9, 9), (3, 3), (1, 1), (1, 1))
+    layers.add_conv(network, (8, 20), (9, 9), (1, 1), (1, 1), (1, 1), I16)
+    layers.add_conv(network, (70, 70), (9, 9), (3, 3), (1, 1), (1, 1), depth=1)
     network.softmax(U8, U8, 3, 70, 0.06)
     network.layer_normalization(U8, U8, 3, 70)
     network.apply("int.Table", (network.input(U8, (70,)), network.table(U8)), (U8, (70,)))

@@ -50,9 +50,9 @@ def laboratory() -> Callable[[Iterable[Sample]], Laboratory]:
 
 
 def compiled_model() -> Callable[..., Runtime]:
-    """Return the adapter that compiles emitted C and runs it."""
-    module = importlib.import_module("quantable.adapters.c_compiler")
-    return cast("Callable[..., Runtime]", module.CompiledModel)
+    """Return the adapter that compiles emitted C and runs it, here or under an emulator."""
+    module = importlib.import_module("quantable.adapters.c_program")
+    return cast("Callable[..., Runtime]", module.open_model)
 
 
 def run_selftest() -> Callable[..., tuple[bool, str]]:

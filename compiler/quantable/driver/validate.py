@@ -50,6 +50,7 @@ def validate(
     compilers: Sequence[str] = ("gcc",),
     flags: Sequence[str] = (),
     threads: int = 1,
+    runner: Sequence[str] = (),
     progress: api.Progress | None = None,
 ) -> list[Claim]:
     """Try every claim about a folder that `compile` made.
@@ -62,12 +63,14 @@ def validate(
         flags: For C: sets of flags, each tried with each compiler; '-O2', and with it what the
             target's kernels tell apart, where none is given.
         threads: For C: how many share a run.
+        runner: For C of another machine: the emulator that runs it, and its options.
         progress: Told about every sample.
 
     Raises:
         FormatError: The folder lacks what `compile` writes, a file is damaged, or the code is not
             of a kind that threads can share.
         DataError: The data cannot be used.
+        UserError: There is no such compiler or emulator, or the code does not run there.
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
@@ -78,7 +81,7 @@ def validate(
     inputs = _inputs(data, graph, preprocessing, samples)
     if found.backend == "c":
         tried = flags or [f"-O2 {more}".strip() for more in found.kernels.flags]
-        builds = _builds(compilers, tried, threads)
+        builds = _builds(compilers, tried, threads, runner)
         claims += _compiled_code(folder, graph, inputs, builds, progress)
     else:
         claims.append(_onnx_runtime(graph, inputs, progress))
@@ -126,13 +129,15 @@ def _emitted_again(graph: Graph, target: Target, manifest: Mapping[str, Any]) ->
 
 
 def _builds(
-    compilers: Sequence[str], flags: Sequence[str], threads: int
+    compilers: Sequence[str], flags: Sequence[str], threads: int, runner: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Return how to build the code, by what a person calls it."""
     more = f", {threads} threads" if threads != 1 else ""
+    more += f", {runner[0]}" if runner else ""
     return {
         f"{compiler} {flag}{more}": {
             "compiler": compiler, "flags": tuple(flag.split()), "threads": threads,
+            "runner": runner,
         }
         for compiler, flag in itertools.product(compilers, flags)
     }  # fmt: skip

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.adapters.c_entry import entry_text, thread_flags
+from quantable.adapters.c_runner import LINKED, find_runner, foreign_code, run_program
 from quantable.ir import DataError, FormatError, InternalError, UserError
 
 Array = npt.NDArray[np.generic]
@@ -112,7 +113,7 @@ def compile_c(
     if done.returncode:
         raise UserError(
             f"exit code {done.returncode} of: {' '.join([compiler, *command[1:]])}\n{done.stderr}",
-            help="is this compiler a C11 one with IEEE floats?",
+            help="is this compiler a C11 one with IEEE floats, for the machine of these flags?",
         )
 
 
@@ -156,7 +157,10 @@ class CompiledModel:
         sources = [root / "model.c", root / "model_weights.c", entry]
         arguments = [*STRICT, *flags, *more, "-shared", "-fPIC", f"-I{root}"]
         compile_c(compiler, arguments, sources, path)
-        self.library = ctypes.CDLL(str(path))
+        try:
+            self.library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise foreign_code() from error
         self._function = self.library.quantable_run
         self._function.restype = ctypes.c_int
         open_library(self.library, threads)
@@ -231,14 +235,20 @@ def run_selftest(
     compiler: str = "gcc",
     flags: Sequence[str] = ("-O2",),
     threads: int = 1,
+    runner: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Compile and run the golden vectors of emitted code.
+
+    Args:
+        build_dir, compiler, flags, threads: As for `CompiledModel`.
+        runner: An emulator and its options, for instance ``["qemu-aarch64", "-cpu", "max"]``.
 
     Returns:
         Whether they passed, and what the program printed.
 
     Raises:
-        UserError: No such compiler, it rejects the code, or the code has no self test.
+        UserError: No such compiler or emulator, the compiler rejects the code or makes it for
+            another machine, or the code has no self test.
         FormatError: The code is not of a kind that threads can share.
         OptionError: Not a number of threads.
     """
@@ -249,8 +259,10 @@ def run_selftest(
     sources = [root / name for name in ("model.c", "model_weights.c", "model_test.c")]
     with tempfile.TemporaryDirectory(prefix="quantable-") as private:
         program = Path(private) / "model_test"
-        compile_c(compiler, [*STRICT, *flags, *more, f"-I{root}"], sources, program)
-        done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+        emulator = find_runner(runner)
+        linked = LINKED if emulator else ()
+        compile_c(compiler, [*STRICT, *flags, *more, *linked, f"-I{root}"], sources, program)
+        done = run_program(emulator, program)
     return done.returncode == 0, done.stdout + done.stderr
 
 

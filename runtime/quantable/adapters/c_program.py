@@ -1,14 +1,9 @@
-"""Run emitted C code in a program of its own, under an emulator: for other machines than this one.
-
-The program is linked statically, so that no library of its machine has to be there.
-"""
+"""Run emitted C code in a program of its own, under an emulator: for other machines than this."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
@@ -19,6 +14,7 @@ import numpy as np
 from quantable.adapters.c_compiler import (
     STRICT,
     Array,
+    CompiledModel,
     TensorInfo,
     border_tensors,
     compile_c,
@@ -27,12 +23,27 @@ from quantable.adapters.c_compiler import (
     sample_batches,
 )
 from quantable.adapters.c_entry import entry_text, thread_flags
-from quantable.ir import InternalError, UserError
+from quantable.adapters.c_runner import LINKED, find_runner, run_program
+from quantable.ir import InternalError
 
-_PACKAGES = {"qemu-": "qemu-user"}
-"""What Debian calls the packages of emulators, by how their programs begin."""
 _STATUS = 100
 """The program's exit code is this and the negated status where the emitted code fails."""
+
+
+def open_model(
+    build_dir: str | os.PathLike[str],
+    *,
+    compiler: str = "gcc",
+    flags: Sequence[str] = ("-O2",),
+    threads: int = 1,
+    runner: Sequence[str] = (),
+) -> CompiledModel | ProgramModel:
+    """Compile emitted C code, to run in this process, or under the emulator that is given."""
+    if runner:
+        return ProgramModel(
+            build_dir, compiler=compiler, flags=flags, threads=threads, runner=runner
+        )
+    return CompiledModel(build_dir, compiler=compiler, flags=flags, threads=threads)
 
 
 class ProgramModel:
@@ -48,6 +59,8 @@ class ProgramModel:
     Attributes:
         manifest: ``manifest.json``.
         inputs, outputs: The border tensors.
+        program: The program's path.
+        runner: The command that runs it, with the emulator's path.
 
     Raises:
         UserError: No such compiler or emulator, or the compiler rejects the code.
@@ -69,22 +82,23 @@ class ProgramModel:
         more = thread_flags(self.manifest, threads)
         self.inputs = border_tensors(self.manifest, "inputs")
         self.outputs = border_tensors(self.manifest, "outputs")
-        self._runner = find_runner(runner)
+        self.runner = find_runner(runner)
         self._folder = Path(tempfile.mkdtemp(prefix="quantable-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        main, self._program = self._folder / "main.c", self._folder / "program"
+        main, self.program = self._folder / "main.c", self._folder / "program"
         text = entry_text(self.manifest, threads) + self._main_text()
         main.write_text(text, encoding="utf-8")
         sources = [root / "model.c", root / "model_weights.c", main]
-        arguments = [*STRICT, *flags, *more, "-static", f"-I{root}"]
-        compile_c(compiler, arguments, sources, self._program)
+        arguments = [*STRICT, *flags, *more, *LINKED, f"-I{root}"]
+        compile_c(compiler, arguments, sources, self.program)
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Array], options: Sequence[str] = ()) -> dict[str, Array]:
         """Run integer inputs through the code.
 
         Args:
             inputs: Integers by value name, each of the manifest's shape, or with a leading axis
                 of samples (all of them the same number).
+            options: More options of the emulator.
 
         Returns:
             Integers by value name, with a leading axis where the inputs have one.
@@ -98,7 +112,8 @@ class ProgramModel:
         data = b"".join(batch[i].tobytes() for i in range(count) for batch in batches)
         given, made = self._folder / "inputs.bin", self._folder / "outputs.bin"
         given.write_bytes(data)
-        done = run_program(self._runner, self._program, [str(given), str(made), str(count)])
+        arguments = [str(given), str(made), str(count)]
+        done = run_program([*self.runner, *options], self.program, arguments)
         if done.returncode:
             raise InternalError(
                 f"the program ended with code {done.returncode}: {done.stdout}{done.stderr}"
@@ -144,47 +159,6 @@ class ProgramModel:
             "}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
-
-
-def find_runner(runner: Sequence[str]) -> list[str]:
-    """Return the command of an emulator, its program with its path.
-
-    Raises:
-        UserError: There is no such program.
-    """
-    program = shutil.which(runner[0])
-    if program is None:
-        package = next((p for begin, p in _PACKAGES.items() if runner[0].startswith(begin)), "")
-        hint = f"; on Debian: apt-get install {package}" if package else ""
-        raise UserError(
-            f"no emulator '{runner[0]}' on this machine", help=f"install it, or name another{hint}"
-        )
-    return [program, *runner[1:]]
-
-
-def run_program(
-    runner: Sequence[str], program: Path, arguments: Sequence[str] = ()
-) -> subprocess.CompletedProcess[str]:
-    """Run a program under an emulator.
-
-    Raises:
-        UserError: It has an instruction that the emulated processor has not.
-    """
-    command = [*runner, str(program), *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode in (-signal.SIGILL, 128 + signal.SIGILL):
-        raise UserError(
-            f"the program has an instruction that the processor of '{' '.join(runner)}' has not",
-            help="name another processor (for QEMU: -cpu max), or compile with other --flags",
-        )
-    if done.returncode and "Invalid ELF image" in done.stderr:
-        raise UserError(
-            f"'{runner[0]}' runs no programs of this compiler: {done.stderr.strip()}",
-            help="name the compiler of the emulated machine, for instance aarch64-linux-gnu-gcc",
-        )
-    return done
 
 
 def _bytes(tensor: TensorInfo) -> int:

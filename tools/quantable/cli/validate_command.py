@@ -28,9 +28,14 @@ from quantable.cli.output import progress, table
 @click.option(
     "--flags",
     multiple=True,
-    help="For C: flags, each tried; default: -O2, and -march=native where kernels look at it.",
+    help="For C: flags, each tried; default: -O2, and what the target's kernels tell apart.",
 )
 @click.option("--threads", default=1, show_default=True, help="For C: how many share a run.")
+@click.option(
+    "--runner",
+    default="",
+    help="For C of another machine: the emulator that runs it, with its options.",
+)
 @quiet_option
 @json_option
 def command(
@@ -41,6 +46,7 @@ def command(
     compiler: tuple[str, ...],
     flags: tuple[str, ...],
     threads: int,
+    runner: str,
     quiet: bool,
     as_json: bool,
     **how: Any,
@@ -54,6 +60,8 @@ def command(
       quantable validate build/ --data test.npz --scale 1/255
       quantable validate build/ --data test.npz --compiler gcc --compiler clang --flags -O3
       quantable validate build/ --data test.npz --threads 2
+      quantable validate build/ --data test.npz --compiler aarch64-linux-gnu-gcc \\
+        --flags '-O2 -march=armv8.2-a+dotprod' --runner 'qemu-aarch64 -cpu max'
     """
     from quantable.driver.validate import validate
 
@@ -62,6 +70,7 @@ def command(
             directory, data, preprocessing_of(how), samples=samples,
             target=target,
             compilers=compiler or ("gcc",), flags=flags, threads=threads,
+            runner=runner.split(),
             progress=count,
         )  # fmt: skip
     rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]

@@ -183,8 +183,10 @@ Q_INLINE void Q_NAME(q_tile_groups)(int32x4_t (*acc)[Q_VECTORS][Q_PARTS], const 
         q_step(acc[i][j], x[i], first, quad, !Q_SIGNED);
       }
       Q_UNROLL
-      for (int i = 0; i < pixels && has_second; i++) {
-        q_step(acc[i][j], x[i], second, quad + 1, !Q_SIGNED);
+      for (int i = 0; i < pixels; i++) {
+        if (has_second) {
+          q_step(acc[i][j], x[i], second, quad + 1, !Q_SIGNED);
+        }
       }
 #else
       Q_UNROLL

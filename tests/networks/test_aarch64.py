@@ -1,0 +1,33 @@
+"""Shared networks as code for AArch64, under an emulator: the integers of the reference."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quantable.driver.validate import validate
+from tests.networks.conftest import Case
+
+pytestmark = pytest.mark.slow
+GCC, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+FORMS = ("-march=armv8.2-a+dotprod", "-march=armv8.2-a+dotprod+i8mm")
+NETWORKS = ("resnet8", "dscnn_kws", "mobilenetv1_vww", "cct_cifar")
+"""Small ones, which have every kernel among them."""
+
+
+@pytest.mark.parametrize("case", NETWORKS, indirect=True)
+def test_emulated_code_gives_the_integers_of_the_reference(
+    case: Case, compiled: Callable[[Case, str], Path]
+) -> None:
+    missing = [name for name in (GCC, EMULATOR) if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    claims = validate(
+        compiled(case, "aarch64-dotprod"), case.inputs("evaluation", 2), compilers=[GCC],
+        flags=[f"-O2 {form}" for form in FORMS], runner=[EMULATOR, "-cpu", "max"],
+    )  # fmt: skip
+    assert sum("integers equal" in claim.name for claim in claims) == len(FORMS)
+    assert [f"{claim.name}: {claim.found}" for claim in claims if not claim.held] == []
