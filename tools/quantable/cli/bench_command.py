@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from quantable.cli.options import FILE, json_option, quiet_option
 from quantable.cli.output import progress, say, show, table
+
+if TYPE_CHECKING:
+    from quantable.adapters.c_cold import ColdStart
+    from quantable.bench.latency import Latency
 
 
 @click.command("bench")
@@ -67,14 +72,7 @@ def command(
     runs = max(1, min(1000, int(seconds / 2 / found[0].median)))
     rows = layer_rows(model, runs, peak) if layers else []
     macs = model.manifest["macs"]
-    latencies = [
-        {
-            "runtime": item.name, "microseconds": item.median * 1e6, "best": item.best * 1e6,
-            "gops": 2 * macs / item.median / 1e9, "ratio": item.median / found[0].median,
-            "of_peak": macs / item.median / (peak * threads) if peak else None,
-        }
-        for item in found
-    ]  # fmt: skip
+    latencies = _latencies(found, macs, peak * threads)
     facts = {
         "machine": describe_machine(), "compiler": compiler, "flags": flags, "threads": threads,
         "peak_gops": 2 * peak / 1e9 or None, "latencies": latencies, "layers": rows,
@@ -91,12 +89,27 @@ def command(
     say(f"{facts['machine']}; {compiler} {flags}; threads: {threads}")
     _print(latencies, ("runtime", "microseconds", "best", "gops", "of_peak", "ratio"))
     if started is not None:
-        say(
-            f"a fresh process with one run: {started.seconds * 1e3:.1f} ms (best "
-            f"{started.best * 1e3:.1f}), {started.resident_bytes / 2**20:.1f} MiB resident"
-        )
+        _say_cold(started)
     if rows:
         _print(rows, ("step", "kind", "microseconds", "share", "gops", "of_peak", "operation"))
+
+
+def _latencies(found: Sequence[Latency], macs: int, peak: float) -> list[dict[str, object]]:
+    return [
+        {
+            "runtime": item.name, "microseconds": item.median * 1e6, "best": item.best * 1e6,
+            "gops": 2 * macs / item.median / 1e9, "ratio": item.median / found[0].median,
+            "of_peak": macs / item.median / peak if peak else None,
+        }
+        for item in found
+    ]  # fmt: skip
+
+
+def _say_cold(started: ColdStart) -> None:
+    say(
+        f"a fresh process with one run: {started.seconds * 1e3:.1f} ms (best "
+        f"{started.best * 1e3:.1f}), {started.resident_bytes / 2**20:.1f} MiB resident"
+    )
 
 
 def _print(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> None:
