@@ -44,6 +44,9 @@ def emit(graph: Graph, directory: str | Path, *, every_value: bool = False) -> d
     opset = lowest_opset(graph)
     writer = NodeWriter(graph)
     quantizers = QdqWriter(graph, writer)
+    for name in dict.fromkeys(name for name in graph.outputs if name in graph.parameters):
+        source = writer.parameter(writer.fresh(f"{name}.constant"), graph.parameters[name])
+        writer.node("Identity", (source,), (name,), {})
     for operation in graph.operations:
         inputs = tuple(quantizers.input(operation, i) for i in range(len(operation.inputs)))
         outputs = tuple(quantizers.output(operation, i) for i in range(len(operation.outputs)))
@@ -73,7 +76,11 @@ def _probes(graph: Graph, real_values: dict[str, str]) -> tuple[Value, ...]:
     names = [name for op in graph.operations for name in op.outputs if name]
     inner = [graph.values[name] for name in names if name not in graph.outputs]
     real = [Value(name, DType.FLOAT32) for name in real_values.values()]
-    return tuple(value for value in (*inner, *real) if value.dtype is DType.FLOAT32)
+    return tuple(value for value in (*inner, *real) if _is_real(value))
+
+
+def _is_real(value: Value) -> bool:
+    return value.dtype is DType.FLOAT32 and value.is_tensor
 
 
 def _check(graph: Graph) -> None:

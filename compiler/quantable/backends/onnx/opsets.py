@@ -10,10 +10,12 @@ schema has in the graph's own opset. Nothing below 13 is written in another form
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 from quantable.backends.onnx.forms import LINEAR, as_written, is_erf_gelu
-from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain
-from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig
+from quantable.backends.onnx.protos import kind_and_domain, type_word
+from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig, Value
 
 FLOOR = 10
 """QuantizeLinear's first opset; a float graph is not written lower either."""
@@ -100,6 +102,8 @@ def operation_opset(graph: Graph, operation: Operation) -> int:
         return DECOMPOSED_GELU
     if domain:
         return FLOOR
+    if operation.regions:  # what is inside is in the form of the graph's opset
+        return graph.opset
     canonical = onnx.defs.get_schema(kind, graph.opset).since_version
     start = max(FLOOR, _SAME_MEANING_SINCE.get(kind, canonical))
     for opset in range(start, graph.opset):
@@ -114,13 +118,17 @@ def _expresses(graph: Graph, operation: Operation, opset: int) -> bool:
         return False
     if not schema.min_input <= len(operation.inputs) <= schema.max_input:
         return False
+    needed = zip(schema.inputs, operation.inputs, strict=False)
+    if any(not name and formal.option.name == "Single" for formal, name in needed):
+        return False
+    sides = ((operation.inputs, schema.inputs), (operation.outputs, schema.outputs))
     return all(
-        _takes(schema, slot, graph.values[name].dtype)
-        for slot, name in enumerate(operation.inputs)
+        _takes(formals, slot, graph.values[name])
+        for names, formals in sides
+        for slot, name in enumerate(names)
         if name
     )
 
 
-def _takes(schema: onnx.defs.OpSchema, slot: int, dtype: DType) -> bool:
-    formal = schema.inputs[min(slot, len(schema.inputs) - 1)]
-    return f"tensor({ELEMENT_TYPES[dtype].word})" in formal.types
+def _takes(formals: Sequence[onnx.defs.OpSchema.FormalParameter], slot: int, value: Value) -> bool:
+    return type_word(value) in formals[min(slot, len(formals) - 1)].types
