@@ -198,7 +198,7 @@ class _Importer:
         return tuple(self._dim(dim) for dim in dims)
 
     def _dim(self, dim: onnx.TensorShapeProto.Dimension) -> Dim:
-        if dim.HasField("dim_value"):
+        if dim.HasField("dim_value") and dim.dim_value >= 0:  # inference makes -1 of some
             return int(dim.dim_value)
         if dim.dim_param in self._symbols:
             return str(dim.dim_param)

@@ -7,36 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto
 
-from quantable.ir import DType, ModelError
+from quantable.ir import ONNX_NUMBERS, DType, ModelError
 
 DTYPES: dict[int, DType] = {
-    TensorProto.FLOAT: DType.FLOAT32,
-    TensorProto.FLOAT16: DType.FLOAT16,
-    TensorProto.BFLOAT16: DType.BFLOAT16,
-    TensorProto.DOUBLE: DType.FLOAT64,
-    TensorProto.FLOAT8E4M3FN: DType.FLOAT8E4M3FN,
-    TensorProto.FLOAT8E5M2: DType.FLOAT8E5M2,
-    TensorProto.FLOAT8E4M3FNUZ: DType.FLOAT8E4M3FNUZ,
-    TensorProto.FLOAT8E5M2FNUZ: DType.FLOAT8E5M2FNUZ,
-    TensorProto.FLOAT8E8M0: DType.FLOAT8E8M0,
-    TensorProto.FLOAT4E2M1: DType.FLOAT4E2M1,
-    TensorProto.INT2: DType.INT2,
-    TensorProto.UINT2: DType.UINT2,
-    TensorProto.INT4: DType.INT4,
-    TensorProto.UINT4: DType.UINT4,
-    TensorProto.INT8: DType.INT8,
-    TensorProto.UINT8: DType.UINT8,
-    TensorProto.INT16: DType.INT16,
-    TensorProto.UINT16: DType.UINT16,
-    TensorProto.INT32: DType.INT32,
-    TensorProto.UINT32: DType.UINT32,
-    TensorProto.INT64: DType.INT64,
-    TensorProto.UINT64: DType.UINT64,
-    TensorProto.BOOL: DType.BOOL,
+    number: dtype for number, dtype in ONNX_NUMBERS.items() if dtype is not DType.STRING
 }
-"""Element types that the IR has."""
+"""Element types that are imported; text is not."""
 
 _INT32_DATA = (
     DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.BOOL,

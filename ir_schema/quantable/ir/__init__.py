@@ -1,7 +1,7 @@
 """The IR: graph, operations, quantization configs and states, invariants, editor, digest."""
 
 from quantable.ir.contents import ContentRef, ContentStore
-from quantable.ir.dtypes import DType
+from quantable.ir.dtypes import ONNX_NUMBERS, DType
 from quantable.ir.editor import GraphEditor
 from quantable.ir.errors import (
     DataError,
@@ -45,7 +45,7 @@ __all__ = [
     "Arithmetic", "Attribute", "BakedParameter", "CAPTURES", "ChannelMeans", "Container",
     "ContentRef", "ContentStore", "DType", "DataError", "Decision", "Dim", "FormatError",
     "Granularity", "Graph", "GraphEditor", "INVARIANTS", "InternalError", "InvariantError",
-    "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "Operation",
+    "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "ONNX_NUMBERS", "Operation",
     "OperationQuantizationConfig", "OptionError", "Profile", "QuantableError",
     "QuantableOperation", "QuantizationParameters", "QuantizationPolicy", "Region", "Relation",
     "Ring", "Rounding", "Shape", "StageRecord", "State", "StateError", "Stream", "Symmetry",

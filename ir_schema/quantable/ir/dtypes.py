@@ -131,3 +131,13 @@ _INTEGERS_BY_WIDTH = (
     DType.INT4, DType.UINT4, DType.INT8, DType.UINT8, DType.INT16, DType.UINT16,
     DType.INT32, DType.UINT32, DType.INT64,
 )  # fmt: skip
+
+ONNX_NUMBERS: dict[int, DType] = {
+    1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
+    6: DType.INT32, 7: DType.INT64, 8: DType.STRING, 9: DType.BOOL, 10: DType.FLOAT16,
+    11: DType.FLOAT64, 12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16,
+    17: DType.FLOAT8E4M3FN, 18: DType.FLOAT8E4M3FNUZ, 19: DType.FLOAT8E5M2,
+    20: DType.FLOAT8E5M2FNUZ, 21: DType.UINT4, 22: DType.INT4, 23: DType.FLOAT4E2M1,
+    24: DType.FLOAT8E8M0, 25: DType.UINT2, 26: DType.INT2,
+}  # fmt: skip
+"""Element types by their number in ONNX (TensorProto.DataType), as attributes hold them."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from quantable.ir import DType, UnsupportedError
+from quantable.ir import ONNX_NUMBERS, DType, UnsupportedError
 
 Array = npt.NDArray[np.generic]
 
@@ -26,15 +26,6 @@ TORCH_TYPES: dict[DType, torch.dtype] = {
 }  # fmt: skip
 """The torch type that holds the unpacked elements of each type, 4-bit floats as bit patterns;
 strings have none."""
-
-ONNX_TYPES: dict[int, DType] = {
-    1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
-    6: DType.INT32, 7: DType.INT64, 9: DType.BOOL, 10: DType.FLOAT16, 11: DType.FLOAT64,
-    12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 17: DType.FLOAT8E4M3FN,
-    18: DType.FLOAT8E4M3FNUZ, 19: DType.FLOAT8E5M2, 20: DType.FLOAT8E5M2FNUZ, 21: DType.UINT4,
-    22: DType.INT4, 23: DType.FLOAT4E2M1, 24: DType.FLOAT8E8M0, 25: DType.UINT2, 26: DType.INT2,
-}  # fmt: skip
-"""Element types by their number in ONNX (TensorProto.DataType), as attributes hold them."""
 
 _PATTERNS: dict[DType | None, torch.dtype] = {
     dtype: TORCH_TYPES[dtype]
@@ -86,9 +77,9 @@ def number_type(number: int, where: str = "") -> DType:
     Raises:
         UnsupportedError: The number stands for a type that the runtime does not hold.
     """
-    if number not in ONNX_TYPES:
+    if ONNX_NUMBERS.get(number) not in TORCH_TYPES:
         raise UnsupportedError(f"ONNX element type {number} is not supported", where=where)
-    return ONNX_TYPES[number]
+    return ONNX_NUMBERS[number]
 
 
 def onnx_type(number: int, where: str = "") -> torch.dtype:

@@ -106,7 +106,10 @@ def _padding(
     for axis, (size, out) in enumerate(zip(before, after, strict=True)):
         stride, reach = window.strides[axis], window.reach[axis]
         wide, narrow = (size, out) if transposed else (out, size)
-        total = max((wide - 1) * stride + reach - narrow + extra[axis] * transposed, 0)
+        total = (wide - 1) * stride + reach - narrow + extra[axis] * transposed
+        if total < 0 and transposed:
+            return None  # the output has more than windows reach
+        total = max(total, 0)
         small, large = total // 2, total - total // 2
         # Conv puts the odd one at the end for SAME_UPPER; ConvTranspose, by its own formula, at
         # the begin unless SAME_UPPER.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from quantable.ir import DType
+from quantable.ir import ONNX_NUMBERS, DType
 from quantable.passes.canonicalize.shapes.broadcasting import broadcast
 from quantable.passes.canonicalize.shapes.site import (
     Elements,
@@ -18,13 +18,6 @@ from quantable.passes.canonicalize.shapes.site import (
     known,
 )
 from quantable.passes.canonicalize.shapes.symbols import Expression
-
-ONNX_DTYPES = {
-    1: DType.FLOAT32, 2: DType.UINT8, 3: DType.INT8, 4: DType.UINT16, 5: DType.INT16,
-    6: DType.INT32, 7: DType.INT64, 9: DType.BOOL, 10: DType.FLOAT16, 11: DType.FLOAT64,
-    12: DType.UINT32, 13: DType.UINT64, 16: DType.BFLOAT16, 21: DType.UINT4, 22: DType.INT4,
-}  # fmt: skip
-"""Element types by their number in TensorProto.DataType; attribute ``to`` of Cast holds it."""
 
 _Combine = Callable[[Expression, Expression], Expression | None]
 
@@ -106,7 +99,7 @@ def negative(site: Site) -> tuple[Tensor, ...]:
 def cast(site: Site) -> tuple[Tensor, ...]:
     """Return the input with another type; elements are kept among integers and bool."""
     first = site.tensor(0)
-    dtype = ONNX_DTYPES[site.operation.int_attribute("to")]
+    dtype = ONNX_NUMBERS[site.operation.int_attribute("to")]
     is_kept = dtype in (DType.INT64, DType.INT32)
     return (Tensor(dtype, first.sizes, first.elements if is_kept else None),)
 

@@ -7,6 +7,7 @@ import numpy as np
 from quantable.ir import ContentRef, DType
 from quantable.passes.canonicalize.shapes.site import (
     MOST_ELEMENTS,
+    NotInferable,
     ShapeFunction,
     Site,
     Tensor,
@@ -47,7 +48,7 @@ def constant_of_shape(site: Site) -> tuple[Tensor, ...]:
     if asked is None:
         count = product(site.tensor(0).sizes).constant
         if count is None:
-            raise site.error("the rank of the result is not known")
+            raise NotInferable("the rank of the result is not known")
         return (Tensor(dtype, tuple(site.unknown(0, axis) for axis in range(count))),)
     dims = known(tuple(asked))
     elements = None
@@ -98,7 +99,7 @@ def gather_nd(site: Site) -> tuple[Tensor, ...]:
     batch = site.operation.int_attribute("batch_dims")
     depth = indices.sizes[-1].constant
     if depth is None:
-        raise site.error("the rank of the result is not known")
+        raise NotInferable("the rank of the result is not known")
     return (Tensor(x.dtype, (*indices.sizes[:-1], *x.sizes[batch + depth :])),)
 
 

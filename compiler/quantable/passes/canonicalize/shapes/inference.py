@@ -15,6 +15,7 @@ from quantable.passes.canonicalize.shapes import (
 )
 from quantable.passes.canonicalize.shapes.site import (
     MOST_ELEMENTS,
+    NotInferable,
     ShapeFunction,
     Site,
     Tensor,
@@ -92,7 +93,11 @@ def _walk(graph: Graph) -> tuple[dict[str, Tensor], dict[str, int]]:
             tensors.update(_given(graph, op.outputs))
             continue
         site = Site(op, inputs, graph.parameters, graph.store, bindings)
-        found = dict(zip(op.outputs, function(site), strict=True))
+        try:
+            found = dict(zip(op.outputs, function(site), strict=True))
+        except NotInferable:
+            tensors.update(_given(graph, op.outputs))
+            continue
         tensors.update({n: _merged(t, graph.values[n]) for n, t in found.items() if n})
     return tensors, bindings
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from quantable.ir import DType
 from quantable.passes.canonicalize.shapes.broadcasting import broadcast
-from quantable.passes.canonicalize.shapes.site import ShapeFunction, Site, Sizes, Tensor
+from quantable.passes.canonicalize.shapes.site import (
+    NotInferable,
+    ShapeFunction,
+    Site,
+    Sizes,
+    Tensor,
+)
 from quantable.passes.canonicalize.shapes.symbols import Expression
 
 
@@ -64,7 +70,7 @@ def reduction(site: Site) -> tuple[Tensor, ...]:
     if axes is not None:
         return (Tensor(x.dtype, _reduced(site, x.sizes, axes)),)
     if not site.operation.int_attribute("keepdims", 1):
-        raise site.error("expected axes that are known, found computed ones")
+        raise NotInferable("expected axes that are known, found computed ones")
     return (Tensor(x.dtype, tuple(site.unknown(0, axis) for axis in range(rank))),)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from quantable.passes.canonicalize.shapes.broadcasting import broadcast
 from quantable.passes.canonicalize.shapes.site import (
     Elements,
+    NotInferable,
     ShapeFunction,
     Site,
     Sizes,
@@ -35,7 +36,7 @@ def _length(site: Site, slot: int) -> int:
     """Return the number of elements of a 1-D input, for instance the rank it asks for."""
     count = product(site.tensor(slot).sizes).constant
     if count is None:
-        raise site.error("the rank of the result is not known")
+        raise NotInferable("the rank of the result is not known")
     return count
 
 
@@ -85,7 +86,7 @@ def squeeze(site: Site) -> tuple[Tensor, ...]:
     axes = site.integers(1)
     if axes is None:
         if site.has(1):
-            raise site.error("expected axes that are known, found computed ones")
+            raise NotInferable("expected axes that are known, found computed ones")
         axes = tuple(i for i, size in enumerate(x.sizes) if size.constant == 1)
     gone = {site.axis(axis, len(x.sizes)) for axis in axes}
     return (_moved(x, tuple(size for i, size in enumerate(x.sizes) if i not in gone)),)
@@ -95,7 +96,7 @@ def unsqueeze(site: Site) -> tuple[Tensor, ...]:
     """Unsqueeze: axes of size 1 are inserted."""
     x, axes = site.tensor(0), site.integers(1)
     if axes is None:
-        raise site.error("expected axes that are known, found computed ones")
+        raise NotInferable("expected axes that are known, found computed ones")
     rank = len(x.sizes) + len(axes)
     new = {site.axis(axis, rank) for axis in axes}
     rest = iter(x.sizes)

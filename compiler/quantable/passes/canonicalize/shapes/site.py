@@ -17,6 +17,10 @@ MOST_ELEMENTS = 1024
 """Integer tensors of up to so many elements are followed element by element."""
 
 
+class NotInferable(Exception):
+    """A shape depends on values that are computed: what the model says of it stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """What is known of a tensor.
