@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TREES = ("ir_schema", "compiler", "runtime", "tools")
-SUFFIXES = (".py", ".lark", ".toml", ".json", ".h", ".c", ".ld", ".fbs", ".onnx", ".npz")
+SUFFIXES = (
+    ".py", ".lark", ".toml", ".json", ".h", ".c", ".ld", ".fbs", ".onnx", ".npz", ".txt",
+)  # fmt: skip
 
 
 def test_a_wheel_holds_every_file_of_the_four_trees(tmp_path: Path) -> None:

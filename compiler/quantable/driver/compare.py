@@ -262,7 +262,7 @@ def _is_real(held: Standing, side: _Side) -> bool:
     """Whether a value is, or can be turned into, real numbers."""
     if held.scale is not None or side.graph is None:
         return True
-    return side.graph.values[held.value].dtype.is_float
+    return side.graph.values[held.value].is_real
 
 
 # ---------------------------------------------------------------- comparing

@@ -79,7 +79,8 @@ def standings(
         for name in op.outputs:
             if not name:
                 continue
-            if graph.values[name].dtype is DType.FLOAT32:
+            value = graph.values[name]
+            if value.dtype is DType.FLOAT32 and value.is_tensor:
                 yield Standing(name, name, op)
             elif graph.level in (Level.INTEGER, Level.PLANNED):
                 key, perm = _stands_for(graph.values[name], names)

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import checker, helper, inliner, shape_inference, version_converter
 
+from quantable.frontend.legacy import mend
 from quantable.frontend.operations.constants import lift_constants
 from quantable.frontend.scopes import all_graphs, free_names, subgraphs
 from quantable.frontend.support import node_label, require_supported
@@ -19,7 +20,7 @@ CANONICAL_OPSET = 21
 OLDEST_OPSET = 1
 _FAULT = re.compile(r"\(op_type:(\w+), node name: (.*?)\): (?:\[\w+\] )?(.*)")
 """What a strict shape inference says about one node."""
-_LENIENT = frozenset({"MeanVarianceNormalization"})
+_LENIENT = frozenset({"MeanVarianceNormalization", "STFT"})
 _SCAN_WITHOUT_BATCH = 9
 _IR_VERSION = 10
 """IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
@@ -47,6 +48,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     _require_inputs(proto.graph, path)
     _check(proto, path)
     _drop_initialized_inputs(proto.graph)
+    mend(proto, opset)
     if opset < CANONICAL_OPSET:
         proto = upgrade(proto, path)
         for graph in list(all_graphs(proto.graph)):

@@ -38,3 +38,8 @@ class Value:
     @property
     def is_tensor(self) -> bool:
         return self.container is Container.TENSOR
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is a tensor of floats: what can be measured and quantized."""
+        return self.container is Container.TENSOR and self.dtype.is_float

@@ -227,7 +227,8 @@ def _scale(quantizer: _Quantizer, rank: int) -> npt.NDArray[np.float64]:
 
 def _observable(graph: Graph) -> list[str]:
     names = [name for op in graph.operations for name in op.outputs if name]
-    return [name for name in names if graph.values[name].dtype is DType.FLOAT32]
+    values = {name: graph.values[name] for name in names}
+    return [n for n, value in values.items() if value.is_real and value.dtype is DType.FLOAT32]
 
 
 def _count(

@@ -56,7 +56,7 @@ def derivable(graph: Graph) -> Mapping[str, Rule]:
     """
     rules: dict[str, Rule] = {}
     for op in graph.operations:
-        if not op.outputs or not graph.values[op.outputs[0]].dtype.is_float:
+        if not op.outputs or not graph.values[op.outputs[0]].is_real:
             continue
         if op.inputs and op.inputs[0] and op.inputs[0] not in graph.parameters:
             rule = _rule(graph, op)

@@ -189,7 +189,7 @@ def observe(
 def _activations(graph: Graph) -> list[str]:
     """Return the float values that are not parameters."""
     made = (name for op in graph.operations for name in op.outputs if name)
-    return [name for name in (*graph.inputs, *made) if graph.values[name].dtype.is_float]
+    return [name for name in (*graph.inputs, *made) if graph.values[name].is_real]
 
 
 class _Work:

@@ -171,7 +171,7 @@ class DifferentiableGraph:
                     tensor = quantizer(tensor, scales.get(quantizer.row), drop(tensor))
                 given.append(tensor)
             result = _computed(step, given)
-            results = (result,) if isinstance(result, Tensor) else result
+            results = result if isinstance(result, tuple) else (result,)
             for name, quantizer, tensor in zip(op.outputs, step.after, results, strict=False):
                 if quantizer is not None:
                     tensor = quantizer(tensor, scales.get(quantizer.row), drop(tensor))
@@ -204,6 +204,9 @@ def _compiled(graph: Graph, op: Operation) -> _Step:
     builder = FLOAT_OPERATIONS.get(op.kind)
     if builder is None:
         raise UnsupportedError("the kind of operation is unknown", where=op.where())
+    named = [name for name in (*op.inputs, *op.outputs) if name]
+    if op.regions or not all(graph.values[name].is_tensor for name in named):
+        raise UnsupportedError("no gradient goes through regions or sequences", where=op.where())
     # Float parameters are arguments: a kernel that prepared them would give them no gradients.
     constants = {
         slot: to_tensor(graph.array(name), graph.parameters[name].dtype)

@@ -42,7 +42,7 @@ class Graphwise:
         for op in graph.operations:
             group = group_of.get(op.name)
             for name in op.outputs:
-                if name in subject.ranges and graph.values[name].dtype.is_float:
+                if name in subject.ranges and graph.values[name].is_real:
                     is_inside = group is not None and name not in group.outputs
                     label = "" if group is None else group.name
                     self.points.append(Point(name, op, label, is_inside, subject.totals(name)))

@@ -126,7 +126,7 @@ def _group(graph: Graph, chain: list[Operation]) -> Group:
         name
         for name, index in made.items()
         if name not in inner
-        and graph.values[name].dtype.is_float
+        and graph.values[name].is_real
         and (not index or graph.uses(name) or name in graph.outputs)
     )
     slots = (

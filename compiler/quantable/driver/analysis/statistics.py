@@ -100,7 +100,7 @@ class Statistics:
         self._activations = [
             _tensor(graph, name, makers.get(name), subject.totals(name))
             for name in subject.ranges
-            if graph.values[name].dtype.is_float
+            if graph.values[name].is_real
         ]
         self.tensors = [*self._activations, *_parameters(graph)]
 

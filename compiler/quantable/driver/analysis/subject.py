@@ -174,7 +174,7 @@ def _measured(graph: Graph, at: Sequence[str]) -> tuple[str, ...]:
             raise UnknownNameError("value", name, known)
     names = at or [_scores(graph, name) for name in graph.outputs]
     found = dict.fromkeys(name for name in names if not graph.is_parameter(name))
-    return tuple(name for name in found if graph.values[name].dtype.is_float)
+    return tuple(name for name in found if graph.values[name].is_real)
 
 
 def _scores(graph: Graph, name: str) -> str:

@@ -87,7 +87,7 @@ def _block(graph: Graph, op: QuantableOperation, owner: Slot, row: str) -> Consu
         for reader in readers:
             operations[reader.name] = None
             for index, out in enumerate(reader.outputs):
-                if not out or out in seen or not graph.values[out].dtype.is_float:
+                if not out or out in seen or not graph.values[out].is_real:
                     continue
                 seen.add(out)
                 if _is_quantized_behind(reader, index) or not graph.uses(out):

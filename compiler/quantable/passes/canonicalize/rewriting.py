@@ -26,7 +26,7 @@ def sole_user(editor: GraphEditor, value: str) -> Operation | None:
 
 def is_float(editor: GraphEditor, value: str) -> bool:
     """Whether the elements of a value are floating point numbers."""
-    return editor.values[value].dtype.is_float
+    return editor.values[value].is_real
 
 
 def is_float_parameter(editor: GraphEditor, value: str) -> bool:

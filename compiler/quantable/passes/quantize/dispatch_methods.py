@@ -72,7 +72,7 @@ def _upstream(graph: Graph, starts: Set[str], among: Set[str]) -> set[str]:
 def _aggressive(graph: Graph, target: Target, able: Set[str]) -> set[str]:
     starts = _compute(graph, target, able)
     made = [out for op in graph.operations if op.name in starts for out in op.outputs if out]
-    behind = reached_operations(graph, made, lambda name: graph.values[name].dtype.is_float)
+    behind = reached_operations(graph, made, lambda name: graph.values[name].is_real)
     return (starts | behind) & able
 
 
@@ -94,7 +94,7 @@ def _perseus(graph: Graph, target: Target, able: Set[str]) -> set[str]:
         for name in op.inputs
         if name and not graph.is_parameter(name)
     }
-    values = reached_operations(graph, read, lambda name: graph.values[name].dtype.is_float)
+    values = reached_operations(graph, read, lambda name: graph.values[name].is_real)
     return (values & able) - shape_or_index_operations(graph)
 
 

@@ -52,6 +52,12 @@ def find_faults(graph: Graph, target: Target, index: set[str]) -> Faults:
 
 
 def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple[str, str] | None:
+    odd = [n for n in (*op.inputs, *op.outputs) if n and not graph.values[n].is_tensor]
+    if odd:
+        return (
+            f"works on a {graph.values[odd[0]].container.value.replace('.', ' ')}",
+            "export the model so that tensors alone go from operation to operation",
+        )
     if is_index:
         return (
             "computes shapes or indices at run time",

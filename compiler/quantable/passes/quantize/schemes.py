@@ -133,7 +133,7 @@ def rule_scheme(graph: Graph, target: Target, op: Operation, slot: int) -> str:
         an activation; else what the rule says, which is 'activation' for 'operand'.
     """
     name, scheme = op.inputs[slot], target.rules[op.kind].input_scheme(slot)
-    if not name or scheme == FLOAT or not graph.values[name].dtype.is_float:
+    if not name or scheme == FLOAT or not graph.values[name].is_real:
         return FLOAT
     if scheme in (PASSIVE, "bias", "weight"):
         return scheme
@@ -166,7 +166,7 @@ class _Chooser:
                 elif name:
                     scheme = rule.output_scheme(index) if rule else ACTIVATION
                     self._put(name, FLOAT if scheme == FLOAT else self._tail_form(name, scheme))
-        floats = {n for n in self.own if self.graph.values[n].dtype.is_float}
+        floats = {n for n in self.own if self.graph.values[n].is_real}
         return (
             {name: scheme for name, scheme in self.own.items() if name in floats},
             {name: scheme for name, scheme in self.made.items() if name in floats},

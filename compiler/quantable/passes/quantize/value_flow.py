@@ -49,7 +49,7 @@ def shape_or_index_operations(graph: Graph) -> set[str]:
     sources = {
         name
         for name, value in graph.values.items()
-        if not value.dtype.is_float and not graph.is_parameter(name)
+        if not value.dtype.is_float and value.is_tensor and not graph.is_parameter(name)
     }
     found = reached_operations(graph, sources, lambda _: True)
     made = {op.name for op in graph.operations if sources.intersection(op.outputs)}

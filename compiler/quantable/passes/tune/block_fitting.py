@@ -142,17 +142,17 @@ class _Trial:
     ) -> None:
         self.walk, self._laboratory, self._auxiliary, self._name = walk, laboratory, auxiliary, name
         self._judging = held_out_samples(laboratory.count)
-        names = [n for n in walk.graph.outputs if walk.graph.values[n].dtype.is_float]
+        names = [n for n in walk.graph.outputs if walk.graph.values[n].is_real]
         self._targets = laboratory.values(walk.graph.dequantized(), names, self._judging)
         self.before = self._least = self._noise(walk.graph)
 
     def of(self, index: int, task: FitTask) -> Outcome:
         """Return what fitting a block gives."""
         borders, part = self.walk.values(index), task.graph
-        judged = {n: a for n, a in borders.targets.items() if part.values[n].dtype.is_float}
+        judged = {n: a for n, a in borders.targets.items() if part.values[n].is_real}
         mixed = {
             name: array for name, array in borders.originals.items()
-            if task.drop and part.values[name].dtype.is_float
+            if task.drop and part.values[name].is_real
         }  # fmt: skip
         fitting = fitting_samples(self._laboratory.count)
         found = self._laboratory.fit(replace(

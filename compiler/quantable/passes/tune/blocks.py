@@ -39,7 +39,7 @@ def blocks(graph: Graph, size: int) -> list[Block]:
 def borders(graph: Graph, size: int) -> list[str]:
     """Return the values at which blocks end, and where the last one was joined with the rest."""
     ends = [name for block in _merged(graph, size) for name in subgraph(graph, set(block)).outputs]
-    return [name for name in ends if graph.values[name].dtype.is_float]
+    return [name for name in ends if graph.values[name].is_real]
 
 
 def _merged(graph: Graph, size: int) -> list[Block]:

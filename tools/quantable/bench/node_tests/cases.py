@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
+
+from quantable.ir import ONNX_NUMBERS
+from quantable.ir.numerics import pack
 
 Array = npt.NDArray[Any]
 Item = Array | list[Any] | None
@@ -109,6 +112,31 @@ def plain(array: Array) -> Array:
     if kind in _WIDER:
         return array.astype(_WIDER[kind])
     return array.astype(object) if array.dtype.kind in "SU" else array
+
+
+def with_constants(case: Case) -> Case | None:
+    """Return a test whose inputs but the first are constants; None where one is no tensor."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model())
+    inputs, outputs = case.data()[0]
+    values = list(zip(model.graph.input, inputs, strict=True))
+    if len(values) < 2:
+        return None
+    for value, given in values[1:]:
+        kind = value.type.tensor_type.elem_type
+        if not isinstance(given, np.ndarray) or given.dtype == object or kind not in ONNX_NUMBERS:
+            return None
+        dtype = ONNX_NUMBERS[kind]
+        model.graph.initializer.append(
+            TensorProto(name=value.name, data_type=kind, dims=given.shape,
+                        raw_data=pack(given, dtype))
+        )  # fmt: skip
+    data = [(inputs[:1], outputs)]
+    return replace(case, model=partial(_same, model), data=partial(_same_data, data))
+
+
+def _same_data(data: list[DataSet]) -> list[DataSet]:
+    return data
 
 
 def _folder(group: str) -> Path:

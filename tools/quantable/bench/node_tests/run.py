@@ -11,11 +11,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantable.bench.node_tests.cases import load_cases
+from quantable.bench.node_tests.cases import load_cases, with_constants
 from quantable.bench.node_tests.judge import Status, Verdict, judge
 
 FIRST_SECONDS, SECONDS = 300.0, 60.0
 """How long a worker may be silent: until its first test (it makes all of them), and in one."""
+
+WORKER = ("-W", "ignore", "-m", "quantable.bench.node_tests.run")
+"""What Python runs as a worker."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,35 @@ class Outcome:
     verdict: Verdict
 
 
-def run_cases(groups: Sequence[str] = (), names: Sequence[str] = ()) -> list[Outcome]:
+def run_cases(
+    groups: Sequence[str] = (),
+    names: Sequence[str] = (),
+    *,
+    every: int = 1,
+    constants: bool = False,
+) -> list[Outcome]:
     """Run tests; a worker that dies or is silent for too long is replaced by another.
 
     Args:
         groups: The groups to run, all where none is given.
         names: Parts of names to run, all where none is given.
+        every: Run every so many-th of these.
+        constants: Give all inputs but the first as constants of the model, where they are tensors.
     """
+    chosen = [f"--group={group}" for group in groups] + [f"--name={name}" for name in names]
+    chosen += [f"--every={every}", *(["--constants"] if constants else [])]
     found: list[Outcome] = []
     while True:
-        more, is_done = _run_from(len(found), groups, names)
+        more, is_done = _run_from(len(found), chosen)
         found += more
         if is_done:
             return found
 
 
-def _run_from(
-    start: int, groups: Sequence[str], names: Sequence[str]
-) -> tuple[list[Outcome], bool]:
+def _run_from(start: int, chosen: Sequence[str]) -> tuple[list[Outcome], bool]:
     """Run tests from one on in a new worker, until it ends; return them, and whether all ran."""
-    command = [sys.executable, "-m", __spec__.name if __spec__ else "", str(start)]
-    command += [f"--group={group}" for group in groups] + [f"--name={name}" for name in names]
+    command = [sys.executable, *WORKER, str(start)]
+    command += chosen
     found: list[Outcome] = []
     current: dict[str, object] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
@@ -110,13 +121,17 @@ def _worker() -> None:
     parser.add_argument("start", type=int)
     parser.add_argument("--group", action="append", default=[])
     parser.add_argument("--name", action="append", default=[])
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--constants", action="store_true")
     given = parser.parse_args()
     cases = [
         case
         for case in load_cases(given.group)
         if not given.name or any(part in case.name for part in given.name)
     ]
-    for case in cases[given.start :]:
+    if given.constants:
+        cases = [fixed for case in cases if (fixed := with_constants(case)) is not None]
+    for case in cases[:: given.every][given.start :]:
         kinds = sorted(kinds_of(case.model()))
         _say({"event": "begin", "group": case.group, "name": case.name, "kinds": kinds})
         verdict = judge(case)

@@ -1,0 +1,39 @@
+"""What the converter of onnx leaves as it was in old opsets, and what means another thing since."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import shape_inference
+
+_BROADCAST_OF_NUMPY = 7
+"""From this opset on, slopes of PRelu are aligned with the last axes of its input."""
+
+
+def mend(graph_of: onnx.ModelProto, opset: int) -> None:
+    """Write nodes of opsets 1 to 6 so that they mean the same later, in place."""
+    if opset >= _BROADCAST_OF_NUMPY:
+        return
+    nodes = [node for node in graph_of.graph.node if node.op_type == "PRelu"]
+    if nodes:
+        ranks = _ranks(graph_of)
+        for node in nodes:
+            _mend_prelu(graph_of.graph, node, ranks.get(node.input[0], 0))
+
+
+def _ranks(proto: onnx.ModelProto) -> dict[str, int]:
+    graph = shape_inference.infer_shapes(proto).graph
+    items = (*graph.input, *graph.value_info, *graph.output)
+    return {item.name: len(item.type.tensor_type.shape.dim) for item in items}
+
+
+def _mend_prelu(graph: onnx.GraphProto, node: onnx.NodeProto, rank: int) -> None:
+    """One slope a channel: before opset 7 they belong to the second axis."""
+    for tensor in graph.initializer:
+        if tensor.name == node.input[1] and len(tensor.dims) == 1 and tensor.dims[0] > 1 < rank:
+            mended = onnx.TensorProto()
+            mended.CopyFrom(tensor)
+            mended.name = f"{tensor.name}/channels of {node.output[0]}"
+            mended.dims.extend([1] * (rank - 2))
+            graph.initializer.append(mended)
+            node.input[1] = mended.name
+            return
