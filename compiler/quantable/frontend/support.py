@@ -33,7 +33,7 @@ def require_supported(proto: onnx.ModelProto, path: Path) -> None:
             f"{len(found)} {plural} in this model cannot be imported:{lines}",
             where=str(path),
             help="replace these in the source model, or cut the model before them; 'quantable"
-            " list operations' shows what can be imported",
+            " list standard-operations' shows what can be imported",
         )
 
 

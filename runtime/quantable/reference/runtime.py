@@ -311,7 +311,7 @@ def _compile(graph: Graph, parameters: dict[str, Tensor]) -> list[Step]:
         raise UnsupportedError(
             f"the reference runtime cannot execute {len(missing)} operations: {places}",
             where=f"graph '{graph.name}'",
-            help="`quantable list operations` shows the supported ones",
+            help="`quantable list standard-operations` shows the supported ones",
         )
     return steps
 

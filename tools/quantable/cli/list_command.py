@@ -10,15 +10,19 @@ import click
 from quantable.cli.options import json_option
 from quantable.cli.output import table
 
+LISTINGS = ("passes", "targets", "operations", "standard-operations", "stages", "efforts")
 Listing = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["passes", "targets", "operations", "stages", "efforts"]))
+@click.argument("what", type=click.Choice(LISTINGS))
 @click.option("--target", help="With operations: what this target does with each.")
 @json_option
 def command(what: str, target: str | None, as_json: bool) -> None:
     """List passes with their options, targets, operations, the stages, or efforts.
+
+    Standard operations are those of ONNX that are imported and executed, with what quantization
+    does to them; operations are the integer ones, or, with --target, the rules of a target.
 
     \b
     Example:
@@ -28,6 +32,7 @@ def command(what: str, target: str | None, as_json: bool) -> None:
     if target and what != "operations":
         raise click.UsageError("--target goes with: quantable list operations")
     listings: dict[str, Callable[[], Listing]] = {
+        "standard-operations": _standard_operations,
         "passes": _passes,
         "targets": _targets,
         "stages": _stages,
@@ -104,6 +109,19 @@ def _operations() -> Listing:
         for row in INTEGER_OPERATIONS.values()
     ]
     return ("integer operation", "operands", "attributes", "what it does"), rows
+
+
+def _standard_operations() -> Listing:
+    from quantable.ir.standard_operations import standard_operations
+
+    rows: list[tuple[object, ...]] = [
+        (
+            row.kind, row.family, ", ".join(map(str, row.versions)),
+            f"left out: it {row.left_out}" if row.left_out else f"{row.role.value} {row.slots}",
+        )
+        for row in standard_operations().values()
+    ]  # fmt: skip
+    return ("operation", "family", "opsets", "quantization"), rows
 
 
 def _rules(target: str) -> Listing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,8 @@ def _scatter_nd(site: Site) -> Kernel:
         for axis in range(depth):
             places = places * x.shape[axis] + _wrapped(indices[..., axis], x.shape[axis])
             rows *= x.shape[axis]
-        flat, new = x.reshape(rows, -1), updates.reshape(places.numel(), -1)
+        width = math.prod(x.shape[depth:])
+        flat, new = x.reshape(rows, width), updates.reshape(places.numel(), width)
         spread = places.reshape(-1, 1).expand_as(new)
         return _written(flat, 0, spread, new, reduction).reshape(x.shape)
 
