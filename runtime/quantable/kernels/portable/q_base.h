@@ -29,6 +29,13 @@ _Static_assert((-1 >> 1) == -1, "kernels need arithmetic right shifts");
 #define Q_JOIN(a, b) Q_JOIN_(a, b)
 #define Q_NAME(stem) Q_JOIN(stem, Q_TAG)
 
+/* A function that is not to be inlined. */
+#if defined(__GNUC__)
+#define Q_APART __attribute__((noinline, unused)) static
+#else
+#define Q_APART static inline
+#endif
+
 /* Accumulators in one on-stack block; a constant, so that loops over a full block vectorize. */
 #define Q_BLOCK 64
 
