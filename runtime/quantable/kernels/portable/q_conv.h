@@ -42,9 +42,9 @@ static inline void Q_NAME(q_dot4)(const Q_X *x, const int8_t *w, ptrdiff_t pitch
   }
 }
 
-/* Add the products of one run of consecutive taps to `outputs` accumulators. Apart, so that its loops
- * have all registers: inlined, gcc keeps the caller's numbers there (a twelfth more instructions
- * on Cortex-M where runs are short). */
+/* Add the products of one run of consecutive taps to `outputs` accumulators. Apart, so that its
+ * loops have all registers: inlined, gcc keeps the caller's numbers there (a twelfth more
+ * instructions on Cortex-M where runs are short). */
 Q_APART void Q_NAME(q_run)(const Q_X *x, const int8_t *w, ptrdiff_t pitch, ptrdiff_t count,
                                  int32_t *acc, ptrdiff_t outputs) {
   ptrdiff_t o = 0;
