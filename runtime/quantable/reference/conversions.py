@@ -96,13 +96,16 @@ def _float_codes(real: Tensor, dtype: DType, saturate: bool) -> Tensor:
     if not saturate and dtype not in _NO_INFINITY:
         over = torch.tensor(0x7C if dtype is DType.FLOAT8E5M2 else nan)
     code = torch.where(beyond, over, code)
-    negative = torch.signbit(wide) & (code != nan)
-    code = torch.where(negative, code + (1 << (dtype.bits - 1)), code)
-    if nan == 1 << (dtype.bits - 1):  # it stands where the negative zero would
-        code = torch.where((code == nan) & ~(beyond & (over == nan)), torch.zeros_like(code), code)
+    half = 1 << (dtype.bits - 1)
     # What has no NaN makes a negative zero of it, as the standard's tests want it.
-    lost = torch.tensor(nan if nan >= 0 else 1 << (dtype.bits - 1))
-    return torch.where(torch.isnan(wide), lost, code).to(torch.uint8)
+    lost = torch.tensor(nan if nan >= 0 else half)
+    code = torch.where(torch.isnan(wide), lost, code)
+    if nan in (-1, half):  # NaN has no sign; in the formats FNUZ it stands for the negative zero
+        negative = torch.signbit(wide) & (code != lost)
+        code = torch.where(negative & ((code != 0) | (nan < 0)), code + half, code)
+    else:
+        code = torch.where(torch.signbit(wide), code + half, code)
+    return code.to(torch.uint8)
 
 
 def _power_codes(real: Tensor, saturate: bool, rounding: str) -> Tensor:
