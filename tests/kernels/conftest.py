@@ -35,6 +35,8 @@ class Network:
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
+        self.fixed: dict[str, int] = {}
+        """Inputs that have one value everywhere."""
         self._store = ContentStore()
         self._values: dict[str, Value] = {}
         self._inputs: list[str] = []
@@ -158,6 +160,8 @@ class Network:
             vectors = [self.integers(value.dtype, shape) for _ in range(VECTORS - 1)]
             end = self.random.choice([value.dtype.minimum, value.dtype.maximum])
             found[name] = np.stack([*vectors, np.full(shape, end, value.dtype.numpy)])
+            if name in self.fixed:
+                found[name][:] = self.fixed[name]
         return found
 
     def _value(self, name: str, dtype: DType, shape: Sequence[int]) -> str:

@@ -91,6 +91,26 @@ def test_linear(network, agree, flags):
     agree(network, flags, X86)
 
 
+def test_the_largest_products_do_not_saturate(network, agree, flags):
+    """All inputs 0 or 255, all weights at one end of their range, or at both in turn."""
+    for low, high in ((-127, -127), (127, 127), (-127, 127), (-128, 127)):
+        weight = np.where(np.arange(40 * 36).reshape(40, 4, 3, 3) % 2, low, high)
+        for value in (0, 255):
+            x = network.input(U8, (1, 4, 9, 4))
+            network.fixed[x] = value
+            operands = (
+                x, network.parameter(weight, DType.INT8),
+                network.parameter(np.full(40, 77), DType.INT32),
+                network.parameter(np.full(40, 1e-4), DType.FLOAT32),
+            )  # fmt: skip
+            network.apply(
+                "int.Conv", operands, (U8, [1, 2, 7, 40]), x_zero_point=0, group=1, layout="NHWC",
+                kernel_shape=(3, 3), strides=(1, 1), dilations=(1, 1), pads=(0,) * 4,
+                y_zero_point=128, clamp_min=0, clamp_max=255,
+            )  # fmt: skip
+    agree(network, flags, X86)
+
+
 def test_add(network, agree, flags):
     layers.add_sums(network)
     agree(network, flags, X86)

@@ -12,10 +12,14 @@ U8, I16 = DType.UINT8, DType.INT16
 
 
 def add_conv(
-    network, channels, size, kernel, strides, dilations, y_type=U8, batch=1, depth=0, least=-128
+    network, channels, size, kernel, strides, dilations, y_type=U8, batch=1, depth=0, least=None
 ):
-    """Add a convolution without padding; depthwise with `depth`."""
+    """Add a convolution without padding; depthwise with `depth`.
+
+    The least weight is drawn: -128 cannot change its sign, which one form of products does.
+    """
     random = network.random
+    least = random.choice([-128, -127]) if least is None else least
     in_c, out_c = channels
     group = in_c if depth else 1
     out = [

@@ -75,9 +75,9 @@ static inline void q_layer_norm_bytes(q_share share, const q_layer_norm *p, cons
     const ptrdiff_t whole = count / 8 * 8;
     for (ptrdiff_t i = 0; i < whole; i += 8) {
       const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(x + i));
-      const __m256i d =
-          _mm256_sub_epi32(_mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(count)),
-                           _mm256_set1_epi32((int32_t)s1));
+      const __m256i times =
+          _mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(count));
+      const __m256i d = _mm256_sub_epi32(times, _mm256_set1_epi32((int32_t)s1));
       const __m128 some = q_normed(_mm256_castsi256_si128(d), factor, gamma + i, beta + i);
       const __m128 more =
           q_normed(_mm256_extracti128_si256(d, 1), factor, gamma + i + 4, beta + i + 4);
