@@ -59,9 +59,13 @@ class TestEmulated:
         if missing_tools():
             pytest.skip(f"needs {', '.join(missing_tools())}")
 
-    def test_outputs_and_counts(self, counted):
+    @pytest.mark.parametrize("processor", ["cortex-m4", "cortex-m55"])
+    def test_outputs_and_counts(self, counted, processor):
         """Three instructions a turn, to within two of each count."""
-        found = EmulatedModel(counted).run({"x": np.array([[1, 7], [9, 8]], np.uint8)})
+        if missing_tools(processor):
+            pytest.skip(f"needs {', '.join(missing_tools(processor))}")
+        model = EmulatedModel(counted, processor=processor)
+        found = model.run({"x": np.array([[1, 7], [9, 8]], np.uint8)})
         np.testing.assert_array_equal(found.outputs["y"], [[-1, 7], [-9, 8]])
         few, many = found.instructions
         assert abs(many - few - 8 * 1000 * 3) <= 4
