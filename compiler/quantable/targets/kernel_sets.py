@@ -55,7 +55,8 @@ ARMV7EM = KernelSet(
     is_ordered=True, tile_pixels=3,
 )  # fmt: skip
 ARMV81M = KernelSet(
-    "armv81m", "Arm Cortex-M55 and M85 with Helium and its floats", 16, True, False, False, ("",)
+    "armv81m", "Arm Cortex-M55 and M85 with Helium and its floats", 16, True, False, False, ("",),
+    is_ordered=True, tile_pixels=3,
 )  # fmt: skip
 RV32 = KernelSet(
     "rv32", "RISC-V without vectors, with or without floats (rv32imac, rv32imafc)", 16, True,

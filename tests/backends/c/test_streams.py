@@ -17,7 +17,8 @@ from quantable.ir import Graph, OptionError
 from quantable.ir.memory_check import border_values
 from quantable.passes.plan.streams import make_stream
 from quantable.reference import ReferenceRuntime
-from quantable.targets.kernel_sets import ARMV7EM, PORTABLE, X86, KernelSet
+from quantable.targets.kernel_sets import ARMV7EM, ARMV81M, PORTABLE, X86, KernelSet
+from tests.backends.c.signed import signed
 from tests.backends.c.test_emit import SANITIZERS, has_sanitizers
 from tests.passes.plan.drawn import block, chain, placed, streamed
 
@@ -32,21 +33,29 @@ def _golden(graph: Graph) -> dict[str, np.ndarray]:
     """Return integers of the border: random ones, and what the reference makes of them."""
     random, reference = np.random.default_rng(4), ReferenceRuntime(graph)
     (name,) = graph.inputs
-    shape = (VECTORS, *map(int, graph.values[name].shape or ()))
-    inputs = random.integers(0, 256, shape).astype(np.uint8)
+    value = graph.values[name]
+    shape = (VECTORS, *map(int, value.shape or ()))
+    low, high = value.dtype.minimum, value.dtype.maximum
+    inputs = random.integers(low, high, shape, endpoint=True).astype(value.dtype.numpy)
     runs = [reference.run({name: x}) for x in inputs]
     return {name: inputs, **{n: np.stack([run[n] for run in runs]) for n in graph.outputs}}
 
 
+def _suited(graph: Graph, kernels: KernelSet) -> Graph:
+    """Return the network on the bytes that the kernels take."""
+    return signed(graph) if kernels is ARMV81M else graph
+
+
 def _self_test(graph: Graph, kernels: KernelSet, flags: tuple[str, ...]) -> None:
+    graph = _suited(graph, kernels)
     with tempfile.TemporaryDirectory() as folder:
         emit(graph, folder, golden=_golden(graph), kernels=kernels)
         passed, text = run_selftest(Path(folder), compiler="gcc", flags=flags)
         assert passed, text
 
 
-@pytest.mark.parametrize(("kernels", "rows"), [(PORTABLE, 2), (ARMV7EM, 1)],
-                         ids=["portable", "armv7em"])  # fmt: skip
+@pytest.mark.parametrize(("kernels", "rows"), [(PORTABLE, 2), (ARMV7EM, 1), (ARMV81M, 1)],
+                         ids=["portable", "armv7em", "armv81m"])  # fmt: skip
 def test_code_gives_the_integers_of_the_reference(kernels: KernelSet, rows: int) -> None:
     graph = block()
     stream = make_stream(graph, graph.operations, rows, border_values(graph), 1)
@@ -67,7 +76,8 @@ def test_threads_share_streams_without_a_race() -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.skipif(not has_sanitizers("gcc"), reason="no sanitizers of gcc on this machine")
-@pytest.mark.parametrize("kernels", [PORTABLE, ARMV7EM], ids=lambda kernels: kernels.name)
+@pytest.mark.parametrize("kernels", [PORTABLE, ARMV7EM, ARMV81M],
+                         ids=lambda kernels: kernels.name)  # fmt: skip
 def test_sanitizers_find_nothing_in_many_networks(kernels: KernelSet) -> None:
     @SETTINGS
     @given(streamed())
@@ -78,17 +88,22 @@ def test_sanitizers_find_nothing_in_many_networks(kernels: KernelSet) -> None:
 
 
 @pytest.mark.slow
-def test_emulated_code_gives_the_integers_of_the_reference() -> None:
-    if missing_tools():
-        pytest.skip(f"needs {', '.join(missing_tools())}")
+@pytest.mark.parametrize(("kernels", "core"), [(ARMV7EM, "cortex-m4"), (ARMV81M, "cortex-m55")],
+                         ids=["armv7em", "armv81m"])  # fmt: skip
+def test_emulated_code_gives_the_integers_of_the_reference(kernels: KernelSet, core: str) -> None:
+    if missing_tools(core):
+        pytest.skip(f"needs {', '.join(missing_tools(core))}")
 
     @settings(SETTINGS, max_examples=8)
     @given(streamed())
     def check(graph: Graph) -> None:
+        graph = _suited(graph, kernels)
         golden = _golden(graph)
         with tempfile.TemporaryDirectory() as folder:
-            emit(graph, folder, kernels=ARMV7EM)
-            found = EmulatedModel(folder).run({name: golden[name] for name in graph.inputs})
+            emit(graph, folder, kernels=kernels)
+            found = EmulatedModel(folder, processor=core).run(
+                {name: golden[name] for name in graph.inputs}
+            )
         for name in graph.outputs:
             np.testing.assert_array_equal(found.outputs[name], golden[name])
 

@@ -50,10 +50,11 @@ def emit(step: Step) -> bool:
     step.call(
         step.shared("q_mve_depthwise", "q_mve_depthwise.h"),
         parameters,
+        step.rows(geometry.rows),
         step.pointer(step.input(0).name),
         step.constant("blocks", blocks, DType.UINT32),
         step.constant("border", np.full(channels, zero), DType.INT8),
         "taps",
-        step.pointer(y.name),
+        step.written(y.name),
     )
     return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from quantable.backends.c.bytes_only import byte_terms, fits_unclamped, is_bytes
 from quantable.backends.c.elements import distance
 from quantable.backends.c.unit import Step
@@ -16,10 +14,9 @@ def emit_add(step: Step) -> bool:
     terms = byte_terms(step, DType.INT8)
     if terms is None:
         return False
-    count = math.prod(step.shape(step.output()))
-    facts = [str(count), *map(str, terms), step.multiplier(), step.requantization()]
-    parameters = step.parameters("q_mve_add_params", facts)
-    a, b, y = (step.pointer(v.name) for v in (step.input(0), step.input(1), step.output()))
+    facts = [step.count(), *map(str, terms), step.multiplier(), step.requantization()]
+    parameters = step.parameters("q_mve_add_params", facts, is_static=not step.is_streamed)
+    a, b, y = (step.written(v.name) for v in (step.input(0), step.input(1), step.output()))
     step.call(step.shared("q_mve_add", "q_mve_add.h"), parameters, a, b, y)
     return True
 
@@ -37,9 +34,10 @@ def emit_average_pool(step: Step) -> bool:
     step.call(
         step.shared("q_mve_average_pool", "q_mve_pool.h"),
         pool_parameters(step, facts),
+        step.rows(window(step).rows),
         step.pointer(step.input(0).name),
         step.constant("multiplier", multiplier, DType.FLOAT32),
-        step.pointer(step.output().name),
+        step.written(step.output().name),
     )
     return True
 
@@ -48,7 +46,8 @@ def emit_max_pool(step: Step) -> bool:
     """int.MaxPool on signed bytes, channels last."""
     if not is_bytes(step, 1, DType.INT8) or not window(step).is_channels_last:
         return False
-    x, y = (step.pointer(v.name) for v in (step.input(0), step.output()))
+    x, y = step.pointer(step.input(0).name), step.written(step.output().name)
     parameters = pool_parameters(step, ["0", "0", "{0, 0, 0}"])
-    step.call(step.shared("q_mve_max_pool", "q_mve_pool.h"), parameters, x, y)
+    rows = step.rows(window(step).rows)
+    step.call(step.shared("q_mve_max_pool", "q_mve_pool.h"), parameters, rows, x, y)
     return True

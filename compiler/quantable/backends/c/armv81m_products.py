@@ -18,6 +18,7 @@ from quantable.backends.c.windows import (
     window,
 )
 from quantable.ir import DType
+from quantable.ir.streaming import Axis
 
 _TILE = (3, 2)
 """Pixels and channels that are computed together (q_mve_tile.h)."""
@@ -33,6 +34,7 @@ class _Product:
 
     Attributes:
         height, width: Initializers of `q_axis`.
+        rows: The axis of height.
         batch, depth: Images, and channels of an input pixel.
         pieces, taps: Runs in a row of the window, and pixels in each.
         pixels: Output pixels in all.
@@ -42,6 +44,7 @@ class _Product:
 
     height: str
     width: str
+    rows: Axis
     batch: int
     depth: int
     pieces: int
@@ -65,7 +68,7 @@ def emit_conv(step: Step) -> bool:
     is_point = all(value == 1 for value in steps) and not any(op.ints_attribute("pads"))
     pixels = math.prod(step.shape(step.output())) // geometry.out_c
     return _emit(step, _Product(
-        geometry.height, geometry.width, geometry.batch, geometry.in_c, pieces,
+        geometry.height, geometry.width, geometry.rows, geometry.batch, geometry.in_c, pieces,
         columns // pieces, pixels, is_point,
         weight.transpose(0, 2, 1).reshape(geometry.out_c, -1),
     ))  # fmt: skip
@@ -78,7 +81,9 @@ def emit_linear(step: Step) -> bool:
     x, weight = step.shape(step.input(0)), kernel_weight(step)
     rows = math.prod(x[:-1])
     line = f"{{{rows}, {rows}, 1, 1, 1, 0, 0}}"
-    return _emit(step, _Product(_POINT, line, 1, x[-1], 1, 1, rows, True, weight.T))
+    return _emit(step, _Product(
+        _POINT, line, Axis(1, 1), 1, x[-1], 1, 1, rows, True, weight.T,
+    ))  # fmt: skip
 
 
 def is_suited(step: Step) -> bool:
@@ -99,15 +104,19 @@ def _emit(step: Step, product: _Product) -> bool:
     y = step.output()
     channels, inner = product.weight.shape
     pixels, block = _TILE if product.pixels >= _TILE[0] else _COLUMN
-    room = 0 if product.is_point else (pixels * -(-inner // LANES) + 1) * LANES
+    # A few pixels are read where they lie only where all of the input is there.
+    is_point = product.is_point and not (block == _COLUMN[1] and step.is_streamed)
+    room = (pixels * -(-inner // LANES) + 1) * LANES
+    if is_point and block == _COLUMN[1]:
+        room = 0
     if room > _STACK:
         return False
     step.macs = product.pixels * product.weight.size
     zero = step.operation.int_attribute("x_zero_point")
     bias = fold_zero_point(step.array(2).astype(np.int64), zero, product.weight)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, inner]
-    facts.append(int(product.is_point))
-    stem = "q_mve_points" if product.is_point else "q_mve_conv"
+    facts.append(int(is_point))
+    stem = "q_mve_points" if is_point else "q_mve_conv"
     function = step.instance(
         stem if (pixels, block) == _TILE else "q_mve_pixels",
         "q_mve_conv.h",
@@ -122,11 +131,11 @@ def _emit(step: Step, product: _Product) -> bool:
         step.lines.append(f"int8_t window[{room}];")
     blocks = packed_blocks(product.weight, bias, block)
     operands = [
+        step.rows(product.rows),
         step.pointer(step.input(0).name),
         step.constant("blocks", blocks, DType.UINT32),
         step.constant("multiplier", filled(multipliers(step, channels), 4), DType.FLOAT32),
     ]
-    if stem == "q_mve_conv" or block == _COLUMN[1]:
-        operands.append("window" if room else "NULL")
-    step.call(function, parameters, *operands, step.pointer(y.name))
+    operands.append("window" if room else "NULL")
+    step.call(function, parameters, *operands, step.written(y.name))
     return True

@@ -49,15 +49,21 @@ static inline void Q_NAME(q_mve_channels)(const q_mve_conv_params *p, const int8
   }
 }
 
-static inline void Q_NAME(q_mve_conv)(const q_mve_conv_params *p, const int8_t *x,
-                                      const uint32_t *blocks, const float *multiplier,
-                                      int8_t *window, Q_Y *y) {
-  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+/* Empty windows, for tiles of fewer pixels; return how far apart they are. */
+static inline ptrdiff_t Q_NAME(q_mve_empty)(const q_mve_conv_params *p, int8_t *window) {
   const ptrdiff_t pitch = (ptrdiff_t)(p->inner + Q_LANES - 1) / Q_LANES * Q_LANES;
-  q_mve_position at = q_mve_begin(p, x);
-  for (int32_t j = 0; j < Q_TILE_PIXELS; j++) { /* for tiles of fewer pixels */
+  for (int32_t j = 0; j < Q_TILE_PIXELS; j++) {
     q_mve_fill(window + j * pitch, 0, p->inner);
   }
+  return pitch;
+}
+
+static inline void Q_NAME(q_mve_conv)(const q_mve_conv_params *p, const q_rows *rows,
+                                      const int8_t *x, const uint32_t *blocks,
+                                      const float *multiplier, int8_t *window, Q_Y *y) {
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * rows->count * p->w.out;
+  const ptrdiff_t pitch = Q_NAME(q_mve_empty)(p, window);
+  q_mve_position at = q_mve_begin(p, rows, x);
   for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
     const int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
     for (int32_t j = 0; j < left; j++) {
@@ -67,26 +73,51 @@ static inline void Q_NAME(q_mve_conv)(const q_mve_conv_params *p, const int8_t *
   }
 }
 
-/* The same where windows are pixels, one behind the other, at least three. */
-static inline void Q_NAME(q_mve_points)(const q_mve_conv_params *p, const int8_t *x,
-                                        const uint32_t *blocks, const float *multiplier,
-                                        Q_Y *y) {
-  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
-  for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS) {
-    i = i > pixels - Q_TILE_PIXELS ? pixels - Q_TILE_PIXELS : i; /* some of them a second time */
-    Q_NAME(q_mve_channels)(p, x + i * p->in_c, p->in_c, blocks, multiplier, Q_TILE_PIXELS,
-                           y + i * p->out_c);
+/* Windows that are pixels, one behind the other. They are read where they lie if all channels of a
+ * tile are computed before any is written: the output may lie over pixels that were read. */
+static inline void Q_NAME(q_mve_line)(const q_mve_conv_params *p, const int8_t *x, ptrdiff_t pixels,
+                                      const uint32_t *blocks, const float *multiplier,
+                                      int8_t *window, ptrdiff_t pitch, Q_Y *y) {
+  for (ptrdiff_t i = 0; i < pixels; i += Q_TILE_PIXELS, x += Q_TILE_PIXELS * p->in_c) {
+    const int32_t left = pixels - i < Q_TILE_PIXELS ? (int32_t)(pixels - i) : Q_TILE_PIXELS;
+    const int is_direct = left == Q_TILE_PIXELS && p->out_c <= Q_SUMS;
+    for (int32_t j = 0; j < left && !is_direct; j++) {
+      q_mve_copy(window + j * pitch, x + j * p->in_c, p->in_c);
+    }
+    Q_NAME(q_mve_channels)(p, is_direct ? x : window, is_direct ? p->in_c : pitch, blocks,
+                           multiplier, left, y + i * p->out_c);
   }
 }
 
-static inline void Q_NAME(q_mve_pixels)(const q_mve_conv_params *p, const int8_t *x,
-                                        const uint32_t *blocks, const float *multiplier,
-                                        int8_t *window, Q_Y *y) {
+/* The same where windows are pixels. */
+static inline void Q_NAME(q_mve_points)(const q_mve_conv_params *p, const q_rows *rows,
+                                        const int8_t *x, const uint32_t *blocks,
+                                        const float *multiplier, int8_t *window, Q_Y *y) {
+  const ptrdiff_t pitch = Q_NAME(q_mve_empty)(p, window);
+  if (rows->count == p->h.in && rows->ring == p->h.in && rows->phase == 0) { /* all of the input */
+    const ptrdiff_t pixels = (ptrdiff_t)p->batch * rows->count * p->w.out;
+    Q_NAME(q_mve_line)(p, x, pixels, blocks, multiplier, window, pitch, y);
+    return;
+  }
+  for (int32_t done = 0; done < rows->count;) { /* rows of one image, up to where the ring ends */
+    const int32_t place = (rows->first + done + rows->phase) % rows->ring;
+    const int32_t room = rows->ring - place, left = rows->count - done;
+    const int32_t count = room < left ? room : left;
+    Q_NAME(q_mve_line)(p, x + (ptrdiff_t)place * p->w.in * p->in_c, (ptrdiff_t)count * p->w.out,
+                       blocks, multiplier, window, pitch, y);
+    y += (ptrdiff_t)count * p->w.out * p->out_c;
+    done += count;
+  }
+}
+
+static inline void Q_NAME(q_mve_pixels)(const q_mve_conv_params *p, const q_rows *rows,
+                                        const int8_t *x, const uint32_t *blocks,
+                                        const float *multiplier, int8_t *window, Q_Y *y) {
   enum { CHANNELS = Q_SUMS / (2 * Q_COLUMN_CHANNELS) * 2 * Q_COLUMN_CHANNELS }; /* whole fours */
-  const ptrdiff_t pixels = (ptrdiff_t)p->batch * p->h.out * p->w.out;
+  const ptrdiff_t pixels = (ptrdiff_t)p->batch * rows->count * p->w.out;
   const ptrdiff_t words =
       q_mve_block_words(Q_COLUMN_CHANNELS, p->inner) * (CHANNELS / Q_COLUMN_CHANNELS);
-  q_mve_position at = q_mve_begin(p, x);
+  q_mve_position at = q_mve_begin(p, rows, x);
   for (ptrdiff_t i = 0; i < pixels; i++, y += p->out_c) {
     const int8_t *from = x + i * p->in_c;
     if (!p->is_point) {

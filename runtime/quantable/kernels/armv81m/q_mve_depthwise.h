@@ -32,13 +32,16 @@ typedef struct {
   int32_t back; /* added to the place of the constants behind sixteen channels */
 } q_mve_pixels_side_by_side;
 
-/* Tables hold where taps lie, counted from the first tap of the window; numbers, since those in the
- * padding lie in another array. */
-static inline void q_mve_inside_taps(const q_mve_depthwise_params *p, uintptr_t *taps) {
+/* Tables hold where taps lie, counted from where the first tap of the window would lie if the rows
+ * above it were all there; numbers, since those in the padding lie in another array. */
+static inline void q_mve_inside_taps(const q_mve_depthwise_params *p, const q_places *places,
+                                     int32_t top, uintptr_t *taps) {
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
+    const int32_t row = kh * p->h.dilation;
+    const int32_t down = row - (top + row < places->turn ? 0 : places->ring);
     for (int32_t kw = 0; kw < p->w.kernel; kw++) {
-      const int32_t pixels = kh * p->h.dilation * p->w.in + kw * p->w.dilation;
-      *taps++ = (uintptr_t)pixels * (uintptr_t)p->channels;
+      const int32_t pixels = down * p->w.in + kw * p->w.dilation;
+      *taps++ = (uintptr_t)((ptrdiff_t)pixels * p->channels);
     }
   }
 }
@@ -262,9 +265,9 @@ static inline void q_mve_edges(const q_mve_depthwise_params *p, uintptr_t row, i
   }
 }
 
-static inline void q_mve_depthwise(const q_mve_depthwise_params *p, const int8_t *x,
-                                   const uint32_t *blocks, const int8_t *border, uintptr_t *taps,
-                                   int8_t *y) {
+static inline void q_mve_depthwise(const q_mve_depthwise_params *p, const q_rows *rows,
+                                   const int8_t *x, const uint32_t *blocks, const int8_t *border,
+                                   uintptr_t *taps, int8_t *y) {
   uintptr_t *edge = taps + p->h.kernel * p->w.kernel;
   const int32_t bottom = (p->h.kernel - 1) * p->h.dilation;
   const int32_t room = p->w.in - 1 - (p->w.kernel - 1) * p->w.dilation + p->w.pad_begin;
@@ -277,20 +280,24 @@ static inline void q_mve_depthwise(const q_mve_depthwise_params *p, const int8_t
 #if Q_MVE
   int8_t *const output = y;
 #endif
-  q_mve_inside_taps(p, taps);
   for (int32_t n = 0; n < p->batch; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
-    for (int32_t oh = 0; oh < p->h.out; oh++, y += (ptrdiff_t)p->w.out * p->channels) {
+    for (int32_t oh = rows->first; oh < rows->first + rows->count; oh++) {
       const int32_t top = oh * p->h.stride - p->h.pad_begin;
-      const uintptr_t row = (uintptr_t)x + (uintptr_t)((ptrdiff_t)top * p->w.in * p->channels);
+      const q_places places = q_places_of(rows, top);
+      const ptrdiff_t place = (ptrdiff_t)(top + places.shift) * p->w.in * p->channels;
+      const uintptr_t row = (uintptr_t)x + (uintptr_t)place;
+      int8_t *const to = y;
+      y += (ptrdiff_t)p->w.out * p->channels;
+      q_mve_inside_taps(p, &places, top, taps);
       if (top < 0 || top + bottom >= p->h.in) {
-        q_mve_edges(p, row, top, 0, p->w.out, blocks, border, taps, edge, y);
+        q_mve_edges(p, row, top, 0, p->w.out, blocks, border, taps, edge, to);
         continue;
       }
       const int32_t left = begin * p->w.stride - p->w.pad_begin;
       const uintptr_t first = row + (uintptr_t)((ptrdiff_t)left * p->channels);
-      q_mve_edges(p, row, top, 0, begin, blocks, border, taps, edge, y);
-      q_mve_pixels_of(p, taps, blocks, first, y + (ptrdiff_t)begin * p->channels, end - begin);
-      q_mve_edges(p, row, top, end, p->w.out, blocks, border, taps, edge, y);
+      q_mve_edges(p, row, top, 0, begin, blocks, border, taps, edge, to);
+      q_mve_pixels_of(p, taps, blocks, first, to + (ptrdiff_t)begin * p->channels, end - begin);
+      q_mve_edges(p, row, top, end, p->w.out, blocks, border, taps, edge, to);
     }
   }
 #if Q_MVE

@@ -16,37 +16,51 @@ typedef struct {
   q_output out;
 } q_mve_conv_params;
 
-/* Where the window of the next output pixel begins, over all images. The rest is the same for all of
- * them: bytes of a row of the window, the distance of its rows, the last column at which a window
- * that begins inside ends inside, and the last place at which rows may be read as whole vectors. */
+/* Where the window of the next output pixel begins, over all images: its first rows from `first` on,
+ * those that lie at the top of a ring from `below` on. The rest is the same for all of them: bytes
+ * of a row of the window, the distance of its rows, the last column at which a window that begins
+ * inside ends inside, and the last place at which rows may be read as whole vectors. */
 typedef struct {
-  const int8_t *x, *first;
-  int32_t oh, left, end, top, is_row_inside;
+  const q_rows *rows;
+  q_places places;
+  const int8_t *x, *first, *below;
+  int32_t oh, left, end, top, is_row_inside, above;
   int32_t bytes, pitch, last, vectors;
   uintptr_t last_vectors;
 } q_mve_position;
 
 /* Begin a row of output pixels. */
 static inline void q_mve_begin_row(const q_mve_conv_params *p, q_mve_position *at) {
-  at->top = at->oh * p->h.stride - p->h.pad_begin;
+  const int32_t dilation = p->h.dilation, top = at->oh * p->h.stride - p->h.pad_begin;
+  at->top = top;
   at->left = -p->w.pad_begin;
-  at->first = at->x + ((ptrdiff_t)at->top * p->w.in + at->left) * p->in_c;
-  at->is_row_inside =
-      at->top >= 0 && at->top + (p->h.kernel - 1) * p->h.dilation < p->h.in && p->pieces == 1;
+  at->places = q_places_of(at->rows, top);
+  at->first = at->x + ((ptrdiff_t)(top + at->places.shift) * p->w.in + at->left) * p->in_c;
+  at->is_row_inside = top >= 0 && top + (p->h.kernel - 1) * dilation < p->h.in && p->pieces == 1;
+  at->above = (at->places.turn - top + dilation - 1) / dilation;
+  if (at->is_row_inside && at->above < p->h.kernel) {
+    const ptrdiff_t row = q_place(&at->places, top + at->above * dilation);
+    at->below = at->x + (row * p->w.in + at->left) * p->in_c;
+  } else {
+    at->above = p->h.kernel;
+  }
 }
 
-static inline q_mve_position q_mve_begin(const q_mve_conv_params *p, const int8_t *x) {
+static inline q_mve_position q_mve_begin(const q_mve_conv_params *p, const q_rows *rows,
+                                         const int8_t *x) {
   q_mve_position at = {0};
-  at.x = x;
+  at.rows = rows;
+  at.x = at.below = x;
+  at.oh = rows->first;
   at.end = p->w.out * p->w.stride - p->w.pad_begin;
   at.bytes = p->taps * p->in_c;
   at.pitch = p->h.dilation * p->w.in * p->in_c;
   at.last = p->w.in - p->w.kernel;
   at.vectors = (at.bytes + Q_LANES - 1) / Q_LANES;
   if (at.vectors <= Q_ROW_VECTORS) {
-    const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+    const ptrdiff_t size = (ptrdiff_t)p->batch * rows->ring * p->w.in * p->in_c;
     const ptrdiff_t span = (ptrdiff_t)(p->h.kernel - 1) * at.pitch + at.vectors * Q_LANES;
-    at.last_vectors = span <= p->batch * image ? (uintptr_t)(x + p->batch * image - span) : 0;
+    at.last_vectors = span <= size ? (uintptr_t)(x + size - span) : 0;
   }
   q_mve_begin_row(p, &at);
   return at;
@@ -140,17 +154,17 @@ static inline int8_t *q_mve_run(const q_mve_conv_params *p, const int8_t *row, i
 }
 
 /* A window that reaches over the border. */
-static inline void q_mve_edge(const q_mve_conv_params *p, const int8_t *x, int32_t top,
-                              int32_t left, int8_t *to) {
+static inline void q_mve_edge(const q_mve_conv_params *p, const q_mve_position *at, int8_t *to) {
   for (int32_t kh = 0; kh < p->h.kernel; kh++) {
-    const int32_t row = top + kh * p->h.dilation;
+    const int32_t row = at->top + kh * p->h.dilation;
     for (int32_t piece = 0; piece < p->pieces; piece++) {
       if (row < 0 || row >= p->h.in) {
         q_mve_fill(to, p->zero_point, p->taps * p->in_c);
         to += p->taps * p->in_c;
       } else {
-        const int32_t column = left + piece * p->w.dilation;
-        to = q_mve_run(p, x + (ptrdiff_t)row * p->w.in * p->in_c, column, to);
+        const ptrdiff_t place = q_place(&at->places, row);
+        const int32_t column = at->left + piece * p->w.dilation;
+        to = q_mve_run(p, at->x + place * p->w.in * p->in_c, column, to);
       }
     }
   }
@@ -158,21 +172,24 @@ static inline void q_mve_edge(const q_mve_conv_params *p, const int8_t *x, int32
 
 /* Lay out the window of the next output pixel. */
 static inline void q_mve_next(const q_mve_conv_params *p, q_mve_position *at, int8_t *to) {
-  if (at->is_row_inside && at->left >= 0 && at->left <= at->last) {
-    if ((uintptr_t)at->first <= at->last_vectors) {
-      q_mve_gather_vectors(to, at->first, at->bytes, at->pitch, p->h.kernel, at->vectors);
-    } else {
-      q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
-    }
+  if (!at->is_row_inside || at->left < 0 || at->left > at->last) {
+    q_mve_edge(p, at, to);
+  } else if (at->above < p->h.kernel) {
+    q_mve_gather(to, at->first, at->bytes, at->pitch, at->above);
+    q_mve_gather(to + at->above * at->bytes, at->below, at->bytes, at->pitch,
+                 p->h.kernel - at->above);
+  } else if ((uintptr_t)at->first <= at->last_vectors) {
+    q_mve_gather_vectors(to, at->first, at->bytes, at->pitch, p->h.kernel, at->vectors);
   } else {
-    q_mve_edge(p, at->x, at->top, at->left, to);
+    q_mve_gather(to, at->first, at->bytes, at->pitch, p->h.kernel);
   }
   at->left += p->w.stride;
   at->first += p->w.stride * p->in_c;
+  at->below += p->w.stride * p->in_c;
   if (at->left == at->end) {
-    if (++at->oh == p->h.out) {
-      at->oh = 0;
-      at->x += (ptrdiff_t)p->h.in * p->w.in * p->in_c;
+    if (++at->oh == at->rows->first + at->rows->count) {
+      at->oh = at->rows->first;
+      at->x += (ptrdiff_t)at->rows->ring * p->w.in * p->in_c;
     }
     q_mve_begin_row(p, at);
   }
