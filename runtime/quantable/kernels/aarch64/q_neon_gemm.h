@@ -38,6 +38,7 @@ typedef struct {
 #if Q_NEON
 
 #define Q_SIGNED 1
+#define Q_SINGLE (Q_HIGH * Q_WIDE == 1)
 #define Q_TILE Q_PIXELS(Q_VECTORS)
 #include "q_neon_tile.h"
 
@@ -111,6 +112,7 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 }
 
 #undef Q_SIGNED
+#undef Q_SINGLE
 #undef Q_TILE
 
 #else

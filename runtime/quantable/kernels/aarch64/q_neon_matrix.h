@@ -87,6 +87,7 @@ Q_INLINE void q_pack_rows(const uint8x16_t *rows, uint8_t *packed, uint32x4_t *s
 #define Q_ROW 0
 #define Q_COLUMN 0
 #define Q_SIGNED 0
+#define Q_SINGLE 0
 #define Q_SMALL 0
 #define Q_SHIFTED 1
 #define Q_CLAMPED 1
@@ -193,6 +194,7 @@ static void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
 #undef Q_ROW
 #undef Q_COLUMN
 #undef Q_SIGNED
+#undef Q_SINGLE
 #undef Q_SMALL
 #undef Q_SHIFTED
 #undef Q_CLAMPED

@@ -3,11 +3,11 @@
  * They are written as statements that compilers leave in their order: with intrinsics, gcc 12 and
  * clang 19 load early, and run out of registers. An accumulator holds
  *
- *   i8mm         the sums of two pixels and two outputs
+ *   i8mm         the sums of two pixels and two outputs; where there is only one pixel, as below
  *   dot product  the sums of four outputs of a pixel
  *   Neon         two vectors, (0 0 1 1) and (2 2 3 3), whose neighbours are to be added
  *
- * The two latter multiply numbers of one sign: x - 128 with weights.
+ * Without i8mm, numbers of one sign are multiplied: x - 128 with weights.
  */
 #ifndef QUANTABLE_Q_NEON_STEP_H
 #define QUANTABLE_Q_NEON_STEP_H
@@ -47,11 +47,11 @@ Q_INLINE uint8x16_t q_load_pair(const uint8_t **a, const uint8_t **b) {
 }
 
 /* The weights of two times two outputs, eight each. */
-Q_INLINE void q_load_weights(const int8_t **w, int8x16_t *a, int8x16_t *b) {
+Q_INLINE void q_load_rows(const int8_t **w, int8x16_t *a, int8x16_t *b) {
   __asm__ volatile("ldp %q0, %q1, [%2], #32" : "=w"(*a), "=w"(*b), "+r"(*w) : : "memory");
 }
 
-Q_INLINE void q_step(int32x4_t *acc, uint8x16_t x, int8x16_t w, int is_unsigned) {
+Q_INLINE void q_step_pair(int32x4_t *acc, uint8x16_t x, int8x16_t w, int is_unsigned) {
   if (is_unsigned) {
     __asm__ volatile("ummla %0.4s, %1.16b, %2.16b" : "+w"(*acc) : "w"(x), "w"(w));
   } else {
@@ -59,7 +59,7 @@ Q_INLINE void q_step(int32x4_t *acc, uint8x16_t x, int8x16_t w, int is_unsigned)
   }
 }
 
-#else
+#endif
 
 /* The weights of four outputs, eight each: four, and four. */
 Q_INLINE void q_load_weights(const int8_t **w, int8x16_t *a, int8x16_t *b) {
@@ -72,22 +72,26 @@ Q_INLINE void q_load_weights(const int8_t **w, int8x16_t *a, int8x16_t *b) {
   *b = second;
 }
 
-#endif
-
-#if Q_NEON == Q_NEON_DOT
+#if Q_NEON != Q_NEON_PLAIN
 
 #define Q_STEP_OF(instruction, quad)                                       \
   __asm__ volatile(instruction " %0.4s, %1.16b, %2.4b[" #quad "]" \
                    : "+w"(*acc)                                            \
                    : "w"(w), "w"(x))
 
+#if Q_NEON == Q_NEON_I8MM
+#define Q_DOT_SIGNED "sudot" /* signed weights with unsigned values */
+#else
+#define Q_DOT_SIGNED "sdot"
+#endif
+
 /* Four products of four outputs, with quad `quad` of a pixel. */
 Q_INLINE void q_step(int32x4_t *acc, uint8x16_t x, int8x16_t w, int quad, int is_unsigned) {
   switch (is_unsigned ? 4 + quad : quad) {
-    case 0: Q_STEP_OF("sdot", 0); break;
-    case 1: Q_STEP_OF("sdot", 1); break;
-    case 2: Q_STEP_OF("sdot", 2); break;
-    case 3: Q_STEP_OF("sdot", 3); break;
+    case 0: Q_STEP_OF(Q_DOT_SIGNED, 0); break;
+    case 1: Q_STEP_OF(Q_DOT_SIGNED, 1); break;
+    case 2: Q_STEP_OF(Q_DOT_SIGNED, 2); break;
+    case 3: Q_STEP_OF(Q_DOT_SIGNED, 3); break;
     case 4: Q_STEP_OF("udot", 0); break;
     case 5: Q_STEP_OF("udot", 1); break;
     case 6: Q_STEP_OF("udot", 2); break;

@@ -3,14 +3,14 @@
  * Template: Q_VECTORS, 1 to 4; the window: Q_ROWS x Q_COLUMNS runs of Q_RUN consecutive bytes,
  * Q_ROW and Q_COLUMN bytes apart; Q_SIGNED 0 where the second operand is unsigned; Q_SMALL 1 where
  * none of it is -128; Q_Y output type, Q_WORDS 1 where that is int16_t, else Q_SHIFTED 1 where there
- * is a zero point but 0, and Q_CLAMPED 1 where there is a clamp but that of the type; Q_TAG. They stay
- * defined.
+ * is a zero point but 0, and Q_CLAMPED 1 where there is a clamp but that of the type; Q_TAG;
+ * Q_SINGLE 1 where tiles have one pixel only. They stay defined.
  *
  * The second operand is packed [run][group of eight][4 * Q_VECTORS][8], filled up with zeros.
  */
 #if Q_NEON
 
-#if Q_NEON == Q_NEON_I8MM
+#if Q_NEON == Q_NEON_I8MM && !Q_SINGLE
 
 /* One group of eight. */
 Q_INLINE void Q_NAME(q_tile_group)(int32x4_t (*acc)[2 * Q_VECTORS], const uint8x16_t *x,
@@ -18,14 +18,14 @@ Q_INLINE void Q_NAME(q_tile_group)(int32x4_t (*acc)[2 * Q_VECTORS], const uint8x
   Q_UNROLL
   for (int j = 0; j < Q_VECTORS; j++) {
     int8x16_t first, second;
-    q_load_weights(w, &first, &second);
+    q_load_rows(w, &first, &second);
     Q_UNROLL
     for (int i = 0; i < pairs; i++) {
-      q_step(&acc[i][2 * j], x[i], first, !Q_SIGNED);
+      q_step_pair(&acc[i][2 * j], x[i], first, !Q_SIGNED);
     }
     Q_UNROLL
     for (int i = 0; i < pairs; i++) {
-      q_step(&acc[i][2 * j + 1], x[i], second, !Q_SIGNED);
+      q_step_pair(&acc[i][2 * j + 1], x[i], second, !Q_SIGNED);
     }
   }
 }
@@ -153,7 +153,7 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *const *pixel, c
 
 #else
 
-#if Q_NEON == Q_NEON_DOT
+#if Q_NEON != Q_NEON_PLAIN
 #define Q_PARTS 1
 #else
 #define Q_PARTS 2 /* vectors of an accumulator */
@@ -177,7 +177,7 @@ Q_INLINE void Q_NAME(q_tile_groups)(int32x4_t (*acc)[Q_VECTORS][Q_PARTS], const 
     for (int j = 0; j < Q_VECTORS; j++) {
       int8x16_t first, second;
       q_load_weights(w, &first, &second);
-#if Q_NEON == Q_NEON_DOT
+#if Q_NEON != Q_NEON_PLAIN
       Q_UNROLL
       for (int i = 0; i < pixels; i++) {
         q_step(acc[i][j], x[i], first, quad, !Q_SIGNED);
@@ -216,7 +216,7 @@ Q_INLINE void Q_NAME(q_tile_run)(int32x4_t (*acc)[Q_VECTORS][Q_PARTS],
     for (int i = 0; i < pixels; i++) {
       x[i] = q_load(pixel[i], at);
     }
-#if Q_SIGNED
+#if Q_SIGNED && Q_NEON != Q_NEON_I8MM
     Q_SHIFT_SIGN(x, pixels);
 #endif
     Q_NAME(q_tile_groups)(acc, x, w, pixels, 16);
@@ -226,7 +226,7 @@ Q_INLINE void Q_NAME(q_tile_run)(int32x4_t (*acc)[Q_VECTORS][Q_PARTS],
   for (int i = 0; i < pixels; i++) {
     x[i] = q_bytes_at(pixel[i] + at, Q_RUN % 16);
   }
-#if Q_SIGNED
+#if Q_SIGNED && Q_NEON != Q_NEON_I8MM
   Q_SHIFT_SIGN(x, pixels);
 #endif
   Q_NAME(q_tile_groups)(acc, x, w, pixels, Q_RUN % 16);
