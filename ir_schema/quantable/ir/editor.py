@@ -104,7 +104,8 @@ class GraphEditor:
 
     def make_parameter(self, value: str, contents: npt.ArrayLike) -> None:
         """Turn an existing value into a parameter (its producer must be removed by the caller)."""
-        ref = self.store.put(contents)
+        dtype = self.values[value].dtype  # NumPy does not tell elements of 2 and 4 bits
+        ref = self.store.put(contents, dtype if dtype.is_packed else None)
         self.values[value] = Value(value, ref.dtype, ref.shape)
         self.parameters[value] = ref
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantable.frontend import import_model
-from quantable.ir import Graph
+from quantable.ir import DType, Graph
 from quantable.passes.base import PassContext, run_passes
 from quantable.passes.canonicalize.fold_constants import FoldConstants
 from quantable.passes.canonicalize.merge_linear import MergeLinear
@@ -104,3 +104,23 @@ def test_the_limit_is_an_option(parse: Callable[[str], Graph]) -> None:
     assert FoldConstants(limit_bytes=31).run(graph, context) is graph
     folded = FoldConstants(limit_bytes=32).run(graph, context)
     assert folded.array("b").tolist() == [0.0] * 8
+
+
+def test_what_moves_integers_of_4_bits_folds_to_integers_of_4_bits(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["q"], ["t"]),
+        helper.make_node("Identity", ["x"], ["y"]),
+    ]
+    held = helper.make_tensor("q", TensorProto.INT4, (2, 3), [-8, 7, 1, 0, -1, 2])
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1,)) for n in ("x", "y")]
+    made = helper.make_tensor_value_info("t", TensorProto.INT4, (3, 2))
+    graph = helper.make_graph(nodes, "narrow", ends[:1], [ends[1], made], [held])
+    opset = helper.make_opsetid("", 21)
+    path = tmp_path / "narrow.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+    folded = run_passes(
+        import_model(path), [FoldConstants()], PassContext(executor=FloatExecutor())
+    )
+    assert folded.values["t"].dtype is DType.INT4
+    assert folded.parameters["t"].dtype is DType.INT4
+    assert folded.array("t").tolist() == [[-8, 0], [7, -1], [1, 2]]

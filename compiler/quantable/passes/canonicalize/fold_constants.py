@@ -41,9 +41,9 @@ from quantable.passes.base import Array, Executor, Pass, PassContext
 from quantable.passes.canonicalize.rewriting import known_shape
 
 _EXPANDING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
-_OPAQUE = frozenset({
-    DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT4E2M1, DType.STRING,
-})  # fmt: skip
+_OPAQUE = frozenset(
+    dtype for dtype in DType if dtype.is_small_float or dtype in (DType.BFLOAT16, DType.STRING)
+)
 """Types that NumPy does not have."""
 
 
