@@ -33,7 +33,7 @@ OPTION_COMPONENT = {
     "resize": "preprocessing", "crop": "preprocessing", "scale": "preprocessing",
     "mean": "preprocessing", "std": "preprocessing", "layout": "preprocessing",
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
-    "effort": "pipeline",
+    "effort": "pipeline", "arena_budget": "pipeline",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 
