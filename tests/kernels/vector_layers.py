@@ -16,7 +16,7 @@ def add_conv(
 ):
     """Add a convolution without padding; depthwise with `depth`.
 
-    The least weight is drawn: -128 cannot change its sign, which one form of products does.
+    The least weight is drawn: some networks have none of -128, the end of its type.
     """
     random = network.random
     least = random.choice([-128, -127]) if least is None else least

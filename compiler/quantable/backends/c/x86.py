@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from quantable.backends.c import x86_sequences
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.vector_emitters import vector_emitters
 from quantable.backends.c.vectors import VectorKernels
-from quantable.ir import DType
 
 PIXELS = {1: 14, 2: 14, 3: 9, 4: 6}
 """Output pixels that a tile holds at most, by the number of vectors each (32 registers)."""
@@ -24,14 +20,7 @@ def _cycles(pixels: int, vectors: int) -> float:
     return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP
 
 
-def _weight_facts(weight: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Tell whether weights can change their signs: AVX2 multiplies such by signed inputs."""
-    return {"NARROW": int(weight.min(initial=0) > DType.INT8.minimum)}
-
-
-KERNELS = VectorKernels(
-    "q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4, weight_facts=_weight_facts
-)
+KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4)
 EMITTERS = {
     **vector_emitters(KERNELS),
     "int.LayerNormalization": x86_sequences.emit_layer_normalization,

@@ -57,28 +57,6 @@ static inline q_lanes q_dot(q_lanes acc, q_spread x, q_quads w) {
   return (q_lanes)_mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, w.odd));
 }
 
-/* One quad in every lane, less 128: its sign and its size. Pairs of products of sizes of at most 128
- * with weights of at most 127 fit 16 bits, so that the instruction that saturates does not. */
-#define Q_SIGNED 1
-typedef struct {
-  __m256i value, size;
-} q_signed;
-#define Q_SIGNED_PIXELS(v) ((v) == 4 ? 2 : (v) == 3 ? 3 : (v) == 2 ? 5 : 9)
-
-static inline q_signed q_signed_of(int32_t quad) {
-  const __m256i value = _mm256_xor_si256(_mm256_set1_epi32(quad), _mm256_set1_epi8(-128));
-  const q_signed found = {value, _mm256_abs_epi8(value)};
-  return found;
-}
-static inline q_lanes q_signed_dot(q_lanes acc, q_signed x, __m256i w) {
-  const __m256i pairs = _mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.value));
-  const __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-  return (q_lanes)_mm256_add_epi32((__m256i)acc, sums);
-}
-static inline __m256i q_signed_weights_at(const int8_t *w) {
-  return _mm256_loadu_si256((const __m256i *)(const void *)w);
-}
-
 #endif
 
 /* RNE(acc * m): the caller knows that no product leaves int32. */

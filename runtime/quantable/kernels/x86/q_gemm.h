@@ -3,8 +3,7 @@
  * Template: Q_Y output type; Q_WORDS 1 where that is int16_t, 0 for uint8_t; Q_VECTORS, 1 to 4,
  * vectors of 16 lanes in a block of output channels; the window, all distances in bytes: Q_ROWS x
  * Q_COLUMNS runs of Q_RUN consecutive bytes, Q_ROW and Q_COLUMN apart; the outputs: Q_HIGH lines of
- * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_NARROW 1 where no weight is -128;
- * Q_TAG.
+ * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_TAG.
  *
  * A run of weights is filled up to whole quads with zeros; constants are packed [block][run][quad]
  * [16 * Q_VECTORS][4], bias and multipliers [block][16 * Q_VECTORS]. Lane e of the l-th four of
@@ -38,44 +37,6 @@ static inline int32_t q_quad(const uint8_t *x, int count) {
 
 #if Q_LANES
 
-/* Inputs less 128 where that is faster, but for a few pixels, which are not worth the new bias. */
-#if defined(Q_SIGNED) && Q_NARROW && Q_HIGH * Q_WIDE > 3
-#define Q_SHIFTED 1
-#define Q_LIMIT Q_SIGNED_PIXELS(Q_VECTORS)
-#define Q_OPERAND q_signed
-#define Q_OPERAND_OF q_signed_of
-#define Q_WEIGHTS __m256i
-#define Q_WEIGHTS_AT q_signed_weights_at
-#define Q_DOT q_signed_dot
-
-/* The bias of half a block: what inputs that are 128 less leave out is put back. */
-static inline void Q_NAME(q_shifted)(const int8_t *w, const int32_t *bias, int32_t *shifted) {
-  q_lanes sums[Q_VECTORS];
-  const q_signed one = {_mm256_set1_epi8(1), _mm256_set1_epi8(1)};
-  for (int j = 0; j < Q_VECTORS; j++) {
-    sums[j] = q_lanes_of(0);
-  }
-  for (int quad = 0; quad < Q_ROWS * Q_COLUMNS * Q_QUADS; quad++, w += 64 * Q_VECTORS) {
-    Q_UNROLL
-    for (int j = 0; j < Q_VECTORS; j++) {
-      sums[j] = q_signed_dot(sums[j], one, q_signed_weights_at(w + 64 * j));
-    }
-  }
-  for (int j = 0; j < Q_VECTORS; j++) {
-    const q_lanes all = q_added(q_times(sums[j], 128), q_lanes_at(bias + 16 * j));
-    memcpy(shifted + 16 * j, &all, sizeof(all));
-  }
-}
-#else
-#define Q_SHIFTED 0
-#define Q_LIMIT Q_PIXELS(Q_VECTORS)
-#define Q_OPERAND q_spread
-#define Q_OPERAND_OF q_spread_of
-#define Q_WEIGHTS q_quads
-#define Q_WEIGHTS_AT q_quads_at
-#define Q_DOT q_dot
-#endif
-
 Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t *w,
                              const int32_t *bias, const float *multiplier, Q_Y *y,
                              ptrdiff_t pitch, ptrdiff_t left, const int pixels) {
@@ -91,28 +52,28 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
     for (int column = 0; column < Q_COLUMNS; column++) {
       const uint8_t *run = x + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN;
       for (int quad = 0; quad < Q_RUN / 4; quad++, run += 4, w += 64 * Q_VECTORS) {
-        Q_WEIGHTS weights[Q_VECTORS];
+        q_quads weights[Q_VECTORS];
         Q_UNROLL
         for (int j = 0; j < Q_VECTORS; j++) {
-          weights[j] = Q_WEIGHTS_AT(w + 64 * j);
+          weights[j] = q_quads_at(w + 64 * j);
         }
         Q_UNROLL
         for (int i = 0; i < pixels; i++) {
-          const Q_OPERAND values = Q_OPERAND_OF(q_quad(run + Q_AT(i), 4));
+          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), 4));
           Q_UNROLL
           for (int j = 0; j < Q_VECTORS; j++) {
-            acc[i][j] = Q_DOT(acc[i][j], values, weights[j]);
+            acc[i][j] = q_dot(acc[i][j], values, weights[j]);
           }
         }
       }
 #if Q_RUN % 4
       Q_UNROLL
       for (int j = 0; j < Q_VECTORS; j++) {
-        const Q_WEIGHTS weights = Q_WEIGHTS_AT(w + 64 * j);
+        const q_quads weights = q_quads_at(w + 64 * j);
         Q_UNROLL
         for (int i = 0; i < pixels; i++) {
-          const Q_OPERAND values = Q_OPERAND_OF(q_quad(run + Q_AT(i), Q_RUN % 4));
-          acc[i][j] = Q_DOT(acc[i][j], values, weights);
+          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), Q_RUN % 4));
+          acc[i][j] = q_dot(acc[i][j], values, weights);
         }
       }
       w += 64 * Q_VECTORS;
@@ -136,8 +97,8 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
 
 /* How an image is cut into tiles. */
 enum {
-  Q_NAME(q_tall) = Q_LIMIT / Q_WIDE < Q_HIGH ? Q_LIMIT / Q_WIDE : Q_HIGH,
-  Q_NAME(q_pieces) = (Q_WIDE + Q_LIMIT - 1) / Q_LIMIT,
+  Q_NAME(q_tall) = Q_PIXELS(Q_VECTORS) / Q_WIDE < Q_HIGH ? Q_PIXELS(Q_VECTORS) / Q_WIDE : Q_HIGH,
+  Q_NAME(q_pieces) = (Q_WIDE + Q_PIXELS(Q_VECTORS) - 1) / Q_PIXELS(Q_VECTORS),
   Q_NAME(q_narrow) = Q_WIDE / Q_NAME(q_pieces),
   Q_NAME(q_wider) = Q_WIDE % Q_NAME(q_pieces), /* so many pieces have one pixel more */
   /* What threads share: tiles of several lines, or lines, or the pieces of the only line. */
@@ -195,26 +156,12 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
     const ptrdiff_t skipped = Q_WORDS ? lane : lane * Q_VECTORS;
     next = last - i < units - from ? last : i + units - from;
     if (skipped < left) {
-      const int32_t *base = bias + first + lane;
-#if Q_SHIFTED
-      int32_t shifted[16 * Q_VECTORS];
-      Q_NAME(q_shifted)(w + block * Q_BLOCK_BYTES + 4 * lane, base, shifted);
-      base = shifted;
-#endif
-      Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane, base,
-                      multiplier + first + lane,
+      Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
+                      bias + first + lane, multiplier + first + lane,
                       y + n * image + first + skipped, left - skipped, from, from + next - i);
     }
   }
 }
-
-#undef Q_SHIFTED
-#undef Q_LIMIT
-#undef Q_OPERAND
-#undef Q_OPERAND_OF
-#undef Q_WEIGHTS
-#undef Q_WEIGHTS_AT
-#undef Q_DOT
 
 #else
 
@@ -258,7 +205,6 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_Y
 #undef Q_WORDS
 #undef Q_VECTORS
-#undef Q_NARROW
 #undef Q_ROWS
 #undef Q_COLUMNS
 #undef Q_RUN
