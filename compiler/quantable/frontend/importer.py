@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import AttributeProto
 
+from quantable.frontend.domains import kind_of
 from quantable.frontend.model_file import ModelFile, read_model
 from quantable.frontend.scopes import free_names, read_names, subgraphs
 from quantable.frontend.support import node_label
@@ -218,7 +219,7 @@ class _Importer:
                 scope = _Importer(self._source, graph, self._store, self._symbols, self)
                 attributes[name] = scope.region(captures)
         return Operation(
-            self._unique(hint), node.op_type, inputs, _trimmed(node.output), attributes,
+            self._unique(hint), kind_of(node), inputs, _trimmed(node.output), attributes,
             self._origins[index],
         )  # fmt: skip
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import onnx
 from onnx import AttributeProto, TensorProto
 
+from quantable.frontend.domains import is_standard, kind_of
 from quantable.frontend.operations.table import reason_of
 from quantable.frontend.scopes import all_graphs
 from quantable.frontend.tensors import DTYPES
 from quantable.frontend.value_types import tensor_of
 from quantable.ir import UnsupportedError
-
-_DOMAINS = ("", "ai.onnx")
+from quantable.ir.standard_operations import MICROSOFT
 
 
 def require_supported(proto: onnx.ModelProto, path: Path) -> None:
@@ -48,12 +48,11 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[str]:
     for node in graph.node:
         reason = _reason(node)
         if reason is not None:
-            domain = "" if node.domain in _DOMAINS else f"{node.domain}."
-            yield f"{node_label(node)} ({domain}{node.op_type}): {reason}"
+            yield f"{node_label(node)} ({kind_of(node)}): {reason}"
 
 
 def _reason(node: onnx.NodeProto) -> str | None:
-    if node.domain not in _DOMAINS:
+    if not is_standard(node) and node.domain != MICROSOFT:
         return f"operations of domain '{node.domain}' are not supported"
     if any(attribute.type == AttributeProto.GRAPHS for attribute in node.attribute):
         return "attributes that are lists of graphs are not supported"

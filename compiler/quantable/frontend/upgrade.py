@@ -5,11 +5,14 @@ from __future__ import annotations
 import graphlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import onnx
 from onnx import checker, helper, inliner, shape_inference, version_converter
 
+from quantable.frontend.domains import is_standard, settle_domains
+from quantable.frontend.foreign_types import foreign_types
 from quantable.frontend.legacy import mend
 from quantable.frontend.operations.constants import lift_constants
 from quantable.frontend.scopes import all_graphs, free_names, subgraphs
@@ -35,6 +38,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
+    settle_domains(proto)
     proto = _expanded(proto)
     require_supported(proto, path)
     opset = _opset(proto, path)
@@ -64,7 +68,7 @@ def _expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
         (node.domain, node.op_type)
         for graph in all_graphs(proto.graph)
         for node in graph.node
-        if node.domain not in ("", "ai.onnx") and _has_body(node.domain, node.op_type)
+        if not is_standard(node) and _has_body(node.domain, node.op_type)
     }
     if not kinds:
         return proto
@@ -193,8 +197,10 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     are those whose nodes onnx infers through a function that it writes wrongly.
     """
     strict = not any(_rounds_up(node) or node.op_type in _LENIENT for node in proto.graph.node)
+    has_foreign = any(not is_standard(node) for g in all_graphs(proto.graph) for node in g.node)
     try:
-        return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=strict)
+        with foreign_types() if has_foreign else nullcontext():
+            return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=strict)
     except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:
         found = _FAULT.findall(str(error))
         lines = [f"node '{name}' ({kind}): {text}" for kind, name, text in found]

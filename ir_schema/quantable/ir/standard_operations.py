@@ -1,8 +1,10 @@
-"""The operations of the domain ai.onnx as data: the one table of what they are.
+"""The operations of ONNX as data: the one table of what they are, in a file a domain.
 
-The table is `standard_operations.txt`, which says what its columns mean. Whatever depends on an
-operation's nature is read from it: what the frontend takes, which kinds a text may name, which
-slots hold shapes or indices, what quantization may do. A test compares it to the onnx package.
+`standard_operations.txt` has those of ai.onnx and says what the columns mean;
+`microsoft_operations.txt` has those of com.microsoft, which ONNX Runtime adds. Whatever depends on
+an operation's nature is read from them: what the frontend takes, which kinds a text may name, which
+slots hold shapes or indices, what quantization may do. Tests compare them to the onnx package and
+to ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-_FILE = Path(__file__).with_suffix(".txt")
+MICROSOFT = "com.microsoft"
+"""The domain of what ONNX Runtime adds to the standard."""
+_FOLDER = Path(__file__).parent
+_LEFT_OUT = "[left out: "
 
 
 class Role(enum.Enum):
@@ -30,10 +35,10 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StandardOperation:
-    """One operation of ai.onnx.
+    """One operation.
 
     Attributes:
-        kind: Its name.
+        kind: Its name, behind its domain where that is not ai.onnx.
         family: What it belongs to; kernels lie in a file a family.
         versions: Opsets that introduced or changed it, ascending.
         inputs, outputs: Names of the newest version; ``?`` marks optional ones, ``*`` any number.
@@ -69,25 +74,47 @@ class StandardOperation:
 
 @functools.cache
 def standard_operations() -> Mapping[str, StandardOperation]:
-    """Return every operation by name."""
+    """Return every operation of ai.onnx by kind."""
+    return _table("standard_operations.txt", "")
+
+
+@functools.cache
+def microsoft_operations() -> Mapping[str, StandardOperation]:
+    """Return every operation of com.microsoft by kind."""
+    return _table("microsoft_operations.txt", f"{MICROSOFT}.")
+
+
+@functools.cache
+def known_operations() -> Mapping[str, StandardOperation]:
+    """Return every operation of every domain by kind."""
+    return MappingProxyType({**standard_operations(), **microsoft_operations()})
+
+
+def _table(file: str, prefix: str) -> Mapping[str, StandardOperation]:
     found: dict[str, StandardOperation] = {}
-    family = ""
-    for line in _FILE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            family = line.strip("[]")
+    family = reason = ""
+    for line in (_FOLDER / file).read_text(encoding="utf-8").splitlines():
+        if line.startswith(_LEFT_OUT):
+            family, reason = "", line.removeprefix(_LEFT_OUT).removesuffix("]")
+        elif line.startswith("["):
+            family, reason = line.strip("[]"), ""
+        elif reason:
+            rows = (_row(f"{kind} | 1 | | | | onnx | float | {reason}", "", prefix)
+                    for kind in line.split())  # fmt: skip
+            found.update((row.kind, row) for row in rows)
         elif line and not line.startswith("#"):
-            row = _row(line, family)
+            row = _row(line, family, prefix)
             found[row.kind] = row
     return MappingProxyType(found)
 
 
-def _row(line: str, family: str) -> StandardOperation:
+def _row(line: str, family: str, prefix: str) -> StandardOperation:
     kind, versions, inputs, outputs, attributes, shapes, rule, *rest = (
         cell.strip() for cell in line.split("|")
     )
     role, _, slots = rule.partition(" ")
     return StandardOperation(
-        kind, family, tuple(map(int, versions.split())), tuple(inputs.split()),
+        prefix + kind, family, tuple(map(int, versions.split())), tuple(inputs.split()),
         tuple(outputs.split()), tuple(attributes.split()), shapes == "own", Role(role), slots,
         *rest,
     )  # fmt: skip

@@ -12,14 +12,14 @@ from quantable.ir.integer_operations import INTEGER_OPERATIONS
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
 from quantable.ir.quantization import OperationQuantizationConfig, TensorQuantizationConfig
 from quantable.ir.region import Region
-from quantable.ir.standard_operations import standard_operations
+from quantable.ir.standard_operations import known_operations
 from quantable.text.pieces import string_of
 from quantable.text.records import Record
 from quantable.text.spelling import nearest, number_of
 from quantable.text.values import Values
 from quantable.text.workbench import Workbench, start_of
 
-KINDS: frozenset[str] = frozenset({*standard_operations(), "quantable.Linear", *INTEGER_OPERATIONS})
+KINDS: frozenset[str] = frozenset({*known_operations(), "quantable.Linear", *INTEGER_OPERATIONS})
 """Kinds of the domains that Quantable knows; another domain may hold any kind."""
 
 

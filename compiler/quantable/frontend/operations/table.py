@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import onnx
 
+from quantable.frontend.domains import is_standard, kind_of
 from quantable.frontend.operations.constants import constant_reason
 from quantable.frontend.operations.normalization import batch_normalization_reason
-from quantable.ir.standard_operations import standard_operations
+from quantable.ir.standard_operations import known_operations
 
 Reason = Callable[[onnx.NodeProto], str | None]
 
@@ -20,10 +21,15 @@ REASONS: dict[str, Reason] = {
 
 
 def reason_of(node: onnx.NodeProto) -> str | None:
-    """Return why a node of ai.onnx cannot be imported, or None."""
-    row = standard_operations().get(node.op_type)
+    """Return why a node of a known domain cannot be imported, or None."""
+    kind = kind_of(node)
+    row = known_operations().get(kind)
     if row is None:
         return "this operation is not known"
     if row.left_out:
         return f"this operation is left out: it {row.left_out}"
-    return REASONS[node.op_type](node) if node.op_type in REASONS else None
+    if not is_standard(node):  # the checker of onnx knows no attributes of other domains
+        unknown = sorted({item.name for item in node.attribute} - set(row.attributes))
+        if unknown:
+            return f"attribute '{unknown[0]}' is not known"
+    return REASONS[kind](node) if kind in REASONS else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantable.ir import DType, Graph, Operation
-from quantable.ir.standard_operations import standard_operations
+from quantable.ir.standard_operations import known_operations
 from quantable.targets.conditions import CONDITIONS
 from quantable.targets.description import FLOAT, Target
 
@@ -65,7 +65,7 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         )
     rule = target.rule(op.kind)
     if rule is None:
-        row = standard_operations().get(op.kind)
+        row = known_operations().get(op.kind)
         if row is not None and row.family == "quantization":
             return (
                 f"the model is quantized already: {op.kind}",

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from quantable.ir import Graph, Operation
-from quantable.ir.standard_operations import standard_operations
+from quantable.ir.standard_operations import known_operations
 
 INDEX_SLOTS: dict[str, tuple[int, ...]] = {
-    kind: row.index_slots for kind, row in standard_operations().items() if row.index_slots
+    kind: row.index_slots for kind, row in known_operations().items() if row.index_slots
 }
 """By kind, the input slots that take shapes or indices."""
 

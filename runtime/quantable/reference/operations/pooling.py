@@ -12,7 +12,8 @@ from quantable.reference.site import Builder, Kernel, Site, integers
 from quantable.reference.windows import Window, outer_product
 
 
-def _average_pool(site: Site) -> Kernel:
+def average_pool(site: Site) -> Kernel:
+    """Build an AveragePool."""
     window = Window.of(site, site.operation.ints_attribute("kernel_shape"))
     include_pad = bool(site.operation.int_attribute("count_include_pad"))
     is_plain = (
@@ -136,7 +137,7 @@ def _lp_pool(site: Site) -> Kernel:
 
 
 TABLE: dict[str, Builder] = {
-    "AveragePool": _average_pool,
+    "AveragePool": average_pool,
     "GlobalLpPool": _global_lp_pool,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,

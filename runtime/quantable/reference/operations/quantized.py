@@ -9,21 +9,21 @@ from torch import Tensor
 
 from quantable.ir import DType
 from quantable.reference.operations.convolution import CONVOLUTIONS
-from quantable.reference.site import Builder, Kernel, Site
+from quantable.reference.site import Builder, Kernel, Site, fixed
 from quantable.reference.tensors import IR_TYPES
 from quantable.reference.windows import Window
 
 
-def _centred(x: Tensor, zero_point: Tensor | None, axis: int | None) -> Tensor:
+def centred(x: Tensor, zero_point: Tensor | None, axis: int | None) -> Tensor:
     """Return x minus its zero point in int64; a vector of them lies along an axis."""
     steps = x.to(torch.int64)
     if zero_point is None:
         return steps
     zero = zero_point.to(torch.int64)
-    return steps - _along(zero, x.dim(), axis)
+    return steps - along(zero, x.dim(), axis)
 
 
-def _along(values: Tensor, rank: int, axis: int | None) -> Tensor:
+def along(values: Tensor, rank: int, axis: int | None) -> Tensor:
     """Make scales or zero points broadcast: scalars, vectors along an axis, or full rank."""
     if values.numel() == 1:
         return values.reshape(())
@@ -44,8 +44,8 @@ def _requantized(total: Tensor, factor: Tensor, scale: Tensor, zero_point: Tenso
 
 def _matmul_integer(_: Site) -> Kernel:
     def run(a: Tensor, b: Tensor, za: Tensor | None = None, zb: Tensor | None = None) -> Tensor:
-        left = _centred(a, za, -2 if a.dim() > 1 else None)
-        return torch.matmul(left, _centred(b, zb, -1)).to(torch.int32)
+        left = centred(a, za, -2 if a.dim() > 1 else None)
+        return torch.matmul(left, centred(b, zb, -1)).to(torch.int32)
 
     return run
 
@@ -54,11 +54,11 @@ def _qlinear_matmul(_: Site) -> Kernel:
     def run(
         a: Tensor, sa: Tensor, za: Tensor, b: Tensor, sb: Tensor, zb: Tensor, sy: Tensor, zy: Tensor
     ) -> Tensor:
-        total = torch.matmul(_centred(a, za, -2), _centred(b, zb, -1))
-        factor = _along(sa.to(torch.float64), total.dim(), -2) * _along(
+        total = torch.matmul(centred(a, za, -2), centred(b, zb, -1))
+        factor = along(sa.to(torch.float64), total.dim(), -2) * along(
             sb.to(torch.float64), total.dim(), -1
         )
-        return _requantized(total, factor, _along(sy, total.dim(), -2), _along(zy, total.dim(), -2))
+        return _requantized(total, factor, along(sy, total.dim(), -2), along(zy, total.dim(), -2))
 
     return run
 
@@ -83,45 +83,44 @@ def _conv_integer(site: Site) -> Kernel:
     sums = _sums(site)
 
     def run(x: Tensor, w: Tensor, zx: Tensor | None = None, zw: Tensor | None = None) -> Tensor:
-        return sums(_centred(x, zx, None), _centred(w, zw, 0)).to(torch.int32)
+        return sums(centred(x, zx, None), centred(w, zw, 0)).to(torch.int32)
 
     return run
 
 
-def _qlinear_conv(site: Site) -> Kernel:
+def qlinear_convolution(site: Site) -> Kernel:
+    """Build a QLinearConv of channels first."""
     sums = _sums(site)
 
     def run(
         x: Tensor, sx: Tensor, zx: Tensor, w: Tensor, sw: Tensor, zw: Tensor, sy: Tensor,
         zy: Tensor, bias: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        total = sums(_centred(x, zx, None), _centred(w, zw, 0))
+        total = sums(centred(x, zx, None), centred(w, zw, 0))
         if bias is not None:
-            total = total + _along(bias.to(torch.int64), total.dim(), 1)
-        factor = sx.to(torch.float64).reshape(()) * _along(sw.to(torch.float64), total.dim(), 1)
+            total = total + along(bias.to(torch.int64), total.dim(), 1)
+        factor = sx.to(torch.float64).reshape(()) * along(sw.to(torch.float64), total.dim(), 1)
         return _requantized(total, factor, sy.reshape(()), zy.reshape(()))
 
     return run
 
 
-def _dynamic_quantize(_: Site) -> Kernel:
-    def run(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        low = torch.clamp(x.min(), max=0.0) if x.numel() else x.new_zeros(())
-        high = torch.clamp(x.max(), min=0.0) if x.numel() else x.new_zeros(())
-        scale = (high - low) / DType.UINT8.maximum
-        if not float(scale):
-            return torch.zeros_like(x, dtype=torch.uint8), scale, torch.tensor(0).to(torch.uint8)
-        zero = torch.clamp(torch.round(-low / scale), 0, DType.UINT8.maximum)
-        steps = torch.clamp(torch.round(x / scale) + zero, 0, DType.UINT8.maximum)
-        return steps.to(torch.uint8), scale, zero.to(torch.uint8)
-
-    return run
+def dynamic_quantize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return uint8 steps, the scale and the zero point that the range of a tensor gives."""
+    low = torch.clamp(x.min(), max=0.0) if x.numel() else x.new_zeros(())
+    high = torch.clamp(x.max(), min=0.0) if x.numel() else x.new_zeros(())
+    scale = (high - low) / DType.UINT8.maximum
+    if not float(scale):
+        return torch.zeros_like(x, dtype=torch.uint8), scale, torch.tensor(0).to(torch.uint8)
+    zero = torch.clamp(torch.round(-low / scale), 0, DType.UINT8.maximum)
+    steps = torch.clamp(torch.round(x / scale) + zero, 0, DType.UINT8.maximum)
+    return steps.to(torch.uint8), scale, zero.to(torch.uint8)
 
 
 TABLE: dict[str, Builder] = {
     "ConvInteger": _conv_integer,
-    "DynamicQuantizeLinear": _dynamic_quantize,
+    "DynamicQuantizeLinear": fixed(dynamic_quantize),
     "MatMulInteger": _matmul_integer,
-    "QLinearConv": _qlinear_conv,
+    "QLinearConv": qlinear_convolution,
     "QLinearMatMul": _qlinear_matmul,
 }

@@ -10,6 +10,8 @@ from quantable.passes.canonicalize.shapes import (
     elementwise,
     indexing,
     matrices,
+    microsoft,
+    microsoft_quantized,
     movement,
     windows,
 )
@@ -27,6 +29,8 @@ SHAPE_FUNCTIONS: Mapping[str, ShapeFunction] = {
     **elementwise.FUNCTIONS,
     **indexing.FUNCTIONS,
     **matrices.FUNCTIONS,
+    **microsoft.FUNCTIONS,
+    **microsoft_quantized.FUNCTIONS,
     **movement.FUNCTIONS,
     **windows.FUNCTIONS,
 }
