@@ -176,3 +176,21 @@ def test_samples_are_counted_by_cause(graph: Graph) -> None:
     assert facts["samples"] == 3
     assert facts["causes"] == {"equal": 1, "float32 rounding behind the last quantizer": 2}
     assert facts["first"]["sample"] == 1  # type: ignore[index] # a mapping
+
+
+def test_an_output_of_integers_whose_length_data_decide(graph: Graph) -> None:
+    """As NonMaxSuppression makes one: 'validate' raised KeyError for it."""
+    picked = Operation("pick", "NonZero", ("y",), ("picked",))
+    longer = replace(
+        graph, operations=(*graph.operations, picked), outputs=("z", "picked"),
+        values={**graph.values, "picked": Value("picked", DType.INT64, (1, "n"))},
+    )  # fmt: skip
+
+    def sample(*indices: int) -> Arrays:
+        return {**_sample([0, 1, 2, 3]), "picked": np.array([indices], np.int64)}
+
+    assert _compare(longer, [sample(1, 3)], [sample(1, 3)]).causes == {Cause.NONE: 1}
+    for other in (sample(1, 2), sample(1), sample()):
+        report = _compare(longer, [sample(1, 3)], [other])
+        assert report.causes == {Cause.OTHER: 1}
+        assert report.first[0].value == "picked"

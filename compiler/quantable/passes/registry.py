@@ -34,6 +34,8 @@ class PassEntry:
 
 
 _TABLE: tuple[PassEntry, ...] = (
+    PassEntry("bind-symbols", "canonicalize", "BindSymbols",
+              "give symbolic dimensions numbers", is_default=False),
     PassEntry("fold-constants", "canonicalize", "FoldConstants",
               "compute operations whose inputs are all constant"),
     PassEntry("fold-shapes", "canonicalize", "FoldShapes",
@@ -50,6 +52,10 @@ _TABLE: tuple[PassEntry, ...] = (
               "turn division by and subtraction of constants into Mul and Add"),
     PassEntry("fuse-gelu", "canonicalize", "FuseGelu",
               "replace the erf form of GELU by one operation"),
+    PassEntry("fuse-layer-normalization", "canonicalize", "FuseLayerNormalization",
+              "replace a layer normalization that is written out by one operation"),
+    PassEntry("bound-masks", "canonicalize", "BoundMasks",
+              "write the infinities of attention masks as the least finite number"),
     PassEntry("merge-pad", "canonicalize", "MergePad",
               "merge zero padding into the convolution or pool that reads it"),
     PassEntry("merge-linear", "canonicalize", "MergeLinear",

@@ -228,7 +228,11 @@ def _scale(quantizer: _Quantizer, rank: int) -> npt.NDArray[np.float64]:
 def _observable(graph: Graph) -> list[str]:
     names = [name for op in graph.operations for name in op.outputs if name]
     values = {name: graph.values[name] for name in names}
-    return [n for n, value in values.items() if value.is_real and value.dtype is DType.FLOAT32]
+    outputs = {*graph.outputs}
+    return [
+        n for n, value in values.items()
+        if (value.is_real and value.dtype is DType.FLOAT32) or n in outputs
+    ]  # fmt: skip
 
 
 def _count(
@@ -240,7 +244,7 @@ def _count(
 ) -> None:
     report.samples += 1
     for name in graph.outputs:
-        gap = np.abs(ours[name].astype(np.float64) - theirs[name].astype(np.float64))
+        gap = _distances(ours[name], theirs[name])
         report.elements += gap.size
         report.differing += int(np.count_nonzero(gap))
         report.beyond_rounding += int(np.count_nonzero(gap > _tolerance(theirs[name])))
@@ -250,7 +254,25 @@ def _count(
         report.quantized_differing += int(np.count_nonzero(gap))
 
 
+def _distances(ours: Array, theirs: Array) -> npt.NDArray[np.float64]:
+    """Return how far elements lie apart: infinitely in shapes that differ, as data may decide."""
+    if ours.shape != theirs.shape:
+        return np.full(max(ours.size, theirs.size, 1), np.inf)
+    return np.asarray(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)), np.float64)
+
+
+def _element(values: Array, index: tuple[int, ...]) -> float:
+    """Return an element, NaN where an array of another shape has none at the place."""
+    is_inside = len(index) == values.ndim and all(
+        i < dim for i, dim in zip(index, values.shape, strict=True)
+    )
+    return float(values[index]) if is_inside else float("nan")
+
+
 def _tolerance(values: Array) -> float:
+    """Return what rounding may change: nothing where elements are no real numbers."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return 0.0
     return ROUNDING * float(np.abs(values.astype(np.float64)).max(initial=0))
 
 
@@ -273,13 +295,13 @@ def _first(
             pair = float(ours[name][index]), float(theirs[name][index])
             return FirstDifference(sample, name, where, index, *pair, distance, cause)
     for name in graph.outputs:
-        gap = np.abs(ours[name].astype(np.float64) - theirs[name].astype(np.float64))
+        gap = _distances(ours[name], theirs[name])
         if gap.any():
             index = _largest(gap)
             within = float(gap[index]) <= _tolerance(theirs[name])
             cause = Cause.FLOAT_ROUNDING if within else Cause.OTHER
             where = graph.producers[name].where()
-            pair = float(ours[name][index]), float(theirs[name][index])
+            pair = _element(ours[name], index), _element(theirs[name], index)
             return FirstDifference(sample, name, where, index, *pair, None, cause)
     return None
 
