@@ -13,7 +13,7 @@ TREES = ("ir_schema", "compiler", "runtime", "tools")
 
 IR = {"ir", "schema", "text"}
 COMPILER = {"frontend", "passes", "targets", "backends", "driver"}
-RUNTIME = {"reference", "training", "kernels", "adapters"}
+RUNTIME = {"reference", "training", "kernels", "adapters", "exporters"}
 TOOLS = {"cli", "report", "bench", "demo"}
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(IR, IR),

@@ -25,45 +25,30 @@ from quantable.driver.data import Array, Sample, Samples, Source, open_samples
 from quantable.driver.efforts import pipelines_of
 from quantable.driver.files import load_graph as load
 from quantable.driver.files import save_arrays
+from quantable.driver.importing import import_model, import_module
 from quantable.driver.pipelines import resolve, split_assignments, with_dispatch
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.reproduce import replay as replay_passes
 from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
 from quantable.driver.tuning_data import TuningData, open_tuning_data
-from quantable.ir import DataError, Graph, Level, OptionError, Profile, UserError
+from quantable.ir import DataError, Graph, Level, OptionError, Profile
 from quantable.passes.base import CHECKS, PassContext
 from quantable.passes.instruments.instrument import Instrument
 from quantable.schema import load_profile, save, save_profile
 from quantable.targets.description import Target, load_target
 
 __all__ = [
-    "Preprocessing", "Samples", "calibrate", "canonicalize", "emit", "import_model", "load",
-    "load_profile", "lower", "merge_profiles", "observe", "open_samples", "open_tuning_data",
-    "optimize", "plan", "profile_facts", "quantize", "quantize_network", "refine", "replay",
-    "run", "save", "save_arrays", "save_profile",
-    "top_1",
+    "Preprocessing", "Samples", "calibrate", "canonicalize", "emit", "import_model",
+    "import_module", "load", "load_profile", "lower", "merge_profiles", "observe", "open_samples",
+    "open_tuning_data", "optimize", "plan", "profile_facts", "quantize", "quantize_network",
+    "refine", "replay", "run", "save", "save_arrays", "save_profile", "top_1",
 ]  # fmt: skip
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples that are done, and of all."""
 Remarks = list[tuple[str, str, str]]
 """(pass, place, what was done or declined and why)."""
-
-
-def import_model(path: str | Path) -> Graph:
-    """Read an ONNX file.
-
-    Raises:
-        ModelError: The model is invalid or incomplete.
-        UnsupportedError: It holds operations that cannot be represented; all are listed.
-    """
-    from quantable.frontend import import_model as read
-
-    if not Path(path).is_file():
-        found = "it is a folder" if Path(path).is_dir() else "no such file"
-        raise UserError(found, where=str(path), help="expected the path of an .onnx file")
-    return read(path, executor=runtime.LazyExecutor())
 
 
 def optimize(

@@ -33,7 +33,8 @@ OPTION_COMPONENT = {
     "resize": "preprocessing", "crop": "preprocessing", "scale": "preprocessing",
     "mean": "preprocessing", "std": "preprocessing", "layout": "preprocessing",
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
-    "effort": "pipeline", "arena_budget": "pipeline",
+    "effort": "pipeline", "arena_budget": "pipeline", "input_shape": "model", "example": "model",
+    "dynamic": "model", "opset": "model", "output_name": "model",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 

@@ -103,7 +103,7 @@ class Calibration:
 
 
 def compile_model(
-    model: str | Path,
+    model: str | Path | Graph,
     output: str | Path,
     *,
     target: str | Path,
@@ -116,10 +116,11 @@ def compile_model(
     selection: Selection | None = None,
     warn: Warn | None = None,
 ) -> Compilation:
-    """Compile an ONNX file into a folder.
+    """Compile a network into a folder.
 
     Args:
-        model: The ONNX file.
+        model: The ONNX file, a reference to a PyTorch module with its own example inputs, or an
+            imported graph.
         output: The folder for stage files, code and report.
         target: Name or description file.
         calibration: Data or a profile.
@@ -144,7 +145,7 @@ def compile_model(
     staging = Staging(load_target(target), watch, cache, notice or (lambda _: None))
     remarks: api.Remarks = []
     tell("import")
-    graph = staging.import_model(Path(model))
+    graph = model if isinstance(model, Graph) else staging.import_model(Path(model))
     staging.tuning = calibration.tuning_for(graph)
     graphs = [(STAGE["import"].file, graph)]
     profile: Profile | None = None

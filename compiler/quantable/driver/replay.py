@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quantable.driver import api
 from quantable.driver.pipelines import resolve
+from quantable.driver.pytorch import Export, import_pytorch, is_reference
 from quantable.driver.runtime import LazyExecutor
 from quantable.driver.tuning_data import TuningData
 from quantable.ir import (
@@ -59,7 +60,7 @@ def replay_history(
 
     Args:
         graph: What a file holds.
-        model: The ONNX file to begin with.
+        model: The ONNX file, or the reference to a PyTorch module, to begin with.
         start: An earlier stage to begin with, instead of the model.
         profile: Statistics, where a pass of the history read some.
         target: Description file, where the graph's target is none of the shipped ones.
@@ -124,7 +125,10 @@ def _imported(record: StageRecord, model: str | Path | None, done: list[Redone])
             "where to begin was not said",
             help="give the ONNX model with --model, or an earlier stage file with --from",
         )
-    graph = api.import_model(model)
+    if is_reference(model):
+        graph = import_pytorch(model, Export.from_record(record))
+    else:
+        graph = api.import_model(model)
     done.append(_compared(record, graph.history[0]))
     return graph
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -65,6 +66,16 @@ def ort_model() -> Callable[..., Runtime]:
     """Return the adapter that runs an ONNX file in ONNX Runtime."""
     module = importlib.import_module("quantable.adapters.onnxruntime")
     return cast("Callable[..., Runtime]", module.OrtModel)
+
+
+def pytorch_exporter() -> ModuleType:
+    """Return `quantable.exporters.pytorch`, which turns modules into ONNX files."""
+    return importlib.import_module("quantable.exporters.pytorch")
+
+
+def pytorch_loading() -> ModuleType:
+    """Return `quantable.exporters.loading`, which finds modules by reference."""
+    return importlib.import_module("quantable.exporters.loading")
 
 
 class LazyExecutor:

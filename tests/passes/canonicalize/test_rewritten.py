@@ -49,6 +49,16 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         return y""",
         ["Reshape"],
     ),
+    "two symbols that stay, where a zero means zero": (
+        "fold-shapes",
+        """x: f32[N,M,4]; i: i64[2] = [0, 1]; last: i64[2] = [2, 2]
+        s = Shape(x)
+        h = Gather(s, i) {axis=0}
+        t = Concat(h, last) {axis=0}
+        y = Reshape(x, t) {allowzero=1}
+        return y""",
+        ["Reshape"],
+    ),
     "arithmetic through float": (
         "fold-shapes",
         """x: f32[N,4]; i: i64[] = 1

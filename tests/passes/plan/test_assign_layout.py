@@ -111,6 +111,15 @@ def test_tokens_of_a_transformer_need_no_transpose(planning: Any) -> None:
     assert planning.kinds(done) == ["int.Conv", "Reshape"]
 
 
+def test_a_reshape_that_allows_zeros_keeps_a_symbolic_batch(planning: Any) -> None:
+    network = planning.Network(x=("N", 3, 6, 6))
+    pooled = network.mean("m", network.conv("c", network.quantize("q", "x"), 4), (2, 3), keepdims=1)
+    target = network.constant("s", np.array([-1, 4]))
+    flat = network.add("f", "Reshape", [pooled, target], ("N", 4), allowzero=1)
+    done = _done(planning, network.finish(flat))
+    run_pass(done, PlanMemory(), PassContext())  # which took 0 of the target (0, 4) for a size
+
+
 @pytest.mark.parametrize(
     ("pads", "value", "merged"),
     [((0, 0, 1, 2, 0, 0, 0, 1), 3, True), ((0, 0, 1, 2, 0, 0, 0, 1), 0, False),

@@ -23,10 +23,11 @@ from quantable.cli.options import (
     threads_option,
 )
 from quantable.cli.output import progress, say, say_warnings, show
+from quantable.cli.pytorch_options import model_argument, pytorch_graph, pytorch_options
 
 
 @click.command("compile")
-@click.argument("model", type=FILE, metavar="MODEL.onnx")
+@model_argument
 @click.option("--target", required=True, help="Name of a target, or a description file.")
 @click.option("--calibration", help="A .npz or .npy file, or a folder of images.")
 @click.option("--profile", type=FILE, help="Statistics measured before, instead of data.")
@@ -49,6 +50,7 @@ from quantable.cli.output import progress, say, say_warnings, show
     help="Another pipeline for a stage; see `quantable list stages`.",
 )  # fmt: skip
 @output_option
+@pytorch_options
 @cache_options
 @instrument_options
 @quiet_option
@@ -71,7 +73,9 @@ def command(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Compile an ONNX file for a target: stage files, target code and a report.
+    """Compile a network for a target: stage files, target code and a report.
+
+    The network is an ONNX file, or a PyTorch module as `quantable import` takes it.
 
     A recipe is a TOML file with the same keys as these options. With a cache, stages whose inputs
     did not change are not computed again; the result is the same, to the byte.
@@ -80,6 +84,7 @@ def command(
     Example:
       quantable compile resnet20.onnx --target x86-vnni --calibration images.npz -o build/
       quantable compile net.onnx --recipe net.toml --target onnxruntime -o build-ort/
+      quantable compile net.py:net --input-shape x=1x3x32x32 --recipe net.toml -o build/
       quantable compile net.onnx --recipe net.toml --cache ~/.cache/quantable -o build/
     """
     from quantable.driver import api
@@ -95,9 +100,10 @@ def command(
     def tell(text: str) -> None:
         say(text, quiet=quiet)
 
+    network = pytorch_graph(model, how) or model
     with progress("observing", quiet=quiet) as count:
         done = compile_model(
-            model, output, target=target,
+            network, output, target=target,
             calibration=Calibration(
                 calibration, api.load_profile(profile) if profile else None,
                 preprocessing_of(how), samples, threads, checkpoint, count,

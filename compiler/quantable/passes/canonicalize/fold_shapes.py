@@ -32,7 +32,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from quantable.ir import Graph, GraphEditor, Operation
+from quantable.ir import Graph, GraphEditor, Operation, Shape
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.fold_constants import FoldConstants
 from quantable.passes.canonicalize.rewriting import remove_dead
@@ -115,7 +115,7 @@ def _made_static(editor: GraphEditor, op: Operation, tensors: Mapping[str, Tenso
     if x is None or y is None:
         return False
     numbers = {
-        "Reshape": lambda: _reshape_target(x, y, op),
+        "Reshape": lambda: reshape_target(_dims(x.sizes), _dims(y.sizes)),
         "Slice": lambda: _slice_ends(x, asked, tensors, op),
         "Expand": lambda: _expand_target(x.sizes, y.sizes),
     }[op.kind]()
@@ -123,14 +123,14 @@ def _made_static(editor: GraphEditor, op: Operation, tensors: Mapping[str, Tenso
         return False
     parameter = editor.add_parameter(f"{op.outputs[0]}.{role}", np.array(numbers, np.int64))
     inputs = tuple(parameter if i == slot else name for i, name in enumerate(op.inputs))
-    editor.replace(replace(op, inputs=inputs))
+    # A zero copies a dimension in these numbers, whatever one that is computed meant.
+    kept = {name: value for name, value in op.attributes.items() if name != "allowzero"}
+    editor.replace(replace(op, inputs=inputs, attributes=kept))
     return True
 
 
-def _reshape_target(x: Tensor, y: Tensor, op: Operation) -> list[int] | None:
-    if op.int_attribute("allowzero"):
-        return None
-    return reshape_target(tuple(s.dim for s in x.sizes), tuple(s.dim for s in y.sizes))
+def _dims(sizes: Sizes) -> Shape:
+    return tuple(size.dim for size in sizes)
 
 
 def _slice_ends(

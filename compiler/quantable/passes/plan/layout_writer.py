@@ -68,6 +68,7 @@ class LayoutWriter:
             inputs = self._free(op, inputs, perm, attributes)
         elif op.kind == "Reshape" and (suffix(perm) or suffix(reads[op.inputs[0]])):
             inputs[1] = self._reshape_shape(op, inputs[0], perm)
+            attributes.pop("allowzero", None)  # in the new shape a zero copies a dimension
         outputs = [self._make(name, form) for name, form in wanted.makes]
         self._operations.append(
             replace(op, inputs=tuple(inputs), outputs=tuple(outputs), attributes=attributes)
