@@ -64,3 +64,11 @@ def test_operands_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     nodes[1].input[3] = "wide"
     with pytest.raises(ModelError, match="expected shapes that broadcast, found 4 and 12"):
         _import(tmp_path, nodes, {"": 13})
+
+
+def test_an_operand_of_another_rank_is_no_traceback(tmp_path: Path) -> None:
+    node = helper.make_node("RotaryEmbedding", ["s", "a", "s", "s"], ["x"], domain="com.microsoft")
+    nodes = [node, helper.make_node("QAttention", ["a", "z", "s", "s", "s"], ["y"],
+                                    domain="com.microsoft", num_heads=1)]  # fmt: skip
+    with pytest.raises(ModelError, match="operands of these ranks"):
+        _import(tmp_path, nodes, {"": 13})

@@ -77,6 +77,8 @@ def _infer(row: StandardOperation, context: onnx.shape_inference.InferenceContex
         made = function(site)
     except NotInferable:
         return
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise site.error("operands of these ranks cannot be taken") from error
     for slot, tensor in enumerate(made[: context.get_num_outputs()]):
         context.set_output_type(slot, _type(tensor))
 

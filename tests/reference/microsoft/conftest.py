@@ -31,9 +31,10 @@ def check(tmp_path: Path) -> Check:
 
     def compare(
         kind: str, given: Sequence[Array | None], outputs: int | Sequence[bool] = 1, *,
-        tolerance: float = 1e-5, steps: int = 0, percent: float = 2.0, **attributes: Any,
+        domain: str = "com.microsoft", tolerance: float = 1e-5, steps: int = 0,
+        percent: float = 2.0, **attributes: Any,
     ) -> None:  # fmt: skip
-        model, feeds = _model(kind, given, outputs, attributes)
+        model, feeds = _model((domain, kind), given, outputs, attributes)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(model.SerializeToString(), options)
@@ -65,20 +66,21 @@ def _fits(shape: Sequence[int | str], found: Sequence[int]) -> bool:
 
 
 def _model(
-    kind: str,
+    operation: tuple[str, str],
     given: Sequence[Array | None],
     outputs: int | Sequence[bool],
     attributes: dict[str, Any],
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     slots = ["" if array is None else f"i{index}" for index, array in enumerate(given)]
     feeds = {n: np.asarray(a) for n, a in zip(slots, given, strict=True) if a is not None}
+    domain, kind = operation
     there = [True] * outputs if isinstance(outputs, int) else outputs
     made = [f"y{index}" if wanted else "" for index, wanted in enumerate(there)]
     inputs = [
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for n, a in feeds.items()
     ]
-    node = helper.make_node(kind, slots, made, domain="com.microsoft", **attributes)
+    node = helper.make_node(kind, slots, made, domain=domain, **attributes)
     outs = [onnx.ValueInfoProto(name=name) for name in made if name]
     graph = helper.make_graph([node], "g", inputs, outs)
     imports = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]

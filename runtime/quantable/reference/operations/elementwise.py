@@ -206,5 +206,4 @@ TABLE: dict[str, Builder] = {
     "Tan": fixed(torch.tan),
     "Tanh": fixed(torch.tanh),
     "ThresholdedRelu": _thresholded_relu,
-    "com.microsoft.Gelu": fixed(functional.gelu),
 }

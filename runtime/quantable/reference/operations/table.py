@@ -29,8 +29,7 @@ from quantable.reference.operations import (
     signal,
     unfolding,
 )
-from quantable.reference.operations.microsoft import products
-from quantable.reference.operations.microsoft import quantized as qlinear
+from quantable.reference.operations.microsoft import MICROSOFT_OPERATIONS
 from quantable.reference.site import Builder
 
 FLOAT_OPERATIONS: dict[str, Builder] = {
@@ -38,9 +37,8 @@ FLOAT_OPERATIONS: dict[str, Builder] = {
     for family in (
         attention, bits, containers, control, convolution, elementwise, linear, logic, losses,
         movement, ngrams, normalization, pooling, quantization, quantized, recurrent, reductions,
-        regions, resize, sampling, scattering, selection, shapes, signal, unfolding, products,
-        qlinear,
+        regions, resize, sampling, scattering, selection, shapes, signal, unfolding,
     )
     for kind, builder in family.TABLE.items()
-}  # fmt: skip
+} | MICROSOFT_OPERATIONS  # fmt: skip
 """Every float operation by kind."""
