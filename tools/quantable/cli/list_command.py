@@ -112,14 +112,14 @@ def _operations() -> Listing:
 
 
 def _standard_operations() -> Listing:
-    from quantable.ir.standard_operations import standard_operations
+    from quantable.ir.standard_operations import known_operations
 
     rows: list[tuple[object, ...]] = [
         (
             row.kind, row.family, ", ".join(map(str, row.versions)),
             f"left out: it {row.left_out}" if row.left_out else f"{row.role.value} {row.slots}",
         )
-        for row in standard_operations().values()
+        for row in known_operations().values()
     ]  # fmt: skip
     return ("operation", "family", "opsets", "quantization"), rows
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from quantable.backends.onnx.forms import LINEAR, is_gemm
 from quantable.backends.onnx.names import NodeWriter
-from quantable.backends.onnx.opsets import NATIVE_GELU
-from quantable.ir import Graph, Operation
+from quantable.backends.onnx.opsets import AXES_AS_INPUT, NATIVE_GELU
+from quantable.ir import Graph, Operation, UnsupportedError
+
+SIMPLIFIED = "com.microsoft.SimplifiedLayerNormalization"
+"""ONNX Runtime keeps it in the standard's domain, where onnx refuses what it does not know."""
 
 
 def expand(
@@ -24,6 +27,8 @@ def expand(
         yield from _linear(graph, operation, writer)
     elif operation.kind == "Gelu" and opset < NATIVE_GELU:  # an exact one, or opset would be 20
         yield from _gelu(operation, writer)
+    elif operation.kind == SIMPLIFIED:
+        yield from _simplified(graph, operation, opset, writer)
     else:
         yield operation
 
@@ -55,3 +60,33 @@ def _gelu(operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
     yield Operation(f"{name}.Add", "Add", (erf, one), (shifted,))
     yield Operation(f"{name}.Mul", "Mul", (x, shifted), (doubled,))
     yield replace(operation, kind="Mul", inputs=(doubled, half), attributes={})
+
+
+def _simplified(
+    graph: Graph, operation: Operation, opset: int, writer: NodeWriter
+) -> Iterator[Operation]:
+    """y = x / sqrt(mean(x * x) + epsilon) * scale, the mean over the axes from one on."""
+    (x, scale), name = operation.inputs, operation.name
+    y, *inverse = operation.outputs
+    shape = graph.values[graph.operation_by_name[name].inputs[0]].shape
+    axis = operation.int_attribute("axis", -1)
+    if shape is None and axis != -1:
+        raise UnsupportedError(
+            "expected an input of known rank, or the last axis", where=operation.where()
+        )
+    axes = (-1,) if shape is None else tuple(range(axis % len(shape), len(shape)))
+    epsilon = np.float32(operation.float_attribute("epsilon", 1e-5))
+    small = writer.constant(f"{y}.epsilon", epsilon)
+    names = [writer.fresh(f"{y}_{step}") for step in ("square", "mean", "shifted", "root", "ratio")]
+    square, mean, shifted, root, ratio = names
+    over: tuple[tuple[str, ...], dict[str, tuple[int, ...]]] = ((square,), {"axes": axes})
+    if opset >= AXES_AS_INPUT:
+        over = ((square, writer.constant(f"{y}.axes", np.array(axes, np.int64))), {})
+    yield Operation(f"{name}.Mul", "Mul", (x, x), (square,))
+    yield Operation(f"{name}.ReduceMean", "ReduceMean", over[0], (mean,), over[1])
+    yield Operation(f"{name}.Add", "Add", (mean, small), (shifted,))
+    yield Operation(f"{name}.Sqrt", "Sqrt", (shifted,), (root,))
+    if any(inverse):
+        yield Operation(f"{name}.Reciprocal", "Reciprocal", (root,), tuple(inverse))
+    yield Operation(f"{name}.Div", "Div", (x, root), (ratio,))
+    yield replace(operation, kind="Mul", inputs=(ratio, scale), outputs=(y,), attributes={})

@@ -49,6 +49,8 @@ _STORED_SINCE = {
 """First opset whose DequantizeLinear reads a type; others came with 21."""
 
 NATIVE_GELU = 20
+AXES_AS_INPUT = 18
+"""From here on ReduceMean takes its axes as an operand."""
 _OWN_DOMAINS = ("int", "quantable")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from quantable.reference.operations.microsoft.attention import (
 )
 from quantable.reference.site import Builder, Kernel, Site
 
-_ABSENT = {11: "head_sink", 12: "k_scale", 13: "v_scale", 14: "q_norm_weight",
+_ABSENT = {12: "k_scale", 13: "v_scale", 14: "q_norm_weight",
            15: "k_norm_weight", 16: "query_seqlens"}  # fmt: skip
 
 
@@ -63,18 +61,22 @@ def _rotary_embedding(site: Site) -> Kernel:
     return run
 
 
-def _group_query(site: Site) -> Kernel:
+def _grouped_scores(site: Site) -> Scores:
+    """Return the settings, refusing what only kernels of GPUs have."""
     op = site.operation
     for slot, name in _ABSENT.items():
-        if site.has(slot) and slot != 11:
+        if site.has(slot):
             raise site.refuse(f"input '{name}': expected none")
     refuse_options(site, ("kv_cache_bit_width", "qk_output", "sliding_window_cache"))
     if not op.int_attribute("causal", 1):
         raise site.refuse("attribute 'causal': expected 1")
-    heads, kv_heads = op.int_attribute("num_heads"), op.int_attribute("kv_num_heads")
-    scores = Scores(
-        heads, op.float_attribute("scale") or None, op.float_attribute("softcap"), is_causal=True
-    )
+    scale, softcap = op.float_attribute("scale") or None, op.float_attribute("softcap")
+    return Scores(op.int_attribute("num_heads"), scale, softcap)
+
+
+def _group_query(site: Site) -> Kernel:
+    op, scores = site.operation, _grouped_scores(site)
+    heads, kv_heads = scores.heads, op.int_attribute("kv_num_heads")
     window, is_smooth = (
         op.int_attribute("local_window_size", -1),
         op.int_attribute("smooth_softmax"),
@@ -137,7 +139,7 @@ def _grouped(
     added = torch.where(is_seen, 0.0, -torch.inf).to(q.dtype)
     added = added if bias is None else added + bias
     column = None if sink is None else sink.view(-1, 1, 1).to(q.dtype)
-    return attend(replace(scores, is_causal=False), q, k, v, added, column)
+    return attend(scores, q, k, v, added, column)
 
 
 TABLE: dict[str, Builder] = {
