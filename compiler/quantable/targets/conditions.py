@@ -73,6 +73,16 @@ def _constant_padding(graph: Graph, operation: Operation) -> bool:
     return operation.string_attribute("mode", "constant") == "constant"
 
 
+def _separable_resize(graph: Graph, operation: Operation) -> bool:
+    del graph
+    mode = operation.string_attribute("mode", "nearest")
+    place = operation.string_attribute("coordinate_transformation_mode", "half_pixel")
+    is_known = place in ("half_pixel", "pytorch_half_pixel", "asymmetric")
+    policy = operation.string_attribute("keep_aspect_ratio_policy", "stretch")
+    is_plain = not operation.int_attribute("antialias") and policy == "stretch"
+    return is_plain and (mode == "nearest" or (mode == "linear" and is_known))
+
+
 def _one_output(graph: Graph, operation: Operation) -> bool:
     del graph
     return not any(operation.outputs[1:])
@@ -106,6 +116,11 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "constant-padding": Condition(
         _constant_padding, "it pads with a constant", "set the mode to 'constant'"
+    ),
+    "separable-resize": Condition(
+        _separable_resize, "it takes the nearest pixel, or is linear with coordinates that repeat "
+        "(half_pixel, pytorch_half_pixel, asymmetric), without antialias and aspect ratio policy",
+        "resize with mode 'nearest', or with align_corners=False",
     ),
     "function-of-one": Condition(
         _one_activation, "one input is a tensor and the others are constants of one element",

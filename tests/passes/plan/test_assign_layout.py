@@ -137,6 +137,16 @@ def test_pad_before_conv(planning: Any, pads: tuple[int, ...], value: int, merge
         assert done.operation_by_name["op c"].ints_attribute("pads") == (2, 3, 1, 2)
 
 
+def test_a_pad_that_repeats_the_edge_stays_before_a_convolution(planning: Any) -> None:
+    """It was merged as if it padded with the zero point."""
+    network = planning.Network(x=("N", 3, 6, 6))
+    pads = network.constant("p", np.array((0, 0, 1, 1, 0, 0, 1, 1)))
+    operands = [network.quantize("q", "x"), pads, network.constant("v", np.uint8(3))]
+    padded = network.add("padded", "Pad", operands, ("N", 3, 8, 8), mode="edge")
+    done = _done(planning, network.finish(network.conv("c", padded, 2)))
+    assert "Pad" in planning.kinds(done)
+
+
 def test_unknown_rank_is_declined(planning: Any) -> None:
     graph = _example(planning)
     values = {**graph.values, "a": Value("a", DType.UINT8, None)}

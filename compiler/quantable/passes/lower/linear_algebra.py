@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from quantable.passes.lower.windows import static_dims, window_attributes
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Constant operands of a weighted sum.
 
     Attributes:
@@ -31,9 +32,27 @@ class _Weights:
     dtype: DType
 
 
-def _weights(
-    operation: QuantableOperation, lowering: Lowering, source: Grid, target: Target, axis: int
-) -> _Weights:
+Integers = npt.NDArray[np.int64]
+
+
+def read_weights(
+    operation: QuantableOperation,
+    lowering: Lowering,
+    source: Grid,
+    target: Target,
+    axis: int,
+    arrange: Callable[[Integers], Integers] | None = None,
+) -> Weights:
+    """Return the constant operands of a weighted sum, with a proof that no sum leaves int32.
+
+    Args:
+        operation: With a weight in slot 1 and perhaps a bias in slot 2.
+        lowering: Where it is lowered.
+        source: The grid of the input.
+        target: What the operation makes.
+        axis: Of the output channels, along which the weight may have scales.
+        arrange: Brings the output channels to the first axis, where they are not along one.
+    """
     config = operation.config.inputs[1]
     row = lowering.graph.rows.get(config.row)
     if not lowering.graph.is_parameter(operation.inputs[1]) or row is None:
@@ -43,6 +62,9 @@ def _weights(
             where=f"{operation.where()} in1",
         )
     integers = lowering.integers(operation, 1)
+    at = axis if arrange is None else 0
+    if arrange is not None:
+        integers = arrange(integers)
     if row.zero_point_array.any():
         raise UnsupportedError(
             "expected a symmetric weight, found a zero point that is not 0",
@@ -54,16 +76,16 @@ def _weights(
             f"expected weight scales along axis {axis}, found axis {config.channel_axis}",
             where=f"{operation.where()} in1",
         )
-    count = integers.shape[axis]
+    count = integers.shape[at]
     accumulator = np.broadcast_to(source.scale32 * row.scale_array, count).astype(np.float32)
     bias = _bias(operation, lowering, accumulator)
-    terms = np.moveaxis(integers, axis, 0).reshape(count, -1)
+    terms = np.moveaxis(integers, at, 0).reshape(count, -1)
     check_weighted_sum(operation, terms, bias, source)
     multiplier = lowering.requantization.multipliers(
         lambda real: real(accumulator) / real(target.grid.scale)
     )
     lowering.requantization.require_power(operation, multiplier)
-    return _Weights(integers, bias, multiplier, config.storage)
+    return Weights(integers, bias, multiplier, config.storage)
 
 
 def _bias(
@@ -83,7 +105,7 @@ def _bias(
     return quantized_bias(operation, real, accumulator)
 
 
-def _operands(operation: QuantableOperation, lowering: Lowering, held: _Weights) -> list[str]:
+def operands(operation: QuantableOperation, lowering: Lowering, held: Weights) -> list[str]:
     """Add weight, bias and multiplier as parameters."""
     bias_name = operation.inputs[2] if len(operation.inputs) > 2 else ""
     return [
@@ -98,7 +120,7 @@ def _operands(operation: QuantableOperation, lowering: Lowering, held: _Weights)
 def lower_conv(operation: QuantableOperation, lowering: Lowering) -> None:
     """Lower a convolution with constant weights, one or two spatial dimensions."""
     source, target = lowering.read(operation, 0), lowering.target(operation)
-    held = _weights(operation, lowering, source.grid, target, axis=0)
+    held = read_weights(operation, lowering, source.grid, target, axis=0)
     kernel = held.integers.shape[2:]
     if len(kernel) not in (1, 2):
         raise UnsupportedError(
@@ -110,16 +132,16 @@ def lower_conv(operation: QuantableOperation, lowering: Lowering) -> None:
         **target.attributes,
         **window_attributes(operation, source.shape, kernel),
     }
-    inputs = [source.name, *_operands(operation, lowering, held)]
+    inputs = [source.name, *operands(operation, lowering, held)]
     lowering.emit(operation, "int.Conv", inputs, target, attributes)
 
 
 def lower_linear(operation: QuantableOperation, lowering: Lowering) -> None:
     """Lower a matrix product with a constant weight [K, N]."""
     source, target = lowering.read(operation, 0), lowering.target(operation)
-    held = _weights(operation, lowering, source.grid, target, axis=1)
+    held = read_weights(operation, lowering, source.grid, target, axis=1)
     attributes = {"x_zero_point": source.grid.zero_point, **target.attributes}
-    inputs = [source.name, *_operands(operation, lowering, held)]
+    inputs = [source.name, *operands(operation, lowering, held)]
     lowering.emit(operation, "int.Linear", inputs, target, attributes)
 
 

@@ -36,7 +36,9 @@ from quantable.passes.lower import (
     movement,
     normalization,
     pooling,
+    resizing,
     tables,
+    transposed,
 )
 from quantable.passes.lower.lowering import Lowering
 from quantable.passes.lower.mixed import mixed
@@ -46,6 +48,7 @@ Rule = Callable[[QuantableOperation, Lowering], None]
 
 RULES: dict[str, Rule] = {
     "Conv": linear_algebra.lower_conv,
+    "ConvTranspose": transposed.lower_conv_transpose,
     "quantable.Linear": linear_algebra.lower_linear,
     "MatMul": linear_algebra.lower_matmul,
     "Add": elementwise.lower_add,
@@ -59,6 +62,7 @@ RULES: dict[str, Rule] = {
     "ReduceMean": pooling.lower_reduce_mean,
     "Softmax": normalization.lower_softmax,
     "LayerNormalization": normalization.lower_layer_normalization,
+    "Resize": resizing.lower_resize,
     "Concat": movement.lower_concat,
     "Reshape": movement.lower_movement,
     "Transpose": movement.lower_movement,

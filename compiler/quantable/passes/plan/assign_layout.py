@@ -82,7 +82,8 @@ def _merge_pads(graph: Graph, rewrites: Rewrites) -> Graph:
     """Move a Pad with the zero point into the convolutions that read it (precondition 2)."""
     editor = GraphEditor(graph)
     for pad in rewrites.over(editor, graph.operations):
-        readers = editor.uses(pad.outputs[0]) if pad.kind == "Pad" else []
+        is_constant = pad.string_attribute("mode", "constant") == "constant"
+        readers = editor.uses(pad.outputs[0]) if pad.kind == "Pad" and is_constant else []
         convs = [
             op for op, slot in readers
             if op.kind == "int.Conv" and slot == 0 and "layout" not in op.attributes
