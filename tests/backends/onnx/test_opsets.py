@@ -35,7 +35,8 @@ def test_table_names_versions_that_exist(kind: str) -> None:
 
 
 SHAPES = {"reduce-mean": (3, 1), "reduce-sum": (3, 1), "pad": (3, 6), "pad-axes": (3, 6),
-          "reshape-default": (2, 6), "reshape-zero": (2, 6), "linear": (3, 5)}  # fmt: skip
+          "reshape-default": (2, 6), "reshape-zero": (2, 6), "linear": (3, 5),
+          "linear-without-bias": (3, 5)}  # fmt: skip
 """Of y where it is not that of x."""
 
 CASES: dict[str, tuple[Operation, dict[str, np.ndarray], int, list[str]]] = {
@@ -80,6 +81,10 @@ CASES: dict[str, tuple[Operation, dict[str, np.ndarray], int, list[str]]] = {
         Operation("o", "quantable.Linear", ("x", "w", "b"), ("y",)),
         {"w": RNG.normal(size=(4, 5)).astype(np.float32), "b": np.ones(5, np.float32)}, 10,
         ["Gemm"],
+    ),
+    "linear-without-bias": (  # was written at 10, whose Gemm has three inputs
+        Operation("o", "quantable.Linear", ("x", "w"), ("y",)),
+        {"w": RNG.normal(size=(4, 5)).astype(np.float32)}, 11, ["Gemm"],
     ),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
-from quantable.backends.onnx.forms import LINEAR, as_written, is_erf_gelu
+from quantable.backends.onnx.forms import LINEAR, as_written, is_erf_gelu, is_gemm
 from quantable.backends.onnx.protos import kind_and_domain, type_word
 from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig, Value
 
@@ -41,6 +41,9 @@ wording changed since. Softmax before 13 flattens; negative axes came with 11.""
 
 DECOMPOSED_GELU = 9
 """Gelu as Div, Erf, Add, Mul, Mul: Erf's first opset."""
+
+GEMM_WITHOUT_BIAS = 11
+"""Before, Gemm has a third input always."""
 
 _STORED_SINCE = {
     DType.INT8: 10, DType.UINT8: 10, DType.INT32: 10, DType.FLOAT8E4M3FN: 19,
@@ -102,6 +105,8 @@ def operation_opset(graph: Graph, operation: Operation) -> int:
     kind, domain = kind_and_domain(operation.kind)
     if kind == "Gelu" and not domain and is_erf_gelu(operation):
         return DECOMPOSED_GELU
+    if operation.kind == LINEAR and is_gemm(graph, operation) and not any(operation.inputs[2:]):
+        return GEMM_WITHOUT_BIAS
     if domain:
         return FLOOR
     if operation.regions:  # what is inside is in the form of the graph's opset
