@@ -70,6 +70,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "remove operations that no output depends on"),
     PassEntry("unshare-parameters", "canonicalize", "UnshareParameters",
               "give every consumer of a parameter its own copy"),
+    PassEntry("drop-dead-channels", "canonicalize", "DropDeadChannels",
+              "remove channels that no input changes, or that nobody reads"),
     PassEntry("silence-channels", "canonicalize", "SilenceChannels",
               "clear the weights of channels that are zero or that nobody reads",
               is_default=False),
