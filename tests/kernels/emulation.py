@@ -1,4 +1,4 @@
-"""Networks of independent operations on an emulated RISC-V machine, against the reference."""
+"""Networks of independent operations on emulated machines, against the reference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantable.adapters.riscv import EmulatedModel
-from quantable.adapters.riscv_program import missing_tools
+from quantable.adapters.emulated import EmulatedModel
+from quantable.adapters.processors import missing_tools
 from quantable.backends.c import emit
 from quantable.reference import ReferenceRuntime
 from quantable.targets.kernel_sets import KernelSet
@@ -23,8 +23,8 @@ def demand_reference(
     flags: tuple[str, ...] = ("-O2",),
 ) -> None:
     """Emit a network, run it on emulated processors, and demand the reference's integers."""
-    if missing_tools():
-        pytest.skip(f"needs {', '.join(missing_tools())}")
+    if missing_tools(*processors):
+        pytest.skip(f"needs {', '.join(missing_tools(*processors))}")
     graph, samples = network.graph(), network.samples()
     emit(graph, folder, kernels=kernels)
     reference = ReferenceRuntime(graph)

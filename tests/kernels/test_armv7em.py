@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 
-from quantable.adapters.cortex_m import EmulatedModel
-from quantable.adapters.processors import PROCESSORS, missing_tools
+from quantable.adapters.processors import PROCESSORS
 from quantable.backends.c import emit
 from quantable.ir import DType
-from quantable.reference import ReferenceRuntime
 from quantable.targets.kernel_sets import ARMV7EM
 from tests.kernels.conftest import Network
+from tests.kernels.emulation import demand_reference
 from tests.kernels.layers import conv, linear, window
 
 U8, I16 = DType.UINT8, DType.INT16
@@ -99,18 +97,6 @@ def test_every_form_of_a_kernel_is_tested(tmp_path, layers):
 @pytest.mark.parametrize("layers", sorted(LAYERS))
 def test_emulated(tmp_path, layers, processor, level):
     """With the extension, on an emulated board; without a float unit half of it is in C."""
-    if missing_tools():
-        pytest.skip(f"needs {', '.join(missing_tools())}")
     network = Network(5)
     LAYERS[layers](network)
-    graph, samples = network.graph(), network.samples()
-    emit(graph, tmp_path, kernels=ARMV7EM)
-    found = EmulatedModel(tmp_path, flags=(level,), processor=processor).run(samples)
-    reference = ReferenceRuntime(graph)
-    for vector in range(len(found.instructions)):
-        expected = reference.run({name: array[vector] for name, array in samples.items()})
-        for name, array in expected.items():
-            operation = graph.producers[name]
-            np.testing.assert_array_equal(
-                found.outputs[name][vector], array, f"{operation.kind} {dict(operation.attributes)}"
-            )
+    demand_reference(network, tmp_path, ARMV7EM, (processor,), (level,))

@@ -7,13 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from quantable.adapters.cortex_m import EmulatedModel
-from quantable.adapters.processors import missing_tools
 from quantable.backends.c import emit
 from quantable.ir import DType
-from quantable.reference import ReferenceRuntime
 from quantable.targets.kernel_sets import ARMV81M
 from tests.kernels.conftest import Network
+from tests.kernels.emulation import demand_reference
 from tests.kernels.layers import conv, linear, pool, window
 
 I8, I16 = DType.INT8, DType.INT16
@@ -120,22 +118,6 @@ def test_products_that_leave_16_bits_run_in_portable_c(tmp_path):
     assert "  q_depthwise_i8_i8(" in (tmp_path / "model.c").read_text("utf-8")
 
 
-def _agree_emulated(network, folder, processor, level):
-    if missing_tools(processor):
-        pytest.skip(f"needs {', '.join(missing_tools(processor))}")
-    graph, samples = network.graph(), network.samples()
-    emit(graph, folder, kernels=ARMV81M)
-    found = EmulatedModel(folder, flags=(level,), processor=processor).run(samples)
-    reference = ReferenceRuntime(graph)
-    for vector in range(len(found.instructions)):
-        expected = reference.run({name: array[vector] for name, array in samples.items()})
-        for name, array in expected.items():
-            operation = graph.producers[name]
-            np.testing.assert_array_equal(
-                found.outputs[name][vector], array, f"{operation.kind} {dict(operation.attributes)}"
-            )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processor", "level"),
@@ -145,7 +127,7 @@ def _agree_emulated(network, folder, processor, level):
 def test_emulated(tmp_path, layers, processor, level):
     network = Network(5)
     LAYERS[layers](network)
-    _agree_emulated(network, tmp_path, processor, level)
+    demand_reference(network, tmp_path, ARMV81M, (processor,), (level,))
 
 
 @pytest.mark.slow
@@ -153,7 +135,7 @@ def test_a_window_of_as_many_rows_as_bytes_lie_between_them(tmp_path):
     """Both numbers lay in one register, where the compiler knew them: one is counted down."""
     network = Network(3)
     conv(network, (1, 9), (49, 10), (10, 4), (2, 2), (1, 1), (4, 1, 5, 1), **BYTES)
-    _agree_emulated(network, tmp_path, "cortex-m55", "-O2")
+    demand_reference(network, tmp_path, ARMV81M, ("cortex-m55",), ("-O2",))
 
 
 def _draw_geometry(network):
@@ -220,4 +202,4 @@ def test_random_layers(tmp_path, kind, seed):
     network = Network(100 + seed)
     for _ in range(_BATCH):
         DRAWN[kind](network)
-    _agree_emulated(network, tmp_path, "cortex-m55", "-O2")
+    demand_reference(network, tmp_path, ARMV81M, ("cortex-m55",), ("-O2",))

@@ -17,6 +17,7 @@ from quantable.ir import DType
 from quantable.targets.kernel_sets import X86
 from tests.kernels import vector_layers as layers
 from tests.kernels.conftest import Network
+from tests.kernels.emulation import demand_reference
 
 U8, I8, U16, I16 = DType.UINT8, DType.INT8, DType.UINT16, DType.INT16
 AVX512 = ("-mavx512vnni", "-mavx512bw", "-mavx512vl", "-mavx512vbmi")
@@ -56,11 +57,16 @@ def flags(request):
 
     AVX-VNNI is AVX2 but for one instruction, and left to the slow suite.
     """
-    name, found = request.param, _processor_flags()
+    return vector_flags(request.param, ("-O2",))
+
+
+def vector_flags(name, natively):
+    """Return compiler flags of a set of vectors, and `natively` where the processor has it."""
+    found = _processor_flags()
     if not {"avx2"} <= found and name != "scalar":
         pytest.skip("the processor has no AVX2")
     if NEEDED.get(name, set()) <= found:
-        return ("-O2", *NATIVE[name])
+        return (*natively, *NATIVE[name])
     return (*EMULATED, *CLAIMED[name])
 
 
@@ -165,6 +171,30 @@ def test_functions_of_bytes(network, agree, flags):
             multiplier=float(np.float32(0.013)), **network.requantization(U8),
         )  # fmt: skip
     agree(network, flags, X86)
+
+
+@pytest.mark.parametrize(
+    "level",
+    [pytest.param("-O2", marks=pytest.mark.slow), pytest.param("-O3", marks=pytest.mark.fuzz)],
+)
+def test_instructions_of_avx512_on_an_emulated_pc(tmp_path, level):
+    """Code as it is shipped: no processor at hand has AVX512-VNNI."""
+    network = Network(1)
+    layers.add_convs_of_every_number_of_outputs(network)
+    layers.add_convs_of_every_window(network, 3)
+    layers.add_convs_of_one_spatial_dimension(network)
+    layers.add_linears(network)
+    for channels in (2, 40, 100):
+        layers.add_depthwise(network, channels)
+    for inner in (1, 6, 64):
+        layers.add_matmuls(network, inner)
+    layers.add_sums(network)
+    layers.add_means_and_maxima(network)
+    for count in (1, 70, 600):
+        network.softmax(U8, U8, 3, count, 0.06)
+        network.layer_normalization(U8, U8, 3, count)
+        network.apply("int.Table", (network.input(U8, (count,)), network.table(U8)), (U8, (count,)))
+    demand_reference(network, tmp_path, X86, ("x86-64-avx512vnni",), (level,))
 
 
 @pytest.mark.parametrize("real", [AVX512, AVX_VNNI], ids=["avx512", "avxvnni"])

@@ -12,8 +12,9 @@ U8, I16 = DType.UINT8, DType.INT16
 
 
 def add_conv(
-    network, channels, size, kernel, strides, dilations, y_type=U8, batch=1, depth=0, least=None
-):
+    network, channels, size, kernel, strides, dilations, y_type=U8, batch=1, depth=0, least=None,
+    has_extreme_weights=False,
+):  # fmt: skip
     """Add a convolution without padding; depthwise with `depth`.
 
     The least weight is drawn: some networks have none of -128, the end of its type.
@@ -28,7 +29,10 @@ def add_conv(
     ]
     x = network.input(U8, [batch, *size, in_c])
     shape = (out_c, in_c // group, *kernel)
-    weight = network.parameter(random.integers(least, 128, shape), DType.INT8)
+    weight = random.integers(least, 128, shape)
+    if has_extreme_weights:
+        weight = np.where(weight < random.choice([-200, 0, 200]), least, 127)
+    weight = network.parameter(weight, DType.INT8)
     bias = network.parameter(random.integers(-5000, 5000, out_c), DType.INT32)
     reach = 100.0 * np.sqrt(np.prod(shape[1:])) * 255
     multiplier = network.parameter(network.multipliers(out_c, y_type, reach), DType.FLOAT32)
@@ -147,7 +151,7 @@ def add_random_conv(network, depth=0):
     add_conv(
         network, (in_c, in_c if depth else out_c), size, kernel, strides,
         (dilations[0], 1) if depth else dilations, y_type, int(random.integers(1, 3)), depth,
-        int(random.choice([-128, -127])),
+        int(random.choice([-128, -127])), bool(random.random() < 0.1),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulated import EmulatedModel
 from quantable.adapters.processors import missing_tools
 from quantable.reference import ReferenceRuntime
 from quantable.schema import load

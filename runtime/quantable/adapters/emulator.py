@@ -1,8 +1,8 @@
-"""Programs for emulated Cortex-M boards: build them, run them, and count their instructions.
+"""Programs for emulated machines: build them, run them, and count their instructions.
 
-Code is compiled for a core of `quantable.adapters.processors` and runs under ``qemu-system-arm``,
-with the start-up code in ``mps2/``. The emulator's clock counts instructions, so counts are the
-same in every run; it knows nothing of cycles.
+Code is compiled for a row of `quantable.adapters.processors` and linked with the start-up code in
+``boards/``. The emulator's clock counts instructions, so counts are the same in every run; it knows
+nothing of cycles, and a vector instruction counts as one, however long its vectors are.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from quantable.adapters import bochs
 from quantable.adapters.c_compiler import STRICT, TensorInfo, compile_c
-from quantable.adapters.processors import EMULATOR, GCC, SIZE, Processor
+from quantable.adapters.processors import BOCHS, Processor
 from quantable.ir import InternalError, UserError
 
-_BOARD_FILES = ("board.c", "board.h", "steps.h", "mps2.ld", "mps3.ld")
 SMALL_LIBRARY = "--specs=nano.specs"
-"""The C library made for size: its memcpy copies byte by byte."""
-_SHIFT = 5
-"""An instruction takes 2**5 ns of the emulator's time."""
+"""The C library of Cortex-M made for size: its memcpy copies byte by byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,8 @@ class Counts:
     """What a run counted.
 
     Attributes:
-        instructions: Of each sample, to within two: a tick is up to 1.25 instructions.
+        instructions: Of each sample; on Cortex-M to within two, where a tick of the clock is up to
+            1.25 instructions.
         stack_bytes: The most that was in use, board and network.
         steps: Instructions by step number, over all samples; empty without steps.h.
     """
@@ -62,12 +61,12 @@ class Program:
         self._compile_flags = processor.compile_flags()
         self._flags = tuple(flags)
         self._objects: dict[Path, None] = {}
-        for name in _BOARD_FILES:
-            source = files("quantable.adapters") / "mps2" / name
-            (folder / name).write_text(source.read_text("utf-8"), "utf-8")
+        for name in processor.files:
+            source = files("quantable.adapters") / "boards" / name
+            (folder / Path(name).name).write_text(source.read_text("utf-8"), "utf-8")
 
     def add(self, source: Path, more: Iterable[str] = (), *, is_strict: bool = True) -> None:
-        """Compile a file; its name says into which section of the program it goes (mps2.ld).
+        """Compile a file; its name says into which section of the program it goes.
 
         A file of the same name that was added before gives way.
 
@@ -82,25 +81,27 @@ class Program:
         target = self.folder / f"{source.stem}.o"
         flags = [*(STRICT if is_strict else ("-w",)), *self._compile_flags, *self._flags, *more]
         flags += [f"-I{self.folder}", "-ffunction-sections", "-fdata-sections", "-c"]
-        compile_c(self._processor.compiler, flags, [source], target)
+        compile_c(self._processor.compiler, flags, [source], target, libraries=())
         self._objects[target] = None
 
     def link(self, *, library: str = SMALL_LIBRARY) -> None:
-        """Link all that was added with the board's code.
+        """Link all that was added with the machine's code.
 
         Args:
-            library: A flag that chooses the C library; '' for the one made for speed.
+            library: A flag that chooses the C library, where the machine has one; '' for the one
+                made for speed.
 
         Raises:
-            UserError: Something is missing, or does not fit the board.
+            UserError: Something is missing, or does not fit the machine.
         """
-        board = self._processor.board
-        self.add(self.folder / "board.c", board.macros)
-        flags = [
-            *self._processor.flags, "-nostartfiles", *([library] if library else []),
-            "--specs=nosys.specs", "-Wl,--gc-sections", "-T", str(self.folder / board.script),
-        ]  # fmt: skip
-        compile_c(GCC, flags, list(self._objects), self._path)
+        processor = self._processor
+        for name in processor.files:
+            if name.endswith((".c", ".S")):
+                self.add(self.folder / Path(name).name, processor.machine_flags)
+        chosen = [library] if library and "-nostdlib" not in processor.linker else []
+        linker, *flags = processor.linker
+        flags += [*chosen, "-Wl,--gc-sections", f"-L{self.folder}"]
+        compile_c(linker, flags, list(self._objects), self._path, libraries=processor.libraries)
 
     def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]:
         """Run the linked program on the inputs of all samples; return their outputs, and counts.
@@ -112,15 +113,14 @@ class Program:
         (self.folder / "inputs.bin").write_bytes(data)
         self._emulate(timeout)
         words = np.frombuffer((self.folder / "counts.bin").read_bytes(), np.uint32)
-        nanoseconds = 1000 / self._processor.board.ticks
-        scaled = [round(int(word) * nanoseconds / 2**_SHIFT) for word in words]
+        scaled = [round(int(word) * self._processor.tick) for word in words]
         steps = {i: n for i, n in enumerate(scaled[samples + 1 :]) if n}
         counts = Counts(tuple(scaled[:samples]), int(words[samples]), steps)
         return (self.folder / "outputs.bin").read_bytes(), counts
 
     def section_sizes(self) -> dict[str, int]:
         """Return the bytes of the linked program by section."""
-        command = [SIZE, "-A", str(self._path)]
+        command = [self._processor.size, "-A", str(self._path)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         rows = [line.split() for line in listed.splitlines()]
         return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
@@ -130,15 +130,15 @@ class Program:
         return self.folder / "program.elf"
 
     def _emulate(self, timeout: float) -> None:
-        command = [
-            EMULATOR, "-M", self._processor.board.name, "-nographic", "-monitor", "none", "-serial",
-            "none", "-icount", f"shift={_SHIFT},sleep=off",
-            "-semihosting-config", "enable=on,target=native", "-kernel", self._path.name,
-        ]  # fmt: skip
+        command = self._processor.command
+        if command[0] == BOCHS:
+            emulator, model = command
+            bochs.emulate(self._path, emulator, model, timeout)
+            return
         try:
             done = subprocess.run(
-                command, cwd=self.folder, capture_output=True, text=True, check=False,
-                timeout=timeout, stdin=subprocess.DEVNULL,
+                [*command, self._path.name], cwd=self.folder, capture_output=True, text=True,
+                check=False, timeout=timeout, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise UserError(

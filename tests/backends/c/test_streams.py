@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from quantable.adapters.c_compiler import run_selftest
-from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulated import EmulatedModel
 from quantable.adapters.processors import missing_tools
 from quantable.backends.c import emit
 from quantable.ir import Graph, OptionError

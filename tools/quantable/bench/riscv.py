@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from quantable.adapters.c_compiler import Array
-from quantable.adapters.cortex_m import Sizes
-from quantable.adapters.riscv import EmulatedModel
-from quantable.adapters.riscv_program import PROCESSORS
+from quantable.adapters.emulated import EmulatedModel, Sizes
+from quantable.adapters.processors import PROCESSORS
 from quantable.backends.c import emit
 from quantable.bench.datasets import DEFAULT_SHARED, network
 from quantable.bench.peers import input_name
@@ -66,11 +65,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Example: python -m quantable.bench.riscv --cores rv32imac",
     )
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--cores", nargs="+", default=list(CORES), choices=list(PROCESSORS))
+    parser.add_argument("--cores", nargs="+", default=list(CORES), choices=_cores())
     parser.add_argument("--level", default="-O2", help="optimization")
     parser.add_argument("--samples", type=int, default=2, help="evaluation inputs to run")
     parser.add_argument("--shared", type=Path, default=DEFAULT_SHARED, help="models and data")
     return parser.parse_args(arguments)
+
+
+def _cores() -> list[str]:
+    return [name for name in PROCESSORS if name.startswith("rv")]
 
 
 def _measure(name: str, options: argparse.Namespace) -> bool:

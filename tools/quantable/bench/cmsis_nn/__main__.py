@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from quantable.adapters.c_compiler import Array
-from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulated import EmulatedModel
 from quantable.bench.cmsis_nn.driver import Driver, driver
 from quantable.bench.cmsis_nn.measure import Count, Theirs, ours
 from quantable.bench.cmsis_nn.table import Row, steps_text, table
@@ -78,7 +78,7 @@ def _measure(name: str, options: argparse.Namespace) -> Row:
         compile_model(model, folder, target=options.target, calibration=Calibration(data=data))
         graph = api.load(folder / "06-plan.qir")
         calls = driver(graph)
-        samples = EmulatedModel(folder).inputs[0].quantize(np.stack(real))
+        samples = EmulatedModel(folder, processor=options.target).inputs[0].quantize(np.stack(real))
         theirs = Theirs(options.cmsis_nn, options.include, calls, options.target)
         found: list[Count] = []
         for level in options.levels:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from quantable.adapters.c_compiler import Array, TensorInfo, integer_of
-from quantable.adapters.cortex_m import EmulatedModel
+from quantable.adapters.emulated import EmulatedModel
 from quantable.adapters.emulator import (
     Counts,
     Program,

@@ -1,13 +1,12 @@
-"""Run emitted C code on an emulated Cortex-M board, and count its instructions."""
+"""Run emitted C code on an emulated machine, and count its instructions."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from quantable.adapters.c_compiler import (
     Array,
@@ -16,12 +15,7 @@ from quantable.adapters.c_compiler import (
     read_manifest,
     sample_batches,
 )
-from quantable.adapters.emulator import (
-    Counts,
-    Program,
-    network_text,
-    split_outputs,
-)
+from quantable.adapters.emulator import Program, network_text, split_outputs
 from quantable.adapters.processors import processor_named, require_tools
 
 
@@ -31,7 +25,7 @@ class EmulatedRun:
 
     Attributes:
         outputs: Integers by value name, with a leading axis of samples.
-        instructions: Of each sample, to within two: a tick is up to 1.25 instructions.
+        instructions: Of each sample; on Cortex-M to within two.
         stack_bytes: The most that was in use, board and network.
         steps: Instructions by step number, over all samples; empty without `is_profiled`.
     """
@@ -51,17 +45,8 @@ class Sizes:
     arena: int
 
 
-class EmulatedProgram(Protocol):
-    """A program for an emulated machine of any kind, as `quantable.adapters.emulator.Program`."""
-
-    def add(self, source: Path, more: Iterable[str] = ()) -> None: ...
-    def link(self) -> None: ...
-    def run(self, data: bytes, samples: int, timeout: float) -> tuple[bytes, Counts]: ...
-    def section_sizes(self) -> dict[str, int]: ...
-
-
 class EmulatedModel:
-    """Emitted C code on an emulated board.
+    """Emitted C code on an emulated machine.
 
     Args:
         build_dir: Where it was emitted.
@@ -83,12 +68,12 @@ class EmulatedModel:
         build_dir: str | os.PathLike[str],
         *,
         flags: Sequence[str] = ("-O2",),
-        processor: str = "cortex-m4",
+        processor: str,
         is_profiled: bool = False,
     ) -> None:
         self._root = Path(build_dir).absolute()
-        self._processor_name = processor
-        self._require(processor)
+        self._processor = processor_named(processor)
+        require_tools(processor)
         self._flags = tuple(flags)
         self._is_profiled = is_profiled
         self.manifest = read_manifest(self._root)
@@ -124,14 +109,8 @@ class EmulatedModel:
         arena = integer_of(self.manifest, "arena_bytes")
         return Sizes(found.get(".text", 0), found.get(".weights", 0), arena)
 
-    def _require(self, processor: str) -> None:
-        require_tools(processor)
-
-    def _program(self, folder: Path, flags: Sequence[str]) -> EmulatedProgram:
-        return Program(folder, processor_named(self._processor_name), flags)
-
-    def _build(self, folder: Path, samples: int) -> EmulatedProgram:
-        program = self._program(folder, [*self._flags, f"-I{self._root}"])
+    def _build(self, folder: Path, samples: int) -> Program:
+        program = Program(folder, self._processor, [*self._flags, f"-I{self._root}"])
         (folder / "network.c").write_text(self._network_text(samples), "utf-8")
         program.add(folder / "network.c")
         hook = ["-include", str(folder / "steps.h")] if self._is_profiled else []

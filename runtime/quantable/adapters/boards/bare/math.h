@@ -1,4 +1,4 @@
-/* What kernels need of the library of mathematics: board.c defines both. */
+/* What kernels need of the library of mathematics: library.c defines both. */
 #ifndef QUANTABLE_MATH_H
 #define QUANTABLE_MATH_H
 

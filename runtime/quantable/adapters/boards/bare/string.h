@@ -1,4 +1,4 @@
-/* What kernels need of the C library: the emulated machine is bare, board.c defines these. */
+/* What kernels need of the C library: the emulated machine is bare, library.c defines these. */
 #ifndef QUANTABLE_STRING_H
 #define QUANTABLE_STRING_H
 
