@@ -18,10 +18,10 @@ from quantable.targets.kernel_sets import RV32, RVV
 from tests.networks.conftest import Case
 
 pytestmark = pytest.mark.slow
-SCALAR = {"resnet8": 3.0, "dscnn_kws": 3.7, "mobilenetv1_vww": 3.8, "fc_autoencoder": 3.6}
+SCALAR = {"resnet8": 3.0, "dscnn_kws": 3.7, "mobilenetv1_vww": 4.4, "fc_autoencoder": 3.6}
 """The most instructions a product that each network may take on average on rv32imac; measured, and
 a little more."""
-VECTORS = {"resnet8": 0.25, "dscnn_kws": 0.33, "mobilenetv1_vww": 0.39, "fc_autoencoder": 0.4}
+VECTORS = {"resnet8": 0.25, "dscnn_kws": 0.33, "mobilenetv1_vww": 0.54, "fc_autoencoder": 0.4}
 """On rv64gcv with vectors of 128 bits."""
 
 
