@@ -41,7 +41,8 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "canonicalize", "opt --passes canonicalize", "01-opt.qir", "canonicalize",
-        Level.FLOAT, (), "constants, shapes, BatchNorm and biases are folded, dead channels removed; same function",
+        Level.FLOAT, (),
+        "constants, shapes, BatchNorm and biases are folded, dead channels removed; same function",
     ),
     Stage(
         "observe", "observe", "calibration.qprof", "", None, (),
