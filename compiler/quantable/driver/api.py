@@ -28,6 +28,7 @@ from quantable.driver.files import save_arrays
 from quantable.driver.importing import import_model, import_module
 from quantable.driver.pipelines import resolve, split_assignments, with_dispatch
 from quantable.driver.preprocessing import Preprocessing
+from quantable.driver.quantized_models import quantize_pipeline
 from quantable.driver.reproduce import replay as replay_passes
 from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
@@ -167,18 +168,21 @@ def quantize(
     graph: Graph,
     target: str | Path,
     *,
-    passes: str = STAGE["quantize"].pipeline,
+    passes: str = "",
     remarks: Remarks | None = None,
     instruments: Sequence[Instrument] = CHECKS,
 ) -> Graph:
     """Give every operation its platform and its config: stage `quantize`.
+
+    By default a network whose model has quantizers keeps them: see `adopt-quantizers`.
 
     Raises:
         UnsupportedError: The target cannot do some operations; all are listed.
         UnknownNameError: No target has the name.
     """
     return optimize(
-        graph, passes, target=target, remarks=remarks, instruments=instruments
+        graph, quantize_pipeline(graph, passes), target=target, remarks=remarks,
+        instruments=instruments,
     )  # fmt: skip
 
 

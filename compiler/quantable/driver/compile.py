@@ -7,7 +7,7 @@ when all of them are known: bad input leaves nothing behind, and a kill leaves o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,19 @@ from quantable.driver.emission import require_folder, write_json, write_text
 from quantable.driver.instruments.selection import Selection
 from quantable.driver.pipelines import resolve
 from quantable.driver.preprocessing import Preprocessing
+from quantable.driver.quantized_models import (
+    SKIPPED,
+    has_quantized_weights,
+    is_quantized,
+    quantize_pipeline,
+    requantizing,
+    with_kept_weights,
+)
 from quantable.driver.report import Facts, compile_facts, page
-from quantable.driver.stages import STAGE
+from quantable.driver.stages import STAGE, stages_for
 from quantable.driver.staging import Staging
 from quantable.driver.tuning_data import TuningData, open_tuning_data
-from quantable.ir import DataError, Graph, OptionError, Profile, UnknownNameError
+from quantable.ir import Graph, OptionError, Profile, UnknownNameError
 from quantable.targets.description import load_target
 
 PIPELINE_STAGES = tuple(name for name, stage in STAGE.items() if stage.pipeline)
@@ -39,13 +47,13 @@ class Compilation:
 
     Attributes:
         graphs: (file name, graph) of every stage that leaves a graph, in order.
-        profile: The calibration statistics.
+        profile: The calibration statistics; None for a model that is quantized already.
         manifest: What was emitted.
         facts: What the report says.
     """
 
     graphs: tuple[tuple[str, Graph], ...]
-    profile: Profile
+    profile: Profile | None
     manifest: Mapping[str, Any]
     facts: Facts
 
@@ -72,10 +80,15 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.profile is None):
-            raise OptionError(
-                "expected calibration data or a profile, and not both",
-                help="give --calibration DATA or --profile FILE",
-            )
+            raise self.missing()
+
+    @staticmethod
+    def missing() -> OptionError:
+        """Return the error for a network that cannot be calibrated."""
+        return OptionError(
+            "expected calibration data or a profile, and not both",
+            help="give --calibration DATA or --profile FILE",
+        )
 
     def repeatable(self) -> Calibration:
         """Return the same with data that can be read more than once."""
@@ -107,7 +120,8 @@ def compile_model(
     output: str | Path,
     *,
     target: str | Path,
-    calibration: Calibration,
+    calibration: Calibration | None = None,
+    requantize: bool = False,
     pipelines: Mapping[str, str] | None = None,
     effort: str = DEFAULT,
     announce: Announce | None = None,
@@ -123,7 +137,9 @@ def compile_model(
             imported graph.
         output: The folder for stage files, code and report.
         target: Name or description file.
-        calibration: Data or a profile.
+        calibration: Data or a profile. A model that is quantized already needs none: its scales and
+            integers are kept. One with integer weights and real activations keeps them without.
+        requantize: Whether such a model is quantized anew, from the float network of its weights.
         pipelines: Other pipelines than those of the effort, by stage name.
         effort: 'fast', 'balanced' or 'best': see `quantable.driver.efforts`.
         announce: Told about every stage.
@@ -137,42 +153,99 @@ def compile_model(
         UserError: The input is at fault; nothing was written.
         InternalError: A stage failed; a reproducer was written.
     """
-    chosen = _pipelines({**pipelines_of(effort, load_target(target)), **(pipelines or {})})
-    calibration = calibration.repeatable()
+    found = {**pipelines_of(effort, load_target(target)), **(pipelines or {})}
+    if requantize:
+        first = found.get("canonicalize", STAGE["canonicalize"].pipeline)
+        found["canonicalize"] = requantizing(first)
+    chosen = _pipelines(found)
+    calibration = None if calibration is None else calibration.repeatable()
     require_folder(Path(output))
     tell = announce or (lambda _: None)
     watch = selection or Selection(lambda _: None)
     staging = Staging(load_target(target), watch, cache, notice or (lambda _: None))
-    remarks: api.Remarks = []
     tell("import")
     graph = model if isinstance(model, Graph) else staging.import_model(Path(model))
-    staging.tuning = calibration.tuning_for(graph)
-    graphs = [(STAGE["import"].file, graph)]
-    profile: Profile | None = None
-    early: tuple[Graph, api.Remarks] | None = None
-    for stage in STAGE.values():
-        if not stage.is_for(staging.target.backend) or stage.name in ("import", "emit"):
-            continue
-        tell(stage.name)
-        if stage.name == "observe":
-            # Refused early: what the target cannot do is said before any calibration.
-            early = staging.run("quantize", chosen["quantize"], graph)
-            profile = staging.observe(calibration, graph)
-            remarks += _warned(graph, profile, warn)
-            continue
-        if stage.name == "quantize" and early is not None:
-            graph, said = early
-        else:
-            graph, said = staging.run(stage.name, chosen[stage.name], graph, profile)
-        remarks += said
-        graphs.append((stage.file, graph))
-    if profile is None:
-        raise DataError("no calibration statistics were made")
+    if is_quantized(graph) and not requantize:
+        run = _Run(staging, chosen, None, tell, warn, _unused(calibration, warn))
+    elif calibration is None and has_quantized_weights(graph) and not requantize:
+        chosen["canonicalize"] = with_kept_weights(chosen["canonicalize"])
+        run = _Run(staging, chosen, None, tell, warn)
+    elif calibration is None:
+        raise Calibration.missing()
+    else:
+        staging.tuning = calibration.tuning_for(graph)
+        run = _Run(staging, chosen, calibration, tell, warn)
+    run.stages(graph)
     tell("emit")
-    manifest = staging.emit(graph, Path(output), target)
+    manifest = staging.emit(run.graphs[-1][1], Path(output), target)
     staging.finish()
     with watch.measure("serialisation"):
-        return _write(Path(output), graphs, profile, manifest, remarks)
+        return _write(Path(output), run.graphs, run.profile, manifest, run.remarks)
+
+
+@dataclass
+class _Run:
+    """The stages between the import and the emission.
+
+    Attributes:
+        staging: Runs single stages.
+        chosen: The pipeline of each.
+        calibration: None for a model that is quantized already.
+        tell, warn: See `compile_model`.
+        remarks: What the passes said.
+        graphs: (file name, graph) of every stage that leaves a graph.
+        profile: The statistics that were made.
+    """
+
+    staging: Staging
+    chosen: Mapping[str, str]
+    calibration: Calibration | None
+    tell: Announce
+    warn: Warn | None
+    remarks: api.Remarks = field(default_factory=list)
+    graphs: list[tuple[str, Graph]] = field(default_factory=list)
+    profile: Profile | None = None
+    early: tuple[Graph, api.Remarks] | None = None
+
+    def stages(self, graph: Graph) -> None:
+        """Run every stage that the target, and the model, need."""
+        self.graphs.append((STAGE["import"].file, graph))
+        for stage in stages_for(self.staging.target.backend):
+            skipped = ("import", "emit", *(SKIPPED if self.calibration is None else ()))
+            if stage.name in skipped:
+                continue
+            self.tell(stage.name)
+            if stage.name == "observe":
+                self._observe(graph)
+                continue
+            graph, said = self._stage(stage.name, graph)
+            self.remarks += said
+            self.graphs.append((stage.file, graph))
+
+    def _observe(self, graph: Graph) -> None:
+        """Refused early: what the target cannot do is said before any calibration."""
+        assert self.calibration is not None, "the stage is skipped without"
+        self.early = self.staging.run("quantize", self.chosen["quantize"], graph)
+        self.profile = self.staging.observe(self.calibration, graph)
+        self.remarks += _warned(graph, self.profile, self.warn)
+
+    def _stage(self, name: str, graph: Graph) -> tuple[Graph, api.Remarks]:
+        if name != "quantize":
+            return self.staging.run(name, self.chosen[name], graph, self.profile)
+        if self.early is not None:
+            return self.early
+        return self.staging.run(name, quantize_pipeline(graph, self.chosen[name]), graph)
+
+
+def _unused(calibration: Calibration | None, warn: Warn | None) -> api.Remarks:
+    """Say that a model keeps its own scales although there is something to choose others by."""
+    if calibration is None:
+        return []
+    text = "the model is quantized already: its scales are kept, calibration is not used"
+    found = [("compile", "calibration", f"{text}; --requantize gives them up")]
+    if warn is not None:
+        warn(found)
+    return found
 
 
 def _warned(graph: Graph, profile: Profile, warn: Warn | None) -> api.Remarks:
@@ -194,13 +267,14 @@ def _pipelines(given: Mapping[str, str]) -> dict[str, str]:
 def _write(
     folder: Path,
     graphs: list[tuple[str, Graph]],
-    profile: Profile,
+    profile: Profile | None,
     manifest: Mapping[str, Any],
     remarks: api.Remarks,
 ) -> Compilation:
     for name, graph in graphs:
         api.save(graph, folder / name)
-    api.save_profile(profile, folder / STAGE["observe"].file)
+    if profile is not None:
+        api.save_profile(profile, folder / STAGE["observe"].file)
     facts = compile_facts(graphs, profile, manifest, remarks)
     write_text(page(facts), folder / "report.md")
     write_json(facts, folder / "report.json")

@@ -101,7 +101,7 @@ def float_operations(graph: Graph, remarks: Iterable[Remark]) -> list[Facts]:
 
 def compile_facts(
     stages: Sequence[tuple[str, Graph]],
-    profile: Profile,
+    profile: Profile | None,
     manifest: Mapping[str, Any],
     remarks: Sequence[Remark],
 ) -> Facts:
@@ -109,7 +109,7 @@ def compile_facts(
 
     Args:
         stages: (file name, graph) of every stage that leaves a graph.
-        profile: The calibration statistics.
+        profile: The calibration statistics; None where the model was quantized already.
         manifest: What was emitted.
         remarks: What the passes said.
     """
@@ -121,7 +121,7 @@ def compile_facts(
         "target": last.target,
         "tool_version": last.history[-1].tool_version,
         "source_digest": last.history[0].data_digest,
-        "calibration": {"samples": profile.sample_count, "graph": profile.graph_digest},
+        "calibration": _calibration(profile),
         "stages": [
             {
                 "file": name,
@@ -141,6 +141,12 @@ def compile_facts(
     }
 
 
+def _calibration(profile: Profile | None) -> Facts | None:
+    if profile is None:
+        return None
+    return {"samples": profile.sample_count, "graph": profile.graph_digest}
+
+
 def _parameter_bytes(graph: Graph) -> int:
     return sum(ref.size_bytes for ref in graph.parameters.values())
 
@@ -158,7 +164,7 @@ def page(facts: Facts) -> str:
         "",
         "| fact | value |",
         "|---|---|",
-        f"| calibration samples | {facts['calibration']['samples']} |",
+        _calibrated(facts["calibration"]),
         f"| float parameters | {facts['float_parameter_bytes']} bytes |",
         f"| baked integer parameters | {facts['integer_parameter_bytes']} bytes |",
         *_arena(facts["arena_bytes"]),
@@ -191,6 +197,12 @@ def page(facts: Facts) -> str:
         f"- {name}: {place}: {text}" for name, place, text in facts["remarks"] if text not in said
     ] or ["Nothing more."]
     return "\n".join(lines) + "\n"
+
+
+def _calibrated(calibration: Facts | None) -> str:
+    if calibration is None:
+        return "| quantized by | the model itself |"
+    return f"| calibration samples | {calibration['samples']} |"
 
 
 def _arena(size: int | None) -> list[str]:

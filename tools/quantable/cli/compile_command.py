@@ -31,6 +31,10 @@ from quantable.cli.pytorch_options import model_argument, pytorch_graph, pytorch
 @click.option("--target", required=True, help="Name of a target, or a description file.")
 @click.option("--calibration", help="A .npz or .npy file, or a folder of images.")
 @click.option("--profile", type=FILE, help="Statistics measured before, instead of data.")
+@click.option(
+    "--requantize", is_flag=True,
+    help="Quantize a model anew that is quantized already: from the float network of its weights.",
+)  # fmt: skip
 @preprocessing_options
 @samples_option
 @threads_option
@@ -60,6 +64,7 @@ def command(
     target: str,
     calibration: str | None,
     profile: Path | None,
+    requantize: bool,
     samples: int | None,
     threads: int,
     effort: str,
@@ -78,13 +83,15 @@ def command(
     The network is an ONNX file, or a PyTorch module as `quantable import` takes it.
 
     A recipe is a TOML file with the same keys as these options. With a cache, stages whose inputs
-    did not change are not computed again; the result is the same, to the byte.
+    did not change are not computed again; the result is the same, to the byte. A model that is
+    quantized already keeps its scales and integers, and needs no calibration.
 
     \b
     Example:
       quantable compile resnet20.onnx --target x86-vnni --calibration images.npz -o build/
       quantable compile net.onnx --recipe net.toml --target onnxruntime -o build-ort/
       quantable compile net.py:net --input-shape x=1x3x32x32 --recipe net.toml -o build/
+      quantable compile quantized.onnx --target x86-vnni -o build/
       quantable compile net.onnx --recipe net.toml --cache ~/.cache/quantable -o build/
     """
     from quantable.driver import api
@@ -95,7 +102,7 @@ def command(
     pipelines["quantize"] = dispatched(how, pipelines.get("quantize", "quantize"), target)
     if arena_budget is not None:
         pipelines["plan"] = with_arena_budget(pipelines.get("plan", "plan"), arena_budget)
-    selected = selection_of(how)
+    selected, steps = selection_of(how), preprocessing_of(how)
 
     def tell(text: str) -> None:
         say(text, quiet=quiet)
@@ -106,9 +113,9 @@ def command(
             network, output, target=target,
             calibration=Calibration(
                 calibration, api.load_profile(profile) if profile else None,
-                preprocessing_of(how), samples, threads, checkpoint, count,
-            ),
-            pipelines=pipelines, effort=effort,
+                steps, samples, threads, checkpoint, count,
+            ) if calibration or profile else None,
+            requantize=requantize, pipelines=pipelines, effort=effort,
             announce=lambda stage: tell(f"{stage} ..."),
             cache=open_cache(cache, cache_limit, tell), notice=tell, selection=selected,
             warn=lambda found: say_warnings(found, quiet=quiet),
@@ -123,10 +130,16 @@ def _brief(facts: Mapping[str, Any]) -> dict[str, object]:
     return {
         **{name: facts[name] for name in shown},
         **({"arena_bytes": facts["arena_bytes"]} if facts["arena_bytes"] else {}),
-        "calibration_samples": facts["calibration"]["samples"],
+        **_calibration(facts["calibration"]),
         "operations_left_float": len(facts["float_operations"]),
         "more": "report.md",
     }
+
+
+def _calibration(facts: Mapping[str, Any] | None) -> dict[str, object]:
+    if facts is None:
+        return {"quantized_by": "the model itself"}
+    return {"calibration_samples": facts["samples"]}
 
 
 def _pipelines(given: tuple[str, ...]) -> dict[str, str]:

@@ -26,6 +26,8 @@ def command(
 ) -> None:
     """Decide where each operation runs, and how each of its tensors is quantized.
 
+    A network whose model has quantizers keeps them: then `quantize` stands for `adopt-quantizers`.
+
     \b
     Example:
       quantable quantize 01-opt.qir --target x86-vnni -o 02-quantize.qir

@@ -16,6 +16,8 @@ Preconditions:
        DequantizeLinear fold.
     3. An operation that makes much from little (Expand, Tile, ConstantOfShape, Range) folds up to
        `limit_bytes`.
+    4. Weights behind DequantizeLinear stay where the model quantizes activations as well: they are
+       what `adopt-quantizers` keeps. With `weights=false` they stay in any model.
 
 Numerics: bit-exact with the runtime that was handed in; DequantizeLinear is
 ``(q - zero_point) * scale`` in float32, as ONNX has it.
@@ -33,11 +35,17 @@ from quantable.ir import (
     DType,
     Graph,
     GraphEditor,
-    InvariantError,
     Operation,
     UnsupportedError,
 )
 from quantable.passes.base import Array, Executor, Pass, PassContext
+from quantable.passes.canonicalize.quantizer_forms import (
+    DEQUANTIZE,
+    Quantizer,
+    dequantized,
+    quantizer_of,
+    quantizes_activations,
+)
 from quantable.passes.canonicalize.rewriting import known_shape
 
 _EXPANDING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
@@ -53,19 +61,23 @@ class FoldConstants(Pass):
 
     Attributes:
         limit_bytes: Most bytes that an expanding operation may fold to.
+        weights: Whether weights behind DequantizeLinear are computed (precondition 4).
     """
 
     name: ClassVar[str] = "fold-constants"
     summary: ClassVar[str] = "compute operations whose inputs are all constant"
     limit_bytes: int = 1 << 20
+    weights: bool = True
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Fold in topological order, so that one walk is enough."""
         editor = GraphEditor(graph)
         folded = 0
+        keeps = not self.weights or quantizes_activations(graph)
         for operation in context.rewrites.over(editor, graph.operations):
             arrays = _inputs(editor, operation)
-            if arrays is None or not _is_small(editor, operation, self.limit_bytes):
+            is_kept = keeps and _is_adopted(editor, operation)
+            if arrays is None or is_kept or not _is_small(editor, operation, self.limit_bytes):
                 continue
             results = _computed(graph, operation, arrays, context)
             if results is None:
@@ -88,6 +100,13 @@ def _inputs(editor: GraphEditor, operation: Operation) -> list[Array | None] | N
     return [editor.array(name) if name else None for name in operation.inputs]
 
 
+def _is_adopted(editor: GraphEditor, operation: Operation) -> bool:
+    """Precondition 4."""
+    if operation.kind != DEQUANTIZE:
+        return False
+    return not isinstance(quantizer_of(editor, operation), str)
+
+
 def _is_small(editor: GraphEditor, operation: Operation, limit: int) -> bool:
     """Precondition 3."""
     if operation.kind not in _EXPANDING:
@@ -105,8 +124,10 @@ def _computed(
     """Precondition 2."""
     if operation.kind == "ConstantOfShape":
         return (_filled(graph, operation, inputs),)
-    if operation.kind == "DequantizeLinear" and not operation.int_attribute("block_size"):
-        return (dequantized(operation, inputs),)
+    if operation.kind == DEQUANTIZE:
+        found = quantizer_of(graph, operation)
+        if isinstance(found, Quantizer) and inputs[0] is not None:
+            return (dequantized(inputs[0], found),)
     executor: Executor | None = context.executor
     if executor is None:
         _remark(context, operation, "no runtime was handed in")
@@ -130,20 +151,3 @@ def _filled(graph: Graph, operation: Operation, inputs: list[Array | None]) -> A
     assert inputs[0] is not None
     shape = tuple(int(n) for n in inputs[0].reshape(-1))
     return np.full(shape, filler.reshape(-1)[0], filler.dtype)
-
-
-def dequantized(operation: Operation, inputs: list[Array | None]) -> Array:
-    """Return ``(q - zero_point) * scale``, per tensor or along ``axis``."""
-    q, scale, *rest = inputs
-    if q is None or scale is None:
-        raise InvariantError("expected integers and a scale", where=operation.where())
-    zero = rest[0] if rest and rest[0] is not None else np.zeros(scale.shape, np.int64)
-    if scale.size > 1:
-        shape = [1] * q.ndim
-        shape[operation.int_attribute("axis", 1)] = -1
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    else:
-        scale, zero = scale.reshape(()), zero.reshape(())
-    steps = (q.astype(np.int64) - zero.astype(np.int64)).astype(scale.dtype)
-    product: Array = np.multiply(steps, scale, dtype=scale.dtype)
-    return product

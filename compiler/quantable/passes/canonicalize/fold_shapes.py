@@ -46,15 +46,21 @@ _FAR = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class FoldShapes(Pass):
-    """See the module's docstring."""
+    """See the module's docstring.
+
+    Attributes:
+        weights: As of fold-constants.
+    """
 
     name: ClassVar[str] = "fold-shapes"
     summary: ClassVar[str] = "infer shapes and compute shape arithmetic, symbols included"
+    weights: bool = True
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Infer, replace and fold until nothing changes; every round removes operations."""
+        fold = FoldConstants(weights=self.weights)
         while True:
-            folded = FoldConstants().run(_replaced(graph, context.rewrites), context)
+            folded = fold.run(_replaced(graph, context.rewrites), context)
             if folded is graph:
                 return graph
             graph = folded

@@ -23,14 +23,15 @@ See: PPQ's QuantizeFusionPass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from quantable.ir import Graph, Level, State
+from quantable.ir import Graph, Level, QuantableOperation, Relation, State
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.fusions import fused_followers
 from quantable.passes.slot_editor import Slot, SlotEditor
+from quantable.targets.description import Target
 
 _FREE = (State.INITIAL, State.ACTIVATED, State.OVERLAPPED)
 
@@ -63,6 +64,29 @@ class FuseOverlaps(Pass):
             for slot in inner:
                 editor.overlap(slot, row)
         return editor.finish()
+
+
+def inside_fusions(graph: Graph, target: Target) -> Graph:
+    """Return the graph with the free slots inside fusions overlapped by their last operation's.
+
+    Slots that are not quantized, between two operations that the target fuses, become what this
+    pass makes of slots that are: nothing else is known of a tensor that nobody quantizes.
+    """
+    changed: dict[str, QuantableOperation] = {}
+    held = {op.name: op for op in graph.quantable_operations}
+    followers = fused_followers(graph, target)
+    for first in reversed(graph.quantable_operations):  # so that chains end in the last row
+        then = followers.get(first.name)
+        if then is None or not then.config.outputs[0].row:
+            continue
+        then = changed.get(then.name, held[then.name])
+        row = then.config.outputs[0]
+        if first.config.outputs[0].row or then.config.inputs[0].row:
+            continue
+        inner = replace(row, state=State.OVERLAPPED, relation=Relation.OVERLAPPED, observer="")
+        changed[then.name] = then.with_slot("in", 0, inner)
+        changed[first.name] = first.with_slot("out", 0, inner)
+    return graph.with_operations(changed.values()) if changed else graph
 
 
 def _is_fixed(editor: SlotEditor, slot: Slot) -> bool:

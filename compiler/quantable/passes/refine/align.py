@@ -20,6 +20,7 @@ Preconditions:
        the same scheme and no fixed range is made in the output's row; any other one is quantized
        again with it. Parameters share it.
     3. 'large': all inputs share the row of the input with the largest range; it must be filled.
+    4. Rows that `adopt-quantizers` took from a model stay as they are.
 
 Numerics: lossy (a tensor gets another grid).
 See: PPQ's QuantAlignmentPass.
@@ -32,6 +33,7 @@ from typing import ClassVar
 
 from quantable.ir import Graph, Level, QuantableOperation, Relation, TensorQuantizationConfig
 from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.adopt_quantizers import AdoptQuantizers
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.slot_editor import Slot, SlotEditor
 
@@ -69,7 +71,13 @@ def _is_open(editor: SlotEditor, slot: Slot) -> bool:
 
 def _open_inputs(editor: SlotEditor, op: QuantableOperation) -> list[Slot]:
     slots = [Slot(op.name, "in", index) for index in range(len(op.inputs))]
-    return [slot for slot in slots if _is_open(editor, slot)]
+    return [slot for slot in slots if _is_open(editor, slot) and not _is_adopted(editor, slot)]
+
+
+def _is_adopted(editor: SlotEditor, slot: Slot) -> bool:
+    """Precondition 4."""
+    row = editor.rows[editor.config(slot).row]
+    return row.provenance.startswith(f"{AdoptQuantizers.name}:")
 
 
 def _to_output(graph: Graph, editor: SlotEditor, op: QuantableOperation, slot: Slot) -> None:

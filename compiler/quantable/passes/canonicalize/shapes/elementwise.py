@@ -170,6 +170,13 @@ def dequantize(site: Site) -> tuple[Tensor, ...]:
     return (Tensor(site.tensor(1).dtype, site.tensor(0).sizes),)
 
 
+def quantize(site: Site) -> tuple[Tensor, ...]:
+    """Return the first input's shape in the type of the zero point, else what the node names."""
+    number = site.operation.int_attribute("output_dtype")
+    dtype = site.tensor(2).dtype if site.has(2) else ONNX_NUMBERS.get(number, DType.UINT8)
+    return (Tensor(dtype, site.tensor(0).sizes),)
+
+
 def layer_normalization(site: Site) -> tuple[Tensor, ...]:
     """Return the input's shape; mean and inverse deviation have 1 on every normalized axis."""
     first = site.tensor(0)
@@ -200,6 +207,7 @@ FUNCTIONS: dict[str, ShapeFunction] = {
     "DequantizeLinear": dequantize,
     "LayerNormalization": layer_normalization,
     "Neg": negative,
+    "QuantizeLinear": quantize,
     "Where": where,
 }
 """Shape functions by operation kind."""

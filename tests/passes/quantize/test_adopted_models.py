@@ -1,0 +1,61 @@
+"""Random models with quantizers: in, out again, and the same results everywhere."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quantable.adapters.onnxruntime import OrtModel
+from quantable.driver import api
+from quantable.reference import ReferenceRuntime
+from tests.passes.quantize.random_quantized import inputs, models
+
+QUIET = settings(deadline=None, database=None, derandomize=True,
+                 suppress_health_check=list(HealthCheck))  # fmt: skip
+
+
+def _check(model: onnx.ModelProto, seed: int, folder: Path) -> None:
+    path, fed = folder / "model.onnx", inputs(seed)
+    onnx.save(model, path)
+    imported = api.import_model(path)
+    expected = ReferenceRuntime(imported).run(fed)
+    theirs = OrtModel(path).run(fed)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, theirs[name], strict=True)
+    for passes in ("adopt-quantizers", "canonicalize,adopt-quantizers"):
+        made = api.optimize(imported, passes, target="onnxruntime")
+        found = ReferenceRuntime(made).run(fed)
+        api.emit(made, folder / "out")
+        again = OrtModel(folder / "out" / "model.onnx").run(fed)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, strict=True)
+            np.testing.assert_array_equal(again[name], array, strict=True)
+        _check_second_trip(folder / "out" / "model.onnx", folder)
+
+
+def _check_second_trip(path: Path, folder: Path) -> None:
+    """What was written is read and written again to the same bytes."""
+    graph = api.optimize(api.import_model(path), "adopt-quantizers", target="onnxruntime")
+    api.emit(graph, folder / "second")
+    assert (folder / "second" / "model.onnx").read_bytes() == path.read_bytes()
+
+
+@settings(QUIET, max_examples=12)
+@given(models(), st.integers(0, 99))
+def test_results_and_bytes_stay(model: onnx.ModelProto, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _check(model, seed, Path(folder))
+
+
+@pytest.mark.fuzz
+@settings(QUIET, max_examples=400)
+@given(models(), st.integers(0, 99))
+def test_results_and_bytes_stay_in_many_models(model: onnx.ModelProto, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _check(model, seed, Path(folder))
