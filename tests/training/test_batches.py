@@ -75,7 +75,7 @@ def test_parameters_do_not_count_as_values():
 @pytest.mark.parametrize(
     ("kind", "held", "batch"),
     [
-        ("Softmax", None, 1),
+        ("LpNormalization", None, 1),
         ("Relu", None, "N"),
         ("Add", (2, 3, 6, 6), 1),
     ],

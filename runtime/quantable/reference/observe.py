@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +29,7 @@ from quantable.reference.channel_means import ChannelMeanSums
 from quantable.reference.derived import Rule, derivable
 from quantable.reference.runtime import ReferenceRuntime
 from quantable.reference.tensors import Array
-from quantable.reference.threads import one_thread
+from quantable.reference.threads import one_thread, single_threaded_pool
 
 Progress = Callable[[int], None]
 """Called with the number of samples done so far."""
@@ -173,7 +172,7 @@ def observe(
     def work() -> _Part:
         return _worker(shared, _Histograms(observed, elements), ChannelMeanSums(weighted))
 
-    with ThreadPoolExecutor(threads) as pool:
+    with one_thread(), single_threaded_pool(threads) as pool:
         # The calling thread works too: its memory comes from the main heap, which the C library
         # gives back to the system (and asks for again, page by page) less often.
         futures = [pool.submit(work) for _ in range(threads - 1)]
@@ -247,21 +246,20 @@ def _worker(work: _Work, histograms: _Histograms, means: ChannelMeanSums) -> _Pa
         histograms.add(name, tensor)
         means.add(name, tensor)
 
-    with one_thread():
-        while (run := work.take()) is not None:
-            index, arrays = run
-            histograms.where = f"sample {index}"
-            try:
-                tensors = check_inputs(graph, arrays, where=histograms.where)
-                work.runtime.run_tensors(tensors, visit)
-                work.finish()
-            except DataError as error:
-                work.fail(index, error)
-                break
-            except BaseException:
-                work.stop()
-                raise
-        histograms.finish()
+    while (run := work.take()) is not None:
+        index, arrays = run
+        histograms.where = f"sample {index}"
+        try:
+            tensors = check_inputs(graph, arrays, where=histograms.where)
+            work.runtime.run_tensors(tensors, visit)
+            work.finish()
+        except DataError as error:
+            work.fail(index, error)
+            break
+        except BaseException:
+            work.stop()
+            raise
+    histograms.finish()
     return histograms, means.finish()
 
 

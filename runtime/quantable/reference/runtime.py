@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,28 +11,18 @@ from torch import Tensor
 
 from quantable.ir import (
     DataError,
-    DType,
     Graph,
     Operation,
-    QuantableOperation,
-    Shape,
+    OptionError,
     UnknownNameError,
     UnsupportedError,
 )
+from quantable.reference.batch import Cut, run_parts
 from quantable.reference.borders import Given, check_items
-from quantable.reference.integer.table import INTEGER_OPERATIONS
-from quantable.reference.operations.table import FLOAT_OPERATIONS
-from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
-from quantable.reference.site import Item, Kernel, Site
-from quantable.reference.tensors import Array, to_array, to_tensor
+from quantable.reference.site import Item
+from quantable.reference.steps import BROKEN, Step, compile_steps
+from quantable.reference.tensors import Array, to_array
 from quantable.reference.threads import one_thread
-
-Quantizer = SlotQuantizer | None
-
-_BROKEN = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
-           AssertionError, StopIteration, MemoryError)  # fmt: skip
-"""What kernels raise for an operation with inputs or attributes that it cannot have. What broke
-stays the cause of the error that is raised instead."""
 
 
 class Hook(Protocol):
@@ -56,47 +44,34 @@ class Hook(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation, compiled.
-
-    Attributes:
-        operation: Where it came from.
-        kernel: What runs.
-        inputs: Keys in the environment, '' where a slot is absent. Parameters that an operation
-            takes in a form of its own have a key of their own.
-        outputs: Names of values, '' where nobody reads the output.
-        before, after: What quantizes each input and output, None for nothing.
-        frees: Values that nobody reads after this step.
-    """
-
-    operation: Operation
-    kernel: Kernel
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    before: tuple[Quantizer, ...]
-    after: tuple[Quantizer, ...]
-    frees: tuple[str, ...]
-
-
 class ReferenceRuntime:
     """Runs a graph of any level.
 
-    May be run from several threads at once. Every run uses one thread of torch.
+    May be run from several threads at once. Every operation uses one thread of torch. A batch is
+    cut into parts where the graph treats each sample alone, in a way that depends on shapes only:
+    no bit of a result depends on the number of threads.
 
     Args:
         graph: The graph; never changed.
         hooks: Called for every slot that is there; the later ones see what the earlier replaced.
+            They are shown whole batches.
+        threads: How many parts of a batch are run at the same time.
 
     Raises:
         UnsupportedError: The runtime lacks operations; all of them are listed.
+        OptionError: There is no thread.
     """
 
-    def __init__(self, graph: Graph, *, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(self, graph: Graph, *, hooks: Sequence[Hook] = (), threads: int = 1) -> None:
+        if threads < 1:
+            raise OptionError(f"option 'threads': expected at least 1, found {threads}")
         self.graph = graph
+        self._threads = threads
         self._hooks = tuple(hooks)
+        self._cut = None if hooks else Cut.of(graph)
         self._parameters: dict[str, Tensor] = {}
-        self._steps = _compile(graph, self._parameters)
+        compiled = graph if self._cut is None else self._cut.graph
+        self._steps = compile_steps(compiled, self._parameters, region_kernels)
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Iterable[str] | None = None
@@ -135,7 +110,12 @@ class ReferenceRuntime:
             if name not in self.graph.values:
                 raise UnknownNameError("value", name, self.graph.values)
         with one_thread(), torch.inference_mode():
-            found = self._execute(given, wanted)
+            parts = [] if self._cut is None else self._cut.parts(given, wanted)
+            found: Mapping[str, Item] = (
+                self._execute(given, wanted)
+                if len(parts) < 2
+                else run_parts(self._execute, given, wanted, parts, self._threads)
+            )
             shared = (*_tensors(given.values()), *self._shared())
             held = {t.untyped_storage().data_ptr() for t in shared}
             return {name: _own(found[name], held) for name in wanted}
@@ -156,7 +136,9 @@ class ReferenceRuntime:
         return [found[name] for name in self.graph.outputs]
 
     def run_tensors(self, inputs: Mapping[str, Tensor], visit: Visitor) -> None:
-        """Run the graph and show every value to `visit` as soon as it is made, freeing it after.
+        """Run the graph and show every value to `visit` as soon as it is made.
+
+        A value is freed, and its memory written to, when the last operation has read it.
 
         Inputs are not checked; the caller provides `one_thread`.
         """
@@ -165,7 +147,8 @@ class ReferenceRuntime:
                 visit(name, tensor)
             environment: dict[str, Item] = {**self._parameters, **inputs}
             for step in self._steps:
-                for name, item in zip(step.outputs, self._apply(step, environment), strict=False):
+                results = self._apply(step, environment, frozenset())
+                for name, item in zip(step.outputs, results, strict=False):
                     if name:
                         environment[name] = item
                         if isinstance(item, Tensor):
@@ -176,38 +159,43 @@ class ReferenceRuntime:
     def _shared(self) -> Iterable[Tensor]:
         return self._parameters.values()
 
-    def _execute(self, given: Mapping[str, Item], wanted: Sequence[str]) -> dict[str, Item]:
+    def _execute(self, given: Mapping[str, Item], wanted: Sequence[str]) -> Mapping[str, Item]:
         environment: dict[str, Item] = {**self._parameters, **given}
-        kept = set(wanted)
+        kept = frozenset(wanted)
         last = self._last_step(kept)
         for step in self._steps[:last]:
-            results = self._apply(step, environment)
+            results = self._apply(step, environment, kept)
             environment.update(zip(step.outputs, results, strict=False))
             for name in step.frees:
                 if name not in kept:
                     del environment[name]
         return environment
 
-    def _last_step(self, wanted: set[str]) -> int:
+    def _last_step(self, wanted: frozenset[str]) -> int:
         """Return how many steps must run until every wanted value is there."""
         for index in range(len(self._steps), 0, -1):
             if not wanted.isdisjoint(self._steps[index - 1].outputs):
                 return index
         return 0
 
-    def _apply(self, step: Step, environment: Mapping[str, Item]) -> Sequence[Item]:
+    def _apply(
+        self, step: Step, environment: Mapping[str, Item], kept: frozenset[str]
+    ) -> Sequence[Item]:
+        kernel = step.kernel
+        if step.over_kernel is not None and not self._hooks and step.over not in kept:
+            kernel = step.over_kernel
         tensors: Sequence[Item] = [environment[key] if key else None for key in step.inputs]
         if any(step.before):
             tensors = self._quantized(step, tensors)
         if self._hooks:
             tensors = self._show(step.operation, "in", step.operation.inputs, tensors)
         try:
-            result = step.kernel(*tensors)
+            result = kernel(*tensors)
             results: Sequence[Item] = result if isinstance(result, tuple) else (result,)
             if any(step.after):
                 pairs = zip(step.after, results, strict=False)
                 results = [q(r) if q and isinstance(r, Tensor) else r for q, r in pairs]
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
         if self._hooks:
             results = self._show(step.operation, "out", step.operation.outputs, results)
@@ -218,7 +206,7 @@ class ReferenceRuntime:
         pairs = zip(step.before, tensors, strict=True)
         try:
             return [q(t) if q and isinstance(t, Tensor) else t for q, t in pairs]
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _failure(step.operation, tensors, error) from error
 
     def _show(
@@ -286,82 +274,7 @@ def _own(item: Item, held: set[int]) -> Array | list[Array] | None:
     return array.copy() if item.untyped_storage().data_ptr() in held else array
 
 
-def _compile(graph: Graph, parameters: dict[str, Tensor]) -> list[Step]:
-    read = {name for op in graph.operations for name in op.inputs if name}
-    parameters.update(
-        (name, to_tensor(graph.array(name), ref.dtype))
-        for name, ref in graph.parameters.items()
-        if name in read or name in graph.outputs
-    )
-    frees = _liveness(graph)
-    steps, missing = [], []
-    for op in graph.operations:
-        try:
-            steps.append(_step(graph, op, parameters, frees.get(op.name, ())))
-        except UnsupportedError as error:
-            missing.append(error)
-        except _BROKEN as error:
-            raise UnsupportedError(
-                f"the operation cannot be executed: {type(error).__name__}: {error}".split("\n")[0],
-                where=op.where(),
-                help="check its inputs and its attributes against the ONNX specification",
-            ) from error
-    if missing:
-        places = "; ".join(f"{error.where}: {error.message}" for error in missing)
-        raise UnsupportedError(
-            f"the reference runtime cannot execute {len(missing)} operations: {places}",
-            where=f"graph '{graph.name}'",
-            help="`quantable list standard-operations` shows the supported ones",
-        )
-    return steps
-
-
-def _step(
-    graph: Graph, op: Operation, parameters: dict[str, Tensor], frees: tuple[str, ...]
-) -> Step:
-    builder = INTEGER_OPERATIONS.get(op.kind) or FLOAT_OPERATIONS.get(op.kind)
-    if builder is None:
-        raise UnsupportedError("the kind of operation is unknown", where=op.where())
-    keys = list(op.inputs)
-    before: tuple[Quantizer, ...] = (None,) * len(op.inputs)
-    after: tuple[Quantizer, ...] = (None,) * len(op.outputs)
-    if isinstance(op, QuantableOperation):
-        for slot, tensor in taken_parameters(graph, op).items():
-            keys[slot] = f"{op.name}\0{slot}"  # no value has a zero character in its name
-            parameters[keys[slot]] = tensor
-        before, after = slot_quantizers(graph, op)
-    constants = {slot: parameters[key] for slot, key in enumerate(keys) if key in parameters}
-    types = functools.partial(_types, graph)
-    site = Site(
-        op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store,
-        _shapes(graph, op.inputs), _shapes(graph, op.outputs), region_kernels(graph, op),
-    )  # fmt: skip
-    return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
-
-
 def region_kernels(graph: Graph, op: Operation) -> dict[str, Callable[..., Sequence[Item]]]:
     """Return what runs the regions of an operation, by attribute name. Hooks see no region."""
     regions = op.regions.items()
     return {name: ReferenceRuntime(graph.graph_of(held)).run_region for name, held in regions}
-
-
-def _shapes(graph: Graph, names: Sequence[str]) -> tuple[Shape | None, ...]:
-    return tuple(graph.values[name].shape if name else None for name in names)
-
-
-def _types(graph: Graph, names: Sequence[str]) -> tuple[DType | None, ...]:
-    return tuple(graph.values[name].dtype if name else None for name in names)
-
-
-def _liveness(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Return, by operation, the values that nobody reads after it."""
-    last: dict[str, str] = {}
-    for op in graph.operations:
-        for name in (*op.inputs, *op.outputs):
-            if name and name not in graph.parameters:
-                last[name] = op.name
-    frees: dict[str, tuple[str, ...]] = {}
-    for name, reader in last.items():
-        if name not in graph.outputs:
-            frees[reader] = (*frees.get(reader, ()), name)
-    return frees

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -51,3 +52,12 @@ def one_thread() -> Iterator[None]:
         _SETTING.here.depth = depth
         if depth == 0:
             _SETTING.leave()
+
+
+def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool whose threads compute without helpers of their own for as long as they live.
+
+    Not by `one_thread`, which each would leave by itself: what torch then tells its libraries holds
+    for all threads, those too that still compute.
+    """
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))

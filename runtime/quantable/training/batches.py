@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 import numpy as np
@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from quantable.ir import Graph, Operation, QuantableError, QuantableOperation, Value
+from quantable.ir import Graph, QuantableError, Value
+from quantable.reference.free_batch import with_free_batch
 from quantable.reference.runtime import ReferenceRuntime
+from quantable.reference.samples import batch_of, sample_values
 from quantable.reference.tensors import to_tensor
-from quantable.reference.threads import one_thread
-from quantable.training.free_batch import with_free_batch
+from quantable.reference.threads import one_thread, single_threaded_pool
 
 Array = npt.NDArray[np.generic]
 Read = Callable[[Sequence[int]], Mapping[str, Array]]
@@ -32,20 +33,6 @@ _ELEMENTS = 1 << 19
 """About how many elements the largest value of a batch has: what caches hold is done sooner."""
 _LARGEST = 64
 _CLOSE = 1e-3
-_BY_SAMPLE = frozenset({
-    "Add", "AveragePool", "BatchNormalization", "Clip", "Conv", "Div", "GlobalAveragePool",
-    "HardSigmoid", "HardSwish", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid", "Sub", "Tanh",
-})  # fmt: skip
-"""Kinds of operation that never look beyond one index of the first axis."""
-
-
-def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads compute without helpers of their own for as long as they live.
-
-    Not by `one_thread`, which each would leave by itself: what torch then tells its libraries holds
-    for all threads, those too that still compute.
-    """
-    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 class BatchRunner:
@@ -58,13 +45,15 @@ class BatchRunner:
     """
 
     def __init__(self, graph: Graph, read: Read, wanted: Sequence[str]) -> None:
-        self._runtime = ReferenceRuntime(with_free_batch(graph))
+        free = with_free_batch(graph)
+        self._runtime = ReferenceRuntime(free)
         self._read, self._wanted = read, tuple(wanted)
         self._largest = max(
             (_elements(value) for value in graph.values.values()
              if value.name not in graph.parameters), default=1,
         )  # fmt: skip
-        self._is_by_sample = all(_is_by_sample(graph, op) for op in graph.operations)
+        is_single = batch_of(graph) == 1
+        self._is_by_sample = is_single and sample_values(free) is not None
         self._size: int | None = None
 
     def takes_batches(self, samples: Sequence[int]) -> bool:
@@ -152,20 +141,3 @@ class BatchRunner:
 def _elements(value: Value) -> int:
     """Return how many elements a value has, as far as its shape is known; at least 1."""
     return math.prod(max(dim, 1) for dim in value.shape or () if isinstance(dim, int))
-
-
-def _is_by_sample(graph: Graph, op: Operation) -> bool:
-    """Whether an operation certainly treats several samples as it treats each alone."""
-    slots = op.config.slots() if isinstance(op, QuantableOperation) else ()
-    if op.kind not in _BY_SAMPLE or any(config.policy.dynamic for _, _, config in slots):
-        return False
-    names = [name for name in (*op.inputs, *op.outputs) if name]
-    tensors = [graph.values[name].shape for name in names if name not in graph.parameters]
-    rank = len(tensors[0] or ())
-    if rank < 2 or any(not t or t[0] != 1 or len(t) != rank for t in tensors):
-        return False
-    # What is added or multiplied must not bring samples of its own.
-    held = [graph.parameters[name].shape for name in names if name in graph.parameters]
-    return op.kind == "Conv" or all(
-        len(shape) < rank or (len(shape) == rank and shape[0] == 1) for shape in held
-    )

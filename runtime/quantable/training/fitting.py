@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from quantable.ir import UnsupportedError
+from quantable.reference.free_batch import with_free_batch
 from quantable.reference.tensors import to_tensor
-from quantable.reference.threads import one_thread
-from quantable.training.batches import BatchRunner, single_threaded_pool
+from quantable.reference.threads import one_thread, single_threaded_pool
+from quantable.training.batches import BatchRunner
 from quantable.training.differentiable import DifferentiableGraph
-from quantable.training.free_batch import with_free_batch
 from quantable.training.random_numbers import batches, masks
 from quantable.training.storage import release
 from quantable.training.task import Array, Fit, Task

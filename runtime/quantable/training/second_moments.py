@@ -19,8 +19,7 @@ from torch import Tensor
 
 from quantable.ir import DataError, Graph, Operation
 from quantable.reference.tensors import Array
-from quantable.reference.threads import one_thread
-from quantable.training.batches import single_threaded_pool
+from quantable.reference.threads import one_thread, single_threaded_pool
 from quantable.training.rows import RowReader
 
 Reals = npt.NDArray[np.float64]

@@ -22,6 +22,7 @@ from typing import Any
 
 from quantable.bench.machine import describe_machine, versions
 from quantable.bench.quantizers_page import page
+from quantable.bench.zoo import zoo_models
 
 NETWORKS = ("resnet50", "mobilenet_v2")
 FAST, BALANCED, BEST = (f"onnxruntime/{effort}" for effort in ("fast", "balanced", "best"))
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        models = _models(options.zoo, folder, options.networks)
+        models = zoo_models(options.zoo, folder, options.networks)
         images = _images(options.shared, folder)
         rows = [
             {"network": name, **row}
@@ -77,16 +78,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the page to write; '' for none",
     )
     return parser.parse_args(arguments)
-
-
-def _models(zoo: Path, folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    if zoo.is_file():
-        subprocess.run(
-            [sys.executable, "-W", "ignore", str(zoo), str(folder), "--only", ",".join(names)],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        zoo = folder
-    return {name: zoo / f"{name}.onnx" for name in names}
 
 
 def _images(shared: Path, folder: Path) -> Path:

@@ -49,17 +49,23 @@ def _modulo(site: Site) -> Kernel:
     return with_unsigned(torch.remainder, np.remainder)
 
 
-def _clip(site: Site) -> Kernel:
+def clip_bounds(site: Site) -> tuple[float | None, float | None] | None:
+    """Return the bounds of a Clip, None for none; None in their place where they are computed."""
     op = site.operation
     if "min" in op.attributes or "max" in op.attributes:  # opset 6 and before
-        low = op.float_attribute("min", -math.inf)
-        high = op.float_attribute("max", math.inf)
-        return lambda x: torch.clamp(x, low, high)
+        return op.float_attribute("min", -math.inf), op.float_attribute("max", math.inf)
     constants = [site.constants.get(slot) for slot in (1, 2)]
-    if all(not site.has(slot) or site.constants.get(slot) is not None for slot in (1, 2)):
-        bounds = [None if c is None else c.item() for c in constants]
-        if bounds == [None, None]:
-            return lambda x, *_: x
+    if any(site.has(slot) and site.constants.get(slot) is None for slot in (1, 2)):
+        return None
+    low, high = (None if constant is None else constant.item() for constant in constants)
+    return low, high
+
+
+def _clip(site: Site) -> Kernel:
+    bounds = clip_bounds(site)
+    if bounds == (None, None):
+        return lambda x, *_: x
+    if bounds is not None:
         return lambda x, *_: torch.clamp(x, *bounds)
 
     def run(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:

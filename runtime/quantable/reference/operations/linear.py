@@ -30,7 +30,10 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is not None and x.dim() == 2:
         return torch.addmm(bias, x, weight)
     product = torch.matmul(x, weight)
-    return product if bias is None else product + bias
+    if bias is None:
+        return product
+    fits = product.is_floating_point() and bias.shape == product.shape[-1:]
+    return product.add_(bias) if fits else product + bias
 
 
 def _einsum(site: Site) -> Kernel:
