@@ -42,6 +42,8 @@ _TABLE: tuple[PassEntry, ...] = (
     PassEntry("move-quantizers", "canonicalize", "MoveQuantizers",
               "let operations that only move elements work on real numbers, and on integers of "
               "constants"),
+    PassEntry("unroll-recurrent", "canonicalize", "UnrollRecurrent",
+              "write recurrent operations out, step by step", is_default=False),
     PassEntry("fold-constants", "canonicalize", "FoldConstants",
               "compute operations whose inputs are all constant"),
     PassEntry("fold-shapes", "canonicalize", "FoldShapes",

@@ -10,6 +10,12 @@ from quantable.targets.description import FLOAT, Target
 Faults = dict[str, tuple[str, str]]
 """By operation name: (which rule it breaks, what the reader can do)."""
 
+_UNROLLED = ("GRU", "LSTM", "RNN")
+_UNROLL = (
+    "write its steps out: "
+    "--pipeline 'canonicalize=bind-symbols,fold-shapes,unroll-recurrent,canonicalize'"
+)
+
 
 def index_operations(graph: Graph, target: Target) -> set[str]:
     """Return the names of shape-or-index operations.
@@ -61,7 +67,8 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
     if is_index:
         return (
             "computes shapes or indices at run time",
-            "give the model fixed input shapes, so that they fold to constants",
+            "give the model fixed input shapes, so that they fold to constants: "
+            "--pipeline 'canonicalize=bind-symbols,canonicalize'",
         )
     rule = target.rule(op.kind)
     if rule is None:
@@ -71,6 +78,8 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
                 f"the model is quantized already: {op.kind}",
                 "give the float model; it is quantized for the target here",
             )
+        if op.kind in _UNROLLED:
+            return f"the target has no rule for {op.kind}", _UNROLL
         known = ", ".join(target.rules)
         return (
             f"the target has no rule for {op.kind}",

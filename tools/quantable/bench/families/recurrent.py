@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from quantable.bench.families.export import Export
-from quantable.bench.families.family import Family, Inputs
+from quantable.bench.families.family import Family, Fixed, Inputs
 
-STEPS, FEATURES, HIDDEN, CLASSES = 12, 16, 24, 5
+STEPS, FEATURES, HIDDEN, CLASSES = 6, 16, 24, 5
 
 
 class Recurrent(nn.Module):
@@ -109,6 +109,9 @@ def _write(nodes: Sequence[onnx.NodeProto], weights: dict[str, np.ndarray], path
     onnx.save(model, path)
 
 
+_UNROLLED = Fixed(canonicalize="bind-symbols,fold-shapes,unroll-recurrent,canonicalize")
+
+
 def _export(kind: str, *, bidirectional: bool) -> Export:
     return Export(
         functools.partial(Recurrent, kind, bidirectional=bidirectional),
@@ -123,7 +126,7 @@ def _torch_forms(kind: str, *, bidirectional: bool) -> dict[str, Callable[[Path]
 
 LSTM = Family(
     "lstm", "two layers between linear ones",
-    _torch_forms("LSTM", bidirectional=False), _signal, least_db=25.0,
+    _torch_forms("LSTM", bidirectional=False), _signal, least_db=25.0, fixed=_UNROLLED,
 )  # fmt: skip
 BIDIRECTIONAL_LSTM = Family(
     "lstm-bidirectional", "lengths, initial states, peepholes, input_forget; written by script",
@@ -132,7 +135,7 @@ BIDIRECTIONAL_LSTM = Family(
 )  # fmt: skip
 GRU = Family(
     "gru", "two layers in both directions between linear ones, linear_before_reset=1",
-    _torch_forms("GRU", bidirectional=True), _signal, least_db=25.0,
+    _torch_forms("GRU", bidirectional=True), _signal, least_db=25.0, fixed=_UNROLLED,
 )  # fmt: skip
 BIDIRECTIONAL_GRU = Family(
     "gru-bidirectional", "lengths, initial states, linear_before_reset=0; written by script",
