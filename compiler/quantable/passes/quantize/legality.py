@@ -10,6 +10,7 @@ from quantable.targets.description import FLOAT, Target
 Faults = dict[str, tuple[str, str]]
 """By operation name: (which rule it breaks, what the reader can do)."""
 
+_DATA_SIZED = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 _UNROLLED = ("GRU", "LSTM", "RNN")
 _UNROLL = (
     "write its steps out: "
@@ -63,6 +64,11 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         return (
             f"works on a {graph.values[odd[0]].container.value.replace('.', ' ')}",
             "export the model so that tensors alone go from operation to operation",
+        )
+    if op.kind in _DATA_SIZED:
+        return (
+            "makes an output whose length depends on the data",
+            "make what it reads the outputs of the network, and do the rest outside of it",
         )
     if is_index:
         return (

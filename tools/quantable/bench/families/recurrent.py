@@ -109,7 +109,11 @@ def _write(nodes: Sequence[onnx.NodeProto], weights: dict[str, np.ndarray], path
     onnx.save(model, path)
 
 
-_UNROLLED = Fixed(canonicalize="bind-symbols,fold-shapes,unroll-recurrent,canonicalize")
+_PIPELINE = "bind-symbols,fold-shapes,unroll-recurrent,canonicalize"
+_UNROLLED, _LENGTHS = (
+    Fixed(canonicalize=_PIPELINE),
+    Fixed(canonicalize=_PIPELINE, refused="the target has no rule for"),
+)
 
 
 def _export(kind: str, *, bidirectional: bool) -> Export:
@@ -129,16 +133,16 @@ LSTM = Family(
     _torch_forms("LSTM", bidirectional=False), _signal, least_db=25.0, fixed=_UNROLLED,
 )  # fmt: skip
 BIDIRECTIONAL_LSTM = Family(
-    "lstm-bidirectional", "lengths, initial states, peepholes, input_forget; written by script",
+    "lstm-bidirectional", "both directions, lengths, initial states and peepholes",
     {"script-17": functools.partial(write_scripted, "LSTM", {})},
-    _signals_and_lengths, least_db=25.0,
+    _signals_and_lengths, least_db=25.0, fixed=_LENGTHS,
 )  # fmt: skip
 GRU = Family(
     "gru", "two layers in both directions between linear ones, linear_before_reset=1",
     _torch_forms("GRU", bidirectional=True), _signal, least_db=25.0, fixed=_UNROLLED,
 )  # fmt: skip
 BIDIRECTIONAL_GRU = Family(
-    "gru-bidirectional", "lengths, initial states, linear_before_reset=0; written by script",
+    "gru-bidirectional", "both directions, lengths and initial states, linear_before_reset=0",
     {"script-17": functools.partial(write_scripted, "GRU", {"linear_before_reset": 0})},
-    _signals_and_lengths, least_db=25.0,
+    _signals_and_lengths, least_db=25.0, fixed=_LENGTHS,
 )  # fmt: skip
