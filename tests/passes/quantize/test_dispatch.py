@@ -78,14 +78,14 @@ def test_a_bad_table_is_refused(target, entry, error, expected, examples):
 
 
 def test_everything_an_integer_target_cannot_do_is_listed_at_once(examples):
-    text = "c = Conv(x, w, z)\ns = Resize(c)\ny = Einsum(s, s)\nr = Relu(y)"
+    text = "c = Conv(x, w, z)\ns = Hardmax(c)\ny = Einsum(s, s)\nr = Relu(y)"
     with pytest.raises(UnsupportedError) as caught:
         dispatch(examples, text, "c-portable")
     message = str(caught.value)
     assert "cannot run 3 operations of 'example'" in message
     for line in (
         "operation 'c' (Conv from /c): expected that weight and bias are constants",
-        "operation 's' (Resize from /s): the target has no rule for Resize",
+        "operation 's' (Hardmax from /s): the target has no rule for Hardmax",
         "operation 'y' (Einsum from /y): the target has no rule for Einsum",
     ):
         assert line in message

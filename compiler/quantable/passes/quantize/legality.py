@@ -78,20 +78,7 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         )
     rule = target.rule(op.kind)
     if rule is None:
-        row = known_operations().get(op.kind)
-        if row is not None and row.family == "quantization":
-            return (
-                f"the model is quantized already: {op.kind}",
-                "give the float model; it is quantized for the target here",
-            )
-        if op.kind in _UNROLLED:
-            return f"the target has no rule for {op.kind}", _UNROLL
-        known = ", ".join(target.rules)
-        return (
-            f"the target has no rule for {op.kind}",
-            f"replace it by operations that target '{target.name}' has ({known}), or choose another"
-            " target",
-        )
+        return _without_rule(target, op)
     for name in (*op.inputs[:1], *op.outputs[:1]):
         dtype = graph.values[name].dtype if name else DType.FLOAT32
         if dtype is not DType.FLOAT32:
@@ -104,3 +91,20 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         if not condition.holds(graph, op):
             return f"expected that {condition.rule}, found otherwise", condition.help
     return None
+
+
+def _without_rule(target: Target, op: Operation) -> tuple[str, str]:
+    row = known_operations().get(op.kind)
+    if row is not None and row.family == "quantization":
+        return (
+            f"the model is quantized already: {op.kind}",
+            "give the float model; it is quantized for the target here",
+        )
+    if op.kind in _UNROLLED:
+        return f"the target has no rule for {op.kind}", _UNROLL
+    known = ", ".join(target.rules)
+    return (
+        f"the target has no rule for {op.kind}",
+        f"replace it by operations that target '{target.name}' has ({known}), or choose another "
+        "target",
+    )
