@@ -67,3 +67,13 @@ def test_missing_package_names_the_extra(model: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'quantable\[ort\]'"):
         OrtModel(model)
+
+
+def test_a_scalar_stays_a_scalar(tmp_path: Path) -> None:
+    ends = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, []) for n in "xy"}
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])], "g", [ends["x"]], [ends["y"]]
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(proto, tmp_path / "scalar.onnx")
+    assert OrtModel(tmp_path / "scalar.onnx").run({"x": np.float32(2)})["y"] == -2

@@ -196,3 +196,8 @@ def test_a_folder_needs_a_preprocessing_and_images(tmp_path: Path) -> None:
 def test_missing_labels_are_named() -> None:
     with pytest.raises(DataError, match=r"no array 'label' of labels \(found: classes\)"):
         open_samples({"x": counting(4, 2, 3), "classes": np.arange(4)}, ONE).label("label")
+
+
+def test_an_input_may_be_a_scalar() -> None:
+    (sample,) = open_samples([{"x": np.float32(2).reshape(())}], graph(x=()))
+    assert sample["x"].shape == ()

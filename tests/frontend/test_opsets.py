@@ -186,3 +186,16 @@ def _is_refused(model: onnx.ModelProto) -> bool:
     known = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13)
     types = [v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)]
     return (training and node.op_type == "BatchNormalization") or not set(types) <= set(known)
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+def test_an_old_pad_may_have_a_value_that_nobody_reads(tmp_path: Path, mode: str) -> None:
+    node = helper.make_node("Pad", ["x"], ["y"], pads=[1, 1], mode=mode, value=2.5)
+    inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3])]
+    outputs = [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [5])]
+    graph = helper.make_graph([node], "g", inputs, outputs)
+    opsets = [helper.make_opsetid("", 10)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=5), tmp_path / "m.onnx")
+    x = np.float32([1, 2, 3])
+    found = ReferenceRuntime(import_model(tmp_path / "m.onnx")).run({"x": x})["y"]
+    np.testing.assert_array_equal(found, np.pad(x, 1, mode=mode))

@@ -302,7 +302,7 @@ def _checked(array: Array, value: Value, where: str) -> Array:
                 where=place,
                 help="leave the sample out, or mend it; one such number would ruin every scale",
             )
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def _shape_fits(found: tuple[int, ...], expected: Sequence[int | str]) -> bool:

@@ -88,7 +88,7 @@ class OrtModel:
                 where=str(self.path),
             )
         names = list(self.outputs if outputs is None else outputs)
-        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        feeds = {name: np.asarray(array, order="C") for name, array in inputs.items()}
         try:
             found = self._session.run(names, feeds)
         except self._invalid_argument as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -158,9 +159,10 @@ def _gather_nd(site: Site) -> Kernel:
         if not batch:
             return x[tuple(indices.to(torch.int64).unbind(-1))]
         rows = x.shape[:batch]
-        flat, places = x.reshape(-1, *x.shape[batch:]), indices.to(torch.int64)
-        places = places.reshape(-1, *indices.shape[batch:])
-        first = torch.arange(len(flat)).view(-1, *[1] * (places.dim() - 2))
+        count = math.prod(rows)
+        flat, places = x.reshape(count, *x.shape[batch:]), indices.to(torch.int64)
+        places = places.reshape(count, *indices.shape[batch:])
+        first = torch.arange(count).view(-1, *[1] * (places.dim() - 2))
         taken = flat[(first, *places.unbind(-1))]
         return taken.reshape(*rows, *taken.shape[1:])
 
@@ -190,10 +192,8 @@ def _flatten(site: Site) -> Kernel:
     axis = site.operation.int_attribute("axis", 1)
 
     def run(x: Tensor) -> Tensor:
-        rows = 1
-        for length in x.shape[: axis if axis >= 0 else axis + x.dim()]:
-            rows *= length
-        return x.reshape(rows, -1) if x.numel() else x.reshape(rows, 0)
+        first = axis if axis >= 0 else axis + x.dim()
+        return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:]))
 
     return run
 

@@ -17,6 +17,8 @@ def _batch_normalization(site: Site) -> Kernel:
     epsilon = site.operation.float_attribute("epsilon", 1e-5)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        if not x.numel():  # torch refuses to have no channels
+            return x
         return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
 
     return run

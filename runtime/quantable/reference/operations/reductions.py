@@ -20,7 +20,7 @@ def _product(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
 
 
 def _sum(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
-    return torch.sum(x, axes, keep, dtype=x.dtype) if axes else x
+    return torch.sum(x, axes, keep, dtype=x.dtype)
 
 
 def _mean(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
@@ -56,11 +56,10 @@ def _reduction(function: Reduction) -> Builder:
             axes = attribute
             if axes is None and given is not None:
                 axes = integers(given)
-            if not axes:
-                if noop:
-                    return x
+            if not axes and not noop:
                 axes = tuple(range(x.dim()))
-            return function(x, axes, keep) if axes else x
+            # Over no axis, every element is a sum of its own: the square of it, the logarithm.
+            return function(x, axes, keep) if axes else function(x.unsqueeze(-1), (-1,), False)
 
         return run
 

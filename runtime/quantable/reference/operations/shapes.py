@@ -43,7 +43,10 @@ def _constant(site: Site) -> Kernel:
 
 
 def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+    ends = start.item(), limit.item(), delta.item()
+    if (ends[1] - ends[0]) * ends[2] <= 0:  # torch refuses a step away from the limit
+        return torch.empty(0, dtype=start.dtype)
+    return torch.arange(*ends, dtype=start.dtype)
 
 
 def _one_hot(site: Site) -> Kernel:
