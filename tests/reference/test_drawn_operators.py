@@ -147,5 +147,7 @@ def test_many_float_results_are_those_of_onnx_runtime(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", QUANTIZED)
-def test_much_simulated_quantization_is_what_the_emitted_file_does(kind: str, target: Path) -> None:
-    _explore(_as_simulated(target), kind, 12)
+def test_much_simulated_quantization_is_what_the_emitted_file_does(
+    kind: str, target: Target, tmp_path: Path
+) -> None:
+    _explore(_as_simulated(target, tmp_path), kind, 12)

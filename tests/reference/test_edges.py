@@ -56,3 +56,11 @@ def test_normalizing_no_channels_gives_nothing() -> None:
     none = np.zeros(0, np.float32)
     x = np.zeros((2, 0), np.float32)
     assert _run("BatchNormalization", x, none, none, none, none).shape == (2, 0)
+
+
+def test_a_convolution_of_no_elements_is_its_bias_where_windows_lie() -> None:
+    x, w = np.zeros((2, 2, 3, 0), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    found = _run("Conv", x, w, np.float32([1, 2, 3]), pads=[1, 2, 1, 2])
+    assert found.shape == (2, 3, 3, 2)
+    np.testing.assert_array_equal(found[1, :, 0, 0], [1, 2, 3])
+    assert _run("Conv", x[:0], w).shape[0] == 0

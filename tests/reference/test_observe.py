@@ -186,3 +186,11 @@ def test_an_interrupt_is_not_kept_waiting_by_other_workers(
     with pytest.raises(KeyboardInterrupt):
         observe(graph, many(), threads=threads, progress=interrupt)
     assert taken < 1000
+
+
+def test_one_element_that_was_expanded_is_counted(graph_of: GraphOf) -> None:
+    operation = Operation("e", "Expand", ("x", "shape"), ("y",))
+    graph = graph_of(Level.FLOAT, [operation], {"x": (F32, ())}, {"shape": np.array([1])},
+                     {"y": F32})  # fmt: skip
+    profile = observe(graph, [{"x": np.float32(2.5).reshape(())}])
+    assert profile.statistics["y"].maximum == 2.5

@@ -124,7 +124,8 @@ def _flat(tensor: Tensor) -> Tensor:
     if not tensor.is_contiguous():
         order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
         tensor = tensor.permute(order)
-    return tensor.reshape(-1).contiguous()  # every second element of a line is still one view
+    flat = tensor.reshape(-1)  # every second element of a line, or one expanded, is still a view
+    return flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)
 
 
 def observe(

@@ -18,6 +18,7 @@ from quantable.backends.onnx import emit
 from quantable.ir import (
     Graph,
     Level,
+    Operation,
     OptionError,
     QuantableOperation,
     QuantizationPolicy,
@@ -209,3 +210,29 @@ def test_uncalibrated_graph_is_refused(conv_relu: MakeGraph, tmp_path: Path) -> 
     broken = replace(graph.with_operation(again), rows=rows)
     with pytest.raises(OptionError, match="no scale yet"):
         emit(broken, tmp_path)
+
+
+def test_a_pool_padded_by_its_whole_window_loads_in_onnx_runtime(
+    plain_graph: MakeGraph, tmp_path: Path
+) -> None:
+    window = {"kernel_shape": (3,), "pads": (2, 3), "dilations": (2,), "strides": (3,)}
+    pool = Operation("pool", "MaxPool", ("x",), ("y",), window)
+    graph = plain_graph([pool], {"x": (1, 2, 9)}, {"y": (1, 2, 4)}, {})
+    emit(graph, tmp_path)
+    assert [kind for kind, _, _ in _nodes(tmp_path)] == ["Pad", "MaxPool"]
+    x = np.random.default_rng(0).normal(size=(1, 2, 9)).astype(np.float32)
+    found = OrtModel(tmp_path / "model.onnx").run({"x": x})["y"]
+    np.testing.assert_array_equal(found, ReferenceRuntime(graph).run({"x": x})["y"])
+
+
+def test_what_the_standard_lacks_is_written_out(plain_graph: MakeGraph, tmp_path: Path) -> None:
+    kind = "com.microsoft.SimplifiedLayerNormalization"
+    norm = Operation("n", kind, ("x", "g"), ("y", "inverse"), {"axis": 1, "epsilon": 1e-3})
+    scale = np.linspace(0.5, 2, 12, dtype=np.float32).reshape(3, 4)
+    sizes = {"y": (2, 3, 4), "inverse": (2, 1, 1)}
+    graph = plain_graph([norm], {"x": (2, 3, 4)}, sizes, {"g": scale})
+    emit(graph, tmp_path)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    found = OrtModel(tmp_path / "model.onnx").run({"x": x})
+    for name, want in ReferenceRuntime(graph).run({"x": x}).items():
+        np.testing.assert_allclose(found[name], want, 1e-5, 1e-6)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantable.backends.onnx.forms import LINEAR, is_gemm
+from quantable.backends.onnx.forms import LINEAR, is_gemm, is_padded_whole
 from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.opsets import AXES_AS_INPUT, NATIVE_GELU
 from quantable.ir import Graph, Operation, UnsupportedError
@@ -27,6 +27,8 @@ def expand(
         yield from _linear(graph, operation, writer)
     elif operation.kind == "Gelu" and opset < NATIVE_GELU:  # an exact one, or opset would be 20
         yield from _gelu(operation, writer)
+    elif is_padded_whole(operation):
+        yield from _padded_pool(graph, operation, writer)
     elif operation.kind == SIMPLIFIED:
         yield from _simplified(graph, operation, opset, writer)
     else:
@@ -60,6 +62,21 @@ def _gelu(operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
     yield Operation(f"{name}.Add", "Add", (erf, one), (shifted,))
     yield Operation(f"{name}.Mul", "Mul", (x, shifted), (doubled,))
     yield replace(operation, kind="Mul", inputs=(doubled, half), attributes={})
+
+
+def _padded_pool(graph: Graph, operation: Operation, writer: NodeWriter) -> Iterator[Operation]:
+    """A MaxPool whose padding is as long as its window: the padding is an operation of its own."""
+    (x,), (y,) = operation.inputs, operation.outputs
+    pads = operation.ints_attribute("pads")
+    half, open_axes = len(pads) // 2, (0, 0)
+    full = np.array((*open_axes, *pads[:half], *open_axes, *pads[half:]), np.int64)
+    dtype = graph.values[graph.operation_by_name[operation.name].inputs[0]].dtype
+    lowest = np.array(-np.inf if dtype.is_float else dtype.minimum, dtype.numpy)
+    bounds = (writer.constant(f"{y}.pads", full), writer.constant(f"{y}.lowest", lowest))
+    padded = writer.fresh(f"{y}_padded")
+    yield Operation(f"{operation.name}.Pad", "Pad", (x, *bounds), (padded,))
+    attributes = {**operation.attributes, "pads": (0,) * len(pads)}
+    yield replace(operation, inputs=(padded,), attributes=attributes)
 
 
 def _simplified(

@@ -22,6 +22,16 @@ def is_gemm(graph: Graph, operation: Operation) -> bool:
     return shape is not None and len(shape) == 2
 
 
+def is_padded_whole(operation: Operation) -> bool:
+    """Whether windows of a MaxPool may lie in the padding alone, which ONNX Runtime refuses."""
+    pads, kernel = operation.ints_attribute("pads"), operation.ints_attribute("kernel_shape")
+    return (
+        operation.kind == "MaxPool"
+        and len(operation.outputs) == 1
+        and any(pad >= size for pad, size in zip(pads, kernel * 2, strict=False))
+    )
+
+
 def is_erf_gelu(operation: Operation) -> bool:
     """Whether a Gelu is the exact one, not the approximation by tanh."""
     return operation.attributes.get("approximate", "none") == "none"

@@ -13,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
-from quantable.backends.onnx.forms import LINEAR, as_written, is_erf_gelu, is_gemm
+from quantable.backends.onnx.forms import (
+    LINEAR,
+    as_written,
+    is_erf_gelu,
+    is_gemm,
+    is_padded_whole,
+)
 from quantable.backends.onnx.protos import kind_and_domain, type_word
 from quantable.ir import DType, Graph, Operation, TensorQuantizationConfig, Value
 
@@ -113,6 +119,8 @@ def operation_opset(graph: Graph, operation: Operation) -> int:
         return graph.opset
     canonical = onnx.defs.get_schema(kind, graph.opset).since_version
     start = max(FLOOR, _SAME_MEANING_SINCE.get(kind, canonical))
+    if is_padded_whole(operation):
+        start = max(start, _SAME_MEANING_SINCE["Pad"])
     for opset in range(start, graph.opset):
         if _expresses(graph, as_written(graph, operation, opset), opset):
             return opset

@@ -174,7 +174,7 @@ def _tap_shares(graph: Graph, op: QuantableOperation, kernel: tuple[int, ...]) -
             steps, line = (given, made) if is_transposed else (made, given)
             starts = np.arange(steps)[:, None] * strides[axis] - pads[axis]
             places = starts + np.arange(taps)[None, :] * dilations[axis]
-            share = ((places >= 0) & (places < line)).sum(axis=0) / made
+            share = ((places >= 0) & (places < line)).sum(axis=0) / max(made, 1)  # or none
         shares = shares[..., None] * share
     return shares
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.ir import InvariantError, Operation, OptionError
+from quantable.passes.canonicalize.shapes.indexing import slice_range
 
 Static = tuple[int, ...]
 Constants = Mapping[str, npt.NDArray[np.generic]]
@@ -170,13 +171,8 @@ def _reshape(call: _Call) -> tuple[Static]:
 def _slice(call: _Call) -> tuple[Static]:
     dims = list(call.shapes[0])
     for axis, start, end, step in slice_extents(call.operation, len(dims), call.constants):
-        dims[axis] = len(range(*slice(start, _end(end, step), step).indices(dims[axis])))
+        dims[axis] = len(slice_range(dims[axis], start, end, step))
     return (tuple(dims),)
-
-
-def _end(end: int, step: int) -> int | None:
-    """Return a Python slice's end: ONNX writes 'before the first element' as a large negative."""
-    return None if step < 0 and end < -(1 << 30) else end
 
 
 def _split(call: _Call) -> tuple[Static, ...]:

@@ -77,6 +77,13 @@ def prepared_convolution(
     return run
 
 
+def _of_nothing(window: Window, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the convolution of no elements, which torch refuses: the bias where a window lies."""
+    spatial = [max(length, 0) for length in window.resolve(x.shape[2:])[2]]
+    y = x.new_zeros(x.shape[0], weight.shape[0], *spatial)
+    return y if bias is None else y + bias.view(-1, *[1] * len(spatial))
+
+
 def _convolution(site: Site) -> Kernel:
     known, group = kernel_shape(site), site.operation.int_attribute("group", 1)
     weight, bias = site.constants.get(1), site.constants.get(2)
@@ -84,10 +91,12 @@ def _convolution(site: Site) -> Kernel:
         shape = site.input_shape()
         window, size = Window.of(site, known), None if shape is None else shape[2:]
         convolve = prepared_convolution(window, weight, bias, group, size)
-        return lambda x, *_: convolve(x)
+        return lambda x, *_: convolve(x) if x.numel() else _of_nothing(window, x, weight, bias)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         window = Window.of(site, known or weight.shape[2:])
+        if not x.numel():
+            return _of_nothing(window, x, weight, bias)
         pads: Sequence[int] = (0,) * (x.dim() - 2)
         if window.is_symmetric:
             pads = window.begin_pads()

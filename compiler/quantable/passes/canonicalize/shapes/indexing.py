@@ -127,7 +127,7 @@ def _slice_length(
 ) -> Expression:
     numbers = known((full, start, end))
     if numbers is not None:
-        return Expression.of(len(range(*slice(*_clamped(numbers, step), step).indices(numbers[0]))))
+        return Expression.of(len(slice_range(numbers[0], numbers[1], numbers[2], step)))
     low, high = start.constant, end.constant
     if step < 1 or low is None:
         return site.unknown(0, axis)
@@ -141,10 +141,16 @@ def _slice_length(
     return (last - first + (step - 1)).floor_quotient(step)
 
 
-def _clamped(numbers: tuple[int, ...], step: int) -> tuple[int, int | None]:
-    """Return start and end as Python's slice takes them: an end before the first is None."""
-    size, start, end = numbers
-    return start, None if step < 0 and end < -size else end
+def slice_range(size: int, start: int, end: int, step: int) -> range:
+    """Return the positions of an axis that a Slice takes.
+
+    ONNX clamps where it begins and ends to the axis, so that a step backwards that begins before
+    the first position takes that one. Python's slices would take none.
+    """
+    start, end = (bound + size if bound < 0 else bound for bound in (start, end))
+    if step > 0:
+        return range(min(max(start, 0), size), min(max(end, 0), size), step)
+    return range(min(max(start, 0), size - 1), min(max(end, -1), size - 1), step)
 
 
 def _sliced(
@@ -157,11 +163,10 @@ def _sliced(
     low, high = known(tuple(starts)), known(tuple(ends))
     if x.elements is None or low is None or high is None:
         return None
-    picks = [slice(None)] * x.elements.ndim
-    for start, end, axis, step in zip(low, high, axes, steps, strict=True):
-        size = x.elements.shape[axis]
-        picks[axis] = slice(*_clamped((size, start, end), step), step)
-    return np.asarray(x.elements[tuple(picks)], np.object_)
+    taken = x.elements
+    for axis, start, end, step in zip(axes, low, high, steps, strict=True):
+        taken = taken.take(slice_range(taken.shape[axis], start, end, step), axis)
+    return taken
 
 
 FUNCTIONS: dict[str, ShapeFunction] = {
