@@ -88,8 +88,6 @@ def test_rules_of_targets_agree_with_the_table(name: str) -> None:
         roles = {"compute": {Role.COMPUTE}, "passive": {Role.PASSIVE}}.get(
             rule.role, {Role.ELEMENTWISE, Role.JOIN}
         )
-        if rule.role == "passive" and rule.needs:  # only in a form in which elements move
-            roles = {*roles, Role.ELEMENTWISE}
         assert row.role in roles, rule.kind
         for slot, scheme in enumerate(rule.inputs):
             letter = row.slot(slot)
