@@ -46,7 +46,9 @@ def test_a_call_counts():
 
 
 def test_a_file_that_cannot_be_run_says_why(tmp_path):
-    with pytest.raises(OptionError, match=r"expected a \.onnx or \.tflite file, found 'a\.pt'"):
+    with pytest.raises(
+        OptionError, match=r"expected a \.onnx, \.xml or \.tflite file, found 'a\.pt'"
+    ):
         peer(tmp_path / "a.pt")
     with pytest.raises(OptionError, match="there is no such file"):
         peer(tmp_path / "a.onnx")

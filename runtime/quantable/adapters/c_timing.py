@@ -6,6 +6,7 @@ The code is compiled as it was emitted; its hook `QUANTABLE_STEP` is defined for
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import shutil
 import tempfile
 import weakref
@@ -87,6 +88,8 @@ class TimedModel:
         flags: Optimization and machine flags.
         seed: Of the random integers that it is run on.
         threads: How many share a run; steps are timed with one.
+        kept: A folder for what is compiled; what was compiled there of the same sources in the
+            same way is taken as it is.
 
     Attributes:
         manifest: ``manifest.json``.
@@ -99,13 +102,15 @@ class TimedModel:
 
     def __init__(
         self, build_dir: Path, *, compiler: str = "gcc", flags: Sequence[str] = FLAGS,
-        seed: int = 0, threads: int = 1,
+        seed: int = 0, threads: int = 1, kept: Path | None = None,
     ) -> None:  # fmt: skip
         self.manifest: Mapping[str, Any] = read_manifest(build_dir)
         self._root, self._compiler, self._flags = build_dir, compiler, tuple(flags)
-        private = tempfile.mkdtemp(prefix="quantable-")
-        self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
-        self._folder = Path(private)
+        self._folder = Path(tempfile.mkdtemp(prefix="quantable-")) if kept is None else kept
+        self._folder.mkdir(exist_ok=True)
+        if kept is None:
+            private = str(self._folder)
+            self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
         (self._folder / "clock.h").write_text(_CLOCK, encoding="utf-8")
         (self._folder / "hook.h").write_text(_HOOK, encoding="utf-8")
         (self._folder / "timing.c").write_text(self._timing(), encoding="utf-8")
@@ -113,7 +118,7 @@ class TimedModel:
         self._weights = self._folder / "weights.o"
         self._compile(["-fPIC", "-c"], [build_dir / "model_weights.c"], self._weights)
         self._arena, self._tensors = self._memory(seed)
-        self._plain = self._library("plain", more, threads)
+        self._plain = self._library(f"plain{threads}", more, threads)
 
     def runs(self, count: int) -> Reals:
         """Return the seconds that each of some runs took."""
@@ -175,7 +180,21 @@ class TimedModel:
     def _compile(self, more: Sequence[str], sources: Sequence[Path], output: Path) -> None:
         places = [f"-I{self._root}", f"-I{self._folder}"]
         arguments = ["-std=c11", *self._flags, *more, *places]
+        stamp, key = output.with_suffix(".key"), self._key(arguments, sources)
+        if output.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+            return
+        stamp.unlink(missing_ok=True)
         compile_c(self._compiler, arguments, sources, output)
+        stamp.write_text(key, encoding="utf-8")
+
+    def _key(self, arguments: Sequence[str], sources: Sequence[Path]) -> str:
+        """Return what tells one compilation from others; the manifest has the digests of files."""
+        found = hashlib.sha256(repr((self._compiler, *arguments, *sources)).encode())
+        own = [path for path in sources if path.parent == self._folder and path.suffix == ".c"]
+        headers = [self._folder / name for name in ("clock.h", "hook.h")]
+        for path in (self._root / "manifest.json", *own, *headers):
+            found.update(path.read_bytes())
+        return found.hexdigest()
 
     def _memory(self, seed: int) -> tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.generic]]]:
         alignment = int(self.manifest["arena_alignment"])

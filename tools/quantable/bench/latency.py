@@ -111,17 +111,23 @@ def _latency(name: str, blocks: Sequence[Reals]) -> Latency:
 
 
 def peer(path: Path, threads: int = 1) -> tuple[list[Runner], list[str]]:
-    """Return the installed runtimes that run a file, .onnx or .tflite, and why others do not.
+    """Return the installed runtimes that run a file, and why others do not.
+
+    Args:
+        path: An .onnx file, an OpenVINO .xml file or a .tflite file.
+        threads: That share a run.
 
     Raises:
         UserError: None of them is installed, or none can read the file.
         OptionError: The kind of file is not known.
     """
     found: list[Runner] = []
-    kinds = {".onnx": (_onnxruntime, _openvino), ".tflite": (_litert,)}
+    kinds = {
+        ".onnx": (_onnxruntime, _openvino), ".xml": (_openvino,), ".tflite": (_litert,)
+    }  # fmt: skip
     if path.suffix not in kinds:
         raise OptionError(
-            f"expected a .onnx or .tflite file, found '{path.name}'",
+            f"expected a .onnx, .xml or .tflite file, found '{path.name}'",
             help="give the network in the form that the other runtime reads",
         )
     if not path.is_file():

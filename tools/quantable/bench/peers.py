@@ -119,7 +119,14 @@ def onnxruntime_static(
         )
 
 
-def nncf_quantize(model: Path, images: Float, folder: Path, *, accurate: bool = False) -> None:
+def nncf_quantize(
+    model: Path,
+    images: Float,
+    folder: Path,
+    *,
+    accurate: bool = False,
+    transformer: bool | None = None,
+) -> None:
     """Quantize with NNCF: defaults but for the kind of bias correction, on all samples.
 
     Args:
@@ -127,19 +134,20 @@ def nncf_quantize(model: Path, images: Float, folder: Path, *, accurate: bool = 
         images: Calibration inputs, [samples, 1, ...].
         folder: Where ``quantized.xml`` is written.
         accurate: Whether biases are corrected layer by layer (``fast_bias_correction=False``).
+        transformer: Whether it has attention; None: if it has a Softmax.
     """
     import nncf
     import openvino
 
     network = openvino.convert_model(model)  # Core.read_model would hide biases from NNCF
-    # A Softmax at the output was cut off: what is left is attention.
-    has_attention = any(op.get_type_name() == "Softmax" for op in network.get_ops())
+    if transformer is None:  # a Softmax at the output was cut off: what is left is attention
+        transformer = any(op.get_type_name() == "Softmax" for op in network.get_ops())
     quantized = nncf.quantize(
         network,
         nncf.Dataset(list(images)),
         subset_size=len(images),
         fast_bias_correction=not accurate,
-        model_type=nncf.ModelType.TRANSFORMER if has_attention else None,
+        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
     )
     openvino.save_model(quantized, folder / "quantized.xml", compress_to_fp16=False)
 

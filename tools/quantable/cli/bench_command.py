@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--threads", default=1, show_default=True, help="That share a run.")
 @click.option(
     "--against", multiple=True, type=FILE,
-    help="The network as .onnx or .tflite: runtimes that are installed run it in turn.",
+    help="The network as .onnx, .xml or .tflite: runtimes that are installed run it in turn.",
 )  # fmt: skip
 @click.option("--layers/--no-layers", default=True, help="Time every step.")
 @click.option("--cold", is_flag=True, help="Also time a fresh process: loading and the first run.")
