@@ -47,6 +47,11 @@ def test_emulated_code_gives_the_integers_of_the_reference(
         for t in model.inputs
     }
     runs = [model.run(inputs) for _ in "ab"]
+    if model.manifest["push"] is not None:
+        by_rows = EmulatedModel(folder, processor=core, by_rows=True).run(inputs)
+        for name, expected in runs[0].outputs.items():
+            np.testing.assert_array_equal(by_rows.outputs[name], expected)
+        assert max(by_rows.instructions) <= 1.05 * max(runs[0].instructions)
     assert runs[0].instructions == runs[1].instructions
     for index, sample in enumerate(samples):
         expected = reference.run(sample)

@@ -125,6 +125,7 @@ class CompiledModel:
         compiler: Name or path of the compiler.
         flags: Optimization and machine flags.
         threads: How many share a run.
+        by_rows: Hand in the rows of an input one after the other.
 
     Attributes:
         manifest: ``manifest.json``.
@@ -144,6 +145,7 @@ class CompiledModel:
         compiler: str = "gcc",
         flags: Sequence[str] = ("-O2",),
         threads: int = 1,
+        by_rows: bool = False,
     ) -> None:
         root = Path(build_dir)
         self.manifest = read_manifest(root)
@@ -153,7 +155,7 @@ class CompiledModel:
         private = tempfile.mkdtemp(prefix="quantable-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
         entry, path = Path(private) / "entry.c", Path(private) / "model.so"
-        entry.write_text(entry_text(self.manifest, threads), encoding="utf-8")
+        entry.write_text(entry_text(self.manifest, threads, by_rows=by_rows), encoding="utf-8")
         sources = [root / "model.c", root / "model_weights.c", entry]
         arguments = [*STRICT, *flags, *more, "-shared", "-fPIC", f"-I{root}"]
         compile_c(compiler, arguments, sources, path)

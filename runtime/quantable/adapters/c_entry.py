@@ -7,7 +7,36 @@ from collections.abc import Mapping
 from quantable.ir import FormatError, OptionError
 
 
-def entry_text(manifest: Mapping[str, object], threads: int) -> str:
+def push_text(manifest: Mapping[str, object]) -> str:
+    """Return C code of ``quantable_push(arena, size, tensors)``, a run row by row of the input.
+
+    Raises:
+        FormatError: The code takes no rows.
+    """
+    push, prefix = manifest.get("push"), manifest["prefix"]
+    if not isinstance(push, dict):
+        raise FormatError(
+            "expected code that takes rows of its input, found none",
+            help="portable, armv7em and armv81m kernels do where windows read one input by rows",
+        )
+    inputs, outputs = manifest["inputs"], manifest["outputs"]
+    assert isinstance(inputs, list)
+    assert isinstance(outputs, list)
+    results = "".join(f", tensors[{1 + index}]" for index in range(len(outputs)))
+    ctype = f"{inputs[0]['dtype']}_t"
+    return (
+        "static int quantable_push(void *arena, size_t size, void *const *tensors) {\n"
+        f"  static {prefix}_rows rows;\n"
+        f"  const {ctype} *row = tensors[0];\n"
+        f"  int status = {str(prefix).upper()}_MORE;\n"
+        f"  for (int i = 0; i < {push['rows']} && status == {str(prefix).upper()}_MORE; i++) {{\n"
+        f"    status = {prefix}_push_row(&rows, arena, size, row{results});\n"
+        f"    row += {push['row_size']};\n  }}\n"
+        "  return status;\n}\n"
+    )
+
+
+def entry_text(manifest: Mapping[str, object], threads: int, *, by_rows: bool = False) -> str:
     """Return C code to be compiled beside the emitted files.
 
     Its functions are ``int quantable_open(void)``, the number of threads, 0 if there are none;
@@ -17,6 +46,7 @@ def entry_text(manifest: Mapping[str, object], threads: int) -> str:
     Args:
         manifest: Of the code.
         threads: How many share a run; 1 runs the code that has none.
+        by_rows: Hand in one row of the input after the other, to one thread.
     """
     inputs, outputs = manifest["inputs"], manifest["outputs"]
     assert isinstance(inputs, list)
@@ -24,7 +54,10 @@ def entry_text(manifest: Mapping[str, object], threads: int) -> str:
     count = len(inputs) + len(outputs)
     tensors = "".join(f", tensors[{index}]" for index in range(count))
     prefix = manifest["prefix"]
-    if threads == 1:
+    if by_rows:
+        opened, closed, static = "return 1;", "", push_text(manifest)
+        run = "quantable_push(arena, size, tensors)"
+    elif threads == 1:
         opened, closed = "return 1;", ""
         run = f"{prefix}_run(arena, size{tensors})"
         static = ""

@@ -15,6 +15,7 @@ from quantable.adapters.c_compiler import (
     read_manifest,
     sample_batches,
 )
+from quantable.adapters.c_entry import push_text
 from quantable.adapters.emulator import Program, network_text, split_outputs
 from quantable.adapters.processors import processor_named, require_tools
 
@@ -53,6 +54,7 @@ class EmulatedModel:
         flags: Optimization flags; the processor says all others.
         processor: A name of `quantable.adapters.processors.PROCESSORS`.
         is_profiled: Count the instructions of every step; adds about ten to each.
+        by_rows: Hand in the rows of an input one after the other.
 
     Attributes:
         manifest: ``manifest.json``.
@@ -70,12 +72,14 @@ class EmulatedModel:
         flags: Sequence[str] = ("-O2",),
         processor: str,
         is_profiled: bool = False,
+        by_rows: bool = False,
     ) -> None:
         self._root = Path(build_dir).absolute()
         self._processor = processor_named(processor)
         require_tools(processor)
         self._flags = tuple(flags)
         self._is_profiled = is_profiled
+        self._by_rows = by_rows
         self.manifest = read_manifest(self._root)
         self.inputs = border_tensors(self.manifest, "inputs")
         self.outputs = border_tensors(self.manifest, "outputs")
@@ -128,5 +132,9 @@ class EmulatedModel:
         names = [f"in{i}" for i in range(len(self.inputs))]
         names += [f"out{i}" for i in range(len(self.outputs))]
         call = f"{prefix}_run({', '.join(['arena', 'sizeof arena', *names])})"
+        head = f"#include <stdint.h>\nstatic _Alignas({alignment}) uint8_t arena[{arena}];\n"
+        if self._by_rows:
+            head = f'#include "model.h"\n{head}{push_text(self.manifest)}'
+            call = f"quantable_push(arena, sizeof arena, (void *const[]){{{', '.join(names)}}})"
         text = network_text(self.inputs, self.outputs, samples, len(steps) + 2, call)
-        return f"#include <stdint.h>\nstatic _Alignas({alignment}) uint8_t arena[{arena}];\n{text}"
+        return head + text

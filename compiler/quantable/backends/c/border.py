@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
 
+BORDER_KINDS = ("int.Quantize", "int.Dequantize")
+"""At the border the caller does them."""
+
 
 @dataclass(frozen=True, slots=True)
 class BorderTensor:

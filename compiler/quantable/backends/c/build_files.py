@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantable.backends.c.header import tensors
+from quantable.backends.c.push import Push
 from quantable.backends.c.text import C_TYPES, comment, shape_text
 from quantable.backends.c.unit import Unit
 
@@ -136,6 +137,8 @@ def readme_text(unit: Unit, *, has_test: bool) -> str:
         f"`CONFIG_QUANTABLE_{unit.prefix.upper()}=y`.",
         "",
     ]
+    if unit.push is not None:
+        lines += _push_text(unit, unit.push)
     if unit.kernels.has_threads:
         lines += _threads_text(unit)
     if has_test:
@@ -157,6 +160,29 @@ def _machine_text(unit: Unit) -> list[str]:
         ]
     first = "Kernels use the vector instructions that the compiler is told of, and give the same"
     return ["", first, *default, ""]
+
+
+def _push_text(unit: Unit, push: Push) -> list[str]:
+    upper, ctype = unit.prefix.upper(), C_TYPES[unit.border.inputs[0].dtype]
+    outputs = "".join(f", out{index}" for index in range(len(unit.border.outputs)))
+    return [
+        "",
+        "## Rows as a sensor makes them",
+        "",
+        f"Without all of the input in memory: rows are handed in one after the other, {push.row}",
+        f"elements each, and the last {push.kept} of {push.height} are kept. The first layers run",
+        "while rows come in, the others behind the last one. Results are those of a whole run.",
+        "",
+        "```c",
+        f"static {unit.prefix}_rows rows; /* zeros to begin with; so to give up an image */",
+        f"{ctype} row[{upper}_ROW_SIZE];",
+        f"int status = {unit.prefix}_push_row(&rows, arena, sizeof arena, row{outputs});",
+        f"/* {upper}_MORE, or {upper}_OK behind the last row: then the outputs are there */",
+        "```",
+        "",
+        "Between rows of one image the arena stays as it is.",
+        "",
+    ]
 
 
 def _threads_text(unit: Unit) -> list[str]:

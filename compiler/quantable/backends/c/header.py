@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantable.backends.c.border import BorderTensor
+from quantable.backends.c.push import Push
 from quantable.backends.c.text import C_TYPES, comment, decimal, shape_text, string_literal
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import graph_digest
@@ -35,6 +36,12 @@ def threads_signature(unit: Unit) -> str:
     return _signature(
         unit, f"int {unit.prefix}_run_threads(", ["q_threads *threads", "void *arena"]
     )
+
+
+def push_signature(unit: Unit) -> str:
+    """Return the declaration of the function that takes a row, without a semicolon."""
+    first = [f"{unit.prefix}_rows *rows", "void *arena"]
+    return _signature(unit, f"int {unit.prefix}_push_row(", first)
 
 
 def has_threads(unit: Unit) -> bool:
@@ -82,6 +89,7 @@ def header_text(unit: Unit, steps: list[Step], *, has_test: bool) -> str:
         " * nothing in the arena needs to survive between runs. Re-entrant: one arena a caller. */",
         f"{run_signature(unit)};",
         "",
+        *(_pushes(unit, unit.push) if unit.push is not None else []),
         *(_threads(unit) if has_threads(unit) else []),
         *_conversions(unit),
     ]
@@ -103,6 +111,26 @@ def _threads(unit: Unit) -> list[str]:
         " * depend on how many they are. One run at a time for each set of threads. */",
         f"{threads_signature(unit)};",
         "#endif",
+        "",
+    ]
+
+
+def _pushes(unit: Unit, push: Push) -> list[str]:
+    upper, ctype = unit.prefix.upper(), C_TYPES[unit.border.inputs[0].dtype]
+    return [
+        f"/* Run the network on {push.height} rows as they come, {push.row} elements of in0 each.",
+        f" * Begin with a state of zeros; {upper}_MORE says that rows are missing. The last row",
+        " * gives what a run gives, and the next one begins again. Until then the arena stays",
+        " * as it is. */",
+        f"#define {upper}_MORE 1",
+        f"#define {upper}_ROW_COUNT {push.height}u",
+        f"#define {upper}_ROW_SIZE {push.row}u",
+        "typedef struct {",
+        "  int32_t count; /* rows so far */",
+        f"  int32_t made[{len(push.stream.operations)}];",
+        f"  {ctype} kept[{push.kept * push.row}]; /* the last {push.kept} of them */",
+        f"}} {unit.prefix}_rows;",
+        f"{push_signature(unit)};",
         "",
     ]
 

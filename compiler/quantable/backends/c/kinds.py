@@ -16,7 +16,7 @@ from quantable.backends.c import (
     windows,
     x86,
 )
-from quantable.backends.c.border import Border, border, static_shape
+from quantable.backends.c.border import BORDER_KINDS, Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
 from quantable.targets.kernel_sets import (
@@ -66,7 +66,6 @@ SPECIAL: Mapping[str, Mapping[str, Callable[[Step], bool]]] = {
 """By kernel set: its own table. One returns False, having added nothing, where no kernel of the set
 suits an operation; then it is emitted from `EMITTERS`."""
 
-BORDER_KINDS = ("int.Quantize", "int.Dequantize")
 _LIMIT = 2**31
 
 

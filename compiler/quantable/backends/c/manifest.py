@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantable.backends.c.border import BorderTensor
 from quantable.backends.c.header import ABI_VERSION
+from quantable.backends.c.push import Push
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import graph_digest
 
@@ -35,9 +36,17 @@ def manifest(unit: Unit, steps: list[Step], files: list[str]) -> dict[str, objec
             {"steps": [number[name] for name in stream.operations], "rows": stream.rows}
             for stream in plan.streams
         ],
+        "push": _push(unit.push),
         "sources": [name for name in files if name in ("model.c", "model_weights.c")],
         "files": files,
     }
+
+
+def _push(push: Push | None) -> dict[str, int] | None:
+    """Return what `push_row` takes; None where the code has none."""
+    if push is None:
+        return None
+    return {"rows": push.height, "row_size": push.row, "kept_rows": push.kept}
 
 
 def _tensor(tensor: BorderTensor) -> dict[str, object]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from quantable.backends.c.header import has_threads, run_signature, tensors, threads_signature
+from quantable.backends.c.header import (
+    has_threads,
+    push_signature,
+    run_signature,
+    tensors,
+    threads_signature,
+)
+from quantable.backends.c.push import Push
 from quantable.backends.c.storage import Place
-from quantable.backends.c.streams import step_calls
+from quantable.backends.c.streams import pushed_lines, step_calls
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step, Unit
 
@@ -15,6 +22,8 @@ def tensors_struct(unit: Unit) -> list[str]:
     for side, index, tensor in tensors(unit):
         const = "const " if side == "in" else ""
         members.append(f"  {const}{C_TYPES[tensor.dtype]} *{side}{index};")
+    if unit.push is not None:
+        members.append("  int32_t kept; /* rows of the ring that in0 is */")
     if has_threads(unit):
         members += ["#if defined(QUANTABLE_THREADS)", "  q_threads *threads;", "  q_share share;"]
         members.append("#endif")
@@ -29,11 +38,14 @@ def run_lines(unit: Unit, steps: list[Step]) -> list[str]:
         lines += ["#if defined(QUANTABLE_THREADS)", "  t.share.part = 0;", "  t.share.parts = 1;"]
         lines.append("#endif")
     lines += ["  run_steps(&t);", *_ended(unit)]
+    if unit.push is not None:
+        lines += _pushing(unit, unit.push)
     return lines + (_threaded(unit) if has_threads(unit) else [])
 
 
 def _steps(unit: Unit, steps: list[Step]) -> list[str]:
-    lines = ["static void run_steps(const run_tensors *t) {"]
+    lines = pushed_lines(unit, unit.push, steps) if unit.push is not None else []
+    lines += ["static void run_steps(const run_tensors *t) {"]
     lines += step_calls(unit, steps)
     if not steps:
         lines.append("  (void)t;")
@@ -90,10 +102,39 @@ def _given(unit: Unit) -> list[str]:
         "  run_tensors t;",
         "  t.arena = arena;",
         *(f"  t.{name} = {name};" for name in names),
+        *([f"  t.kept = {unit.push.height};"] if unit.push is not None else []),
         "  const int status = run_check(&t, arena_size);",
         f"  if (status != {unit.prefix.upper()}_OK) {{",
         "    return status;",
         "  }",
+    ]
+
+
+def _pushing(unit: Unit, push: Push) -> list[str]:
+    """Return the function that takes a row; it begins as one that takes all of them."""
+    upper, threads = unit.prefix.upper(), has_threads(unit)
+    lines = [f"{push_signature(unit)} {{", *_given(unit)]
+    if threads:
+        lines += ["#if defined(QUANTABLE_THREADS)", "  t.share.part = 0;", "  t.share.parts = 1;"]
+        lines.append("#endif")
+    return [
+        *lines,
+        "  if (rows == NULL) {",
+        f"    return {upper}_ERROR_NULL;",
+        "  }",
+        f"  memcpy(rows->kept + rows->count % {push.kept} * {push.row}, in0,",
+        f"         {push.row} * sizeof(*in0));",
+        "  rows->count++;",
+        "  t.in0 = rows->kept;",
+        f"  t.kept = {push.kept};",
+        "  run_first(&t, rows->made, rows->count);",
+        f"  if (rows->count < {push.height}) {{",
+        f"    return {upper}_MORE;",
+        "  }",
+        "  run_rest(&t);",
+        "  rows->count = 0;",
+        "  memset(rows->made, 0, sizeof(rows->made));",
+        *_ended(unit),
     ]
 
 

@@ -47,7 +47,7 @@ def source_text(unit: Unit, steps: list[Step]) -> str:
         *unit.contract.definition,
         '#include "q_border.h"',
         *(['#include "q_share.h"'] if unit.kernels.has_threads else []),
-        *([f'#include "{STREAM_HEADER}"'] if unit.streams else []),
+        *([f'#include "{STREAM_HEADER}"'] if unit.streams or unit.push else []),
         "",
         *_instances(unit),
         *_STEP_HOOK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantable.backends.c.push import Push
 from quantable.backends.c.unit import Step, Unit
 from quantable.ir import Ring, Stream
 from quantable.ir.streaming import RowOrder, bounding
@@ -11,7 +12,55 @@ STREAM_HEADER = "q_stream.h"
 
 def step_calls(unit: Unit, steps: list[Step]) -> list[str]:
     """Return the statements that run all steps."""
-    lines, by_name = [], {step.operation.name: step for step in steps}
+    if unit.push is None:
+        return _calls(unit, steps)
+    count, push = len(unit.push.stream.operations), unit.push
+    if push.is_planned:
+        first = [f"  int32_t made[{count}] = {{0}};", f"  run_first(t, made, {push.height});"]
+    else:
+        height = steps[0].shape(steps[0].output())[1]
+        first = [f"  {line}" for line in _call(steps[0], f"t, 0, {height}")]
+    return [*first, "  run_rest(t);"]
+
+
+def pushed_lines(unit: Unit, push: Push, steps: list[Step]) -> list[str]:
+    """Return the functions that run what comes before and behind the last row of the input."""
+    parts = steps[: len(push.stream.operations)]
+    order = RowOrder(unit.graph, [step.operation for step in parts])
+    value = unit.border.inputs[0].value
+    needed = [
+        _needed(order, step, _counters(parts)[step.index][1])
+        for step in parts if value in step.operation.inputs
+    ]  # fmt: skip
+    most = needed[0]
+    for other in needed[1:]:
+        most = f"q_most({most}, {other})"
+    rest = _calls(unit, steps[len(parts) :])
+    return [
+        "/* Run what the rows of the input that were received are enough for. */",
+        "static void run_first(const run_tensors *t, int32_t *made, int32_t received) {",
+        *_loop(unit, push.stream, parts, _counters(parts), f"received < {most}"),
+        "}",
+        "",
+        "static void run_rest(const run_tensors *t) {",
+        *(rest or ["  (void)t;"]),
+        "}",
+        "",
+    ]
+
+
+Counters = dict[int, tuple[str, str]]
+"""By the index of a step, the expressions of the rows that are made, and that are to be made."""
+
+
+def _counters(steps: list[Step]) -> Counters:
+    """Return counters that outlive a call."""
+    return {step.index: (f"made[{i}]", f"end{step.index}") for i, step in enumerate(steps)}
+
+
+def _calls(unit: Unit, steps: list[Step]) -> list[str]:
+    lines: list[str] = []
+    by_name = {step.operation.name: step for step in steps}
     for step in steps:
         stream = unit.streams.get(step.operation.name)
         if stream is None:
@@ -23,24 +72,40 @@ def step_calls(unit: Unit, steps: list[Step]) -> list[str]:
 
 
 def _turns(unit: Unit, stream: Stream, steps: list[Step]) -> list[str]:
-    """Return the loop of a stream; `quantable.ir.streaming.RowOrder` says the order."""
-    order = RowOrder(unit.graph, [step.operation for step in steps])
-    last = steps[-1]
-    height = order.rows[last.operation.name].outputs
+    """Return a stream as a block."""
     rows = ", ".join(f"row{step.index} = 0" for step in steps)
-    lines = [
-        f"{{ /* Steps {steps[0].index} to {last.index} in turns. */",
+    counters = {step.index: (f"row{step.index}", f"end{step.index}") for step in steps}
+    return [
+        f"{{ /* Steps {steps[0].index} to {steps[-1].index} in turns. */",
         f"  int32_t {rows};",
-        f"  while (row{last.index} < {height}) {{",
-        f"    const int32_t end{last.index} = q_least(row{last.index} + {stream.rows}, {height});",
+        *_loop(unit, stream, steps, counters),
+        "}",
+    ]
+
+
+def _loop(
+    unit: Unit, stream: Stream, steps: list[Step], counters: Counters, missing: str = ""
+) -> list[str]:
+    """Return the loop of a stream; `quantable.ir.streaming.RowOrder` says the order.
+
+    With `missing` it returns where that holds before a turn.
+    """
+    order = RowOrder(unit.graph, [step.operation for step in steps])
+    made, end = counters[steps[-1].index]
+    height = order.rows[steps[-1].operation.name].outputs
+    lines = [
+        f"  while ({made} < {height}) {{",
+        f"    const int32_t {end} = q_least({made} + {stream.rows}, {height});",
     ]
     lines += [
         f"    const int32_t end{step.index} = {_end(stream, order, step, steps)};"
         for step in reversed(steps[:-1])
     ]
+    if missing:
+        lines += [f"    if ({missing}) {{", "      return;", "    }"]
     for step in steps:
-        lines += [f"    {line}" for line in _rows(unit, stream, step)]
-    return [*lines, "  }", "}"]
+        lines += [f"    {line}" for line in _rows(unit, stream, step, *counters[step.index])]
+    return [*lines, "  }"]
 
 
 def _end(stream: Stream, order: RowOrder, step: Step, steps: list[Step]) -> str:
@@ -49,9 +114,7 @@ def _end(stream: Stream, order: RowOrder, step: Step, steps: list[Step]) -> str:
     found = "0"
     for reader in steps:
         if name in reader.operation.inputs:
-            axis = order.rows[reader.operation.name]
-            rest = axis.reach + 1 - axis.pad - axis.stride
-            needed = f"q_needed(end{reader.index}, {axis.stride}, {rest}, {axis.inputs})"
+            needed = _needed(order, reader, f"end{reader.index}")
             found = needed if found == "0" else f"q_most({found}, {needed})"
     if name in stream.rings:
         return found
@@ -59,9 +122,15 @@ def _end(stream: Stream, order: RowOrder, step: Step, steps: list[Step]) -> str:
     return f"end{last.index} == {heights[0]} ? {heights[1]} : {found}"
 
 
-def _rows(unit: Unit, stream: Stream, step: Step) -> list[str]:
+def _needed(order: RowOrder, step: Step, end: str) -> str:
+    """Return how many rows of its input a step needs to make rows up to an end."""
+    axis = order.rows[step.operation.name]
+    rest = axis.reach + 1 - axis.pad - axis.stride
+    return f"q_needed({end}, {axis.stride}, {rest}, {axis.inputs})"
+
+
+def _rows(unit: Unit, stream: Stream, step: Step, row: str, end: str) -> list[str]:
     """Return the loop in which a step makes the rows up to its end."""
-    row, end = f"row{step.index}", f"end{step.index}"
     count = f"{end} - {row}"
     for name in bounding(unit.graph, step.operation):
         if name in stream.rings:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from quantable.backends.c.border import Border, static_shape
 from quantable.backends.c.contract import contract_of, fixed_point
+from quantable.backends.c.push import find_push
 from quantable.backends.c.storage import Storage
 from quantable.backends.c.text import C_TYPES, MINIMA
 from quantable.ir import DType, Graph, Operation, Ring, UnsupportedError, Value
@@ -50,6 +51,7 @@ class Unit:
         self._constants: dict[tuple[DType, bytes, int], Constant] = {}
         streams = graph.plan.streams if graph.plan else ()
         self.streams = {name: stream for stream in streams for name in stream.operations}
+        self.push = find_push(graph, border, kernels)
         self.rings = {name: ring for stream in streams for name, ring in stream.rings.items()}
 
     @property
@@ -139,7 +141,9 @@ class Step:
     @property
     def is_streamed(self) -> bool:
         """Whether it makes some rows at a time: `count` ones, from row `first` on."""
-        return self.operation.name in self.unit.streams
+        push = self.unit.push
+        is_pushed = push is not None and self.operation.name in push.stream.operations
+        return is_pushed or self.operation.name in self.unit.streams
 
     def written(self, name: str) -> str:
         """Return the expression that points to where a value's row `first` lies."""
@@ -156,8 +160,10 @@ class Step:
 
     def rows(self, axis: Axis) -> str:
         """Add which rows of the output a window kernel makes; return the pointer to that."""
-        ring = self.unit.rings.get(self.operation.inputs[0], Ring(axis.inputs))
-        place = f"{ring.rows}, {ring.phase}"
+        x = self.operation.inputs[0]
+        ring = self.unit.rings.get(x, Ring(axis.inputs))
+        is_given = self.unit.push is not None and x == self.unit.border.inputs[0].value
+        place = "t->kept, 0" if is_given else f"{ring.rows}, {ring.phase}"
         if self.is_streamed:
             self.lines.append(f"const q_rows rows = {{first, count, {place}}};")
         else:
