@@ -21,6 +21,7 @@ import numpy as np
 
 from quantable.driver import runtime
 from quantable.driver.calibration_warnings import calibration_warnings
+from quantable.driver.context import context_for
 from quantable.driver.data import Array, Sample, Samples, Source, open_samples
 from quantable.driver.efforts import pipelines_of
 from quantable.driver.files import load_graph as load
@@ -34,7 +35,8 @@ from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
 from quantable.driver.tuning_data import TuningData, open_tuning_data
 from quantable.ir import DataError, Graph, Level, OptionError, Profile
-from quantable.passes.base import CHECKS, PassContext
+from quantable.ir.operation_library import require_recorded
+from quantable.passes.base import CHECKS
 from quantable.passes.instruments.instrument import Instrument
 from quantable.schema import load_profile, save, save_profile
 from quantable.targets.description import Target, load_target
@@ -78,10 +80,7 @@ def optimize(
         InternalError: A pass failed; a reproducer was written.
     """
     items = resolve(passes)
-    context = PassContext(
-        runtime.LazyExecutor(), _target_of(graph, target), profile,
-        [] if remarks is None else remarks,
-    )  # fmt: skip
+    context = context_for(graph, _target_of(graph, target), profile, remarks)
     if tuning is not None:
         tuning.equip(context, graph)
     return run_passes(graph, items, context, instruments)
@@ -91,7 +90,7 @@ def replay(
     graph: Graph, *, target: str | None = None, instruments: Sequence[Instrument] = CHECKS
 ) -> Graph:
     """Run what a reproducer holds again; see `quantable.driver.reproduce`."""
-    return replay_passes(graph, PassContext(runtime.LazyExecutor()), target, instruments)
+    return replay_passes(graph, context_for(graph), target, instruments)
 
 
 def canonicalize(
@@ -286,6 +285,7 @@ def emit(
     """
     from quantable.driver.emission import emit_files
 
+    require_recorded(graph)
     found = _target_of(graph, target)
     if found is None:
         raise OptionError(

@@ -21,7 +21,7 @@ import numpy as np
 import quantable
 from quantable.driver.data import IMAGE_SUFFIXES, Array, Samples, Source
 from quantable.driver.preprocessing import Preprocessing
-from quantable.ir import DataError, Graph, graph_digest
+from quantable.ir import DataError, Graph, OperationLibrary, graph_digest
 from quantable.passes.base import TOOL_VERSION, Pass, PassContext
 from quantable.schema import versions
 
@@ -35,6 +35,7 @@ OPTION_COMPONENT = {
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
     "effort": "pipeline", "arena_budget": "pipeline", "input_shape": "model", "example": "model",
     "dynamic": "model", "opset": "model", "output_name": "model",
+    "operations": "operations",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 
@@ -99,9 +100,9 @@ def _sources_digest() -> str:
     return h.hexdigest()
 
 
-def model_components(path: Path) -> dict[str, str]:
+def model_components(path: Path, library: OperationLibrary) -> dict[str, str]:
     """Return the components of stage `import`."""
-    return {"model": file_digest(path), **environment()}
+    return {"model": file_digest(path), "operations": library.digest, **environment()}
 
 
 def pass_components(

@@ -24,7 +24,16 @@ from quantable.driver.emission import changed_files, read_manifest
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.standing import OutputQuantizer, Standing, standings, with_real_values
 from quantable.driver.validate import emitted_graph
-from quantable.ir import FormatError, Graph, Level, Operation, OptionError, graph_digest, numerics
+from quantable.ir import (
+    FormatError,
+    Graph,
+    Level,
+    Operation,
+    OperationLibrary,
+    OptionError,
+    graph_digest,
+    numerics,
+)
 from quantable.ir.diff import Matching, Measure
 from quantable.schema import load
 
@@ -134,6 +143,7 @@ def compare(
     threshold_db: float = THRESHOLD_DB,
     origin: str | Path | None = None,
     progress: api.Progress | None = None,
+    operations: OperationLibrary | None = None,
 ) -> Comparison:
     """Run two forms of a network and compare every value that both have.
 
@@ -144,6 +154,7 @@ def compare(
         origin: The quantable file that an integer one was lowered from; by default the other side,
             or the file beside it that its history names.
         progress: Told about every sample.
+        operations: The user operations at hand; by default those of installed packages.
 
     Raises:
         OptionError: Both are folders, or they have no value in common.
@@ -154,13 +165,13 @@ def compare(
     if all(path.is_dir() for path in paths):
         raise OptionError("expected at least one stage file, found two folders",
                           help="compare a .qir file with each of them")  # fmt: skip
-    graphs = [None if path.is_dir() else api.load(path) for path in paths]
+    graphs = [None if path.is_dir() else api.load(path, operations) for path in paths]
     stage = graphs[0] or graphs[1]
     assert stage is not None
     found = data if isinstance(data, Samples) else api.open_samples(
         data, stage, preprocessing, samples=samples
     )  # fmt: skip
-    given = None if origin is None else api.load(origin)
+    given = None if origin is None else api.load(origin, operations)
     with ExitStack() as stack:
         sides = [
             _folder_side(path, stage, stack) if own is None
@@ -215,7 +226,7 @@ def _folder_side(path: Path, stage: Graph, stack: ExitStack) -> _Side:
         return _Side(None, run_c, _outputs(names, stage), {})
     file, names = path / "model.onnx", [str(row["name"]) for row in manifest["outputs"]]
     if not changed_files(path, manifest):
-        graph = emitted_graph(path, manifest)
+        graph = emitted_graph(path, manifest, stage.library)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         backend("onnx").emit(graph, scratch, every_value=True)  # type: ignore[call-arg] # only this backend has it
         file = scratch / "model.onnx"

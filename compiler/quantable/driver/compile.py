@@ -32,7 +32,7 @@ from quantable.driver.report import Facts, compile_facts, page
 from quantable.driver.stages import STAGE, stages_for
 from quantable.driver.staging import Staging
 from quantable.driver.tuning_data import TuningData, open_tuning_data
-from quantable.ir import Graph, OptionError, Profile, UnknownNameError
+from quantable.ir import Graph, OperationLibrary, OptionError, Profile, UnknownNameError
 from quantable.targets.description import load_target
 
 PIPELINE_STAGES = tuple(name for name, stage in STAGE.items() if stage.pipeline)
@@ -129,6 +129,7 @@ def compile_model(
     notice: Announce | None = None,
     selection: Selection | None = None,
     warn: Warn | None = None,
+    operations: OperationLibrary | None = None,
 ) -> Compilation:
     """Compile a network into a folder.
 
@@ -148,6 +149,7 @@ def compile_model(
         selection: What watches the passes; no byte depends on it.
         warn: Told what is doubtful about the calibration data (see `calibration_warnings`), if
             anything is, before it is used; the report has it, too.
+        operations: The user operations at hand; by default those of installed packages.
 
     Raises:
         UserError: The input is at fault; nothing was written.
@@ -163,6 +165,7 @@ def compile_model(
     tell = announce or (lambda _: None)
     watch = selection or Selection(lambda _: None)
     staging = Staging(load_target(target), watch, cache, notice or (lambda _: None))
+    staging.operations = operations
     tell("import")
     graph = model if isinstance(model, Graph) else staging.import_model(Path(model))
     if is_quantized(graph) and not requantize:

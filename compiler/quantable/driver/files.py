@@ -9,18 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.driver.emission import replaced
-from quantable.ir import FormatError, Graph, InvariantError, verify
+from quantable.driver.operations import with_library
+from quantable.ir import FormatError, Graph, InvariantError, OperationLibrary, verify
 from quantable.schema import load, load_profile
 
 
-def load_graph(path: str | Path) -> Graph:
+def load_graph(path: str | Path, operations: OperationLibrary | None = None) -> Graph:
     """Read a graph and check every invariant of its level.
+
+    Args:
+        path: The file.
+        operations: The user operations at hand, see `quantable.driver.operations.library_of`; by
+            default those of installed packages, looked up where the graph has some.
 
     Raises:
         FormatError: The file is missing, foreign, truncated, corrupt or too new, or its graph
             breaks a rule.
     """
-    graph = load(path)
+    graph = with_library(load(path), operations)
     try:
         verify(graph)
     except InvariantError as error:

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantable.driver import runtime
+from quantable.driver.operations import library_of
 from quantable.driver.pytorch import Export, import_pytorch, is_reference
-from quantable.ir import Graph, UserError
+from quantable.ir import Graph, OperationLibrary, UserError
 
 
-def import_model(path: str | Path) -> Graph:
+def import_model(path: str | Path, operations: OperationLibrary | None = None) -> Graph:
     """Read an ONNX file, or export what ``net.py:net`` names with its own example inputs.
+
+    Args:
+        path: The file.
+        operations: The user operations at hand, see `quantable.driver.operations.library_of`; by
+            default those of installed packages, looked up where the model has some.
 
     Raises:
         ModelError: The model is invalid or incomplete.
@@ -20,12 +26,13 @@ def import_model(path: str | Path) -> Graph:
     from quantable.frontend import import_model as read
 
     if is_reference(path):
-        return import_module(path)
+        return import_module(path, operations=operations)
     if not Path(path).is_file():
         found = "it is a folder" if Path(path).is_dir() else "no such file"
         raise UserError(found, where=str(path), help="expected the path of an .onnx file, or "
                         "net.py:NAME for a PyTorch module")  # fmt: skip
-    return read(path, executor=runtime.LazyExecutor())
+    library = library_of if operations is None else lambda: operations
+    return read(path, executor=runtime.LazyExecutor(), library=library)
 
 
 def import_module(
@@ -35,6 +42,7 @@ def import_module(
     dynamic: Sequence[str] = (),
     opset: int | None = None,
     output_names: Sequence[str] = (),
+    operations: OperationLibrary | None = None,
 ) -> Graph:
     """Import a PyTorch network through torch.export and torch's ONNX exporter, in one call.
 
@@ -50,6 +58,7 @@ def import_module(
         dynamic: Symbols of the dimensions of example inputs: ``x.0=batch``.
         opset: Of ai.onnx; by default the exporter's own.
         output_names: Names of the outputs, in order; by default the exporter's.
+        operations: The user operations at hand; by default those of installed packages.
 
     Raises:
         OptionError: Inputs are missing, or do not fit the module's parameters.
@@ -60,4 +69,6 @@ def import_module(
     is_text = isinstance(given, (list, tuple)) and all(isinstance(item, str) for item in given)
     shapes = tuple(map(str, given)) if isinstance(given, (list, tuple)) and is_text else ()
     example = None if is_text else given
-    return import_pytorch(module, Export.of(shapes, example, dynamic, opset, output_names))
+    return import_pytorch(
+        module, Export.of(shapes, example, dynamic, opset, output_names), operations
+    )

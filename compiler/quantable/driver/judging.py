@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantable.driver import runtime
+from quantable.driver.context import context_for
 from quantable.driver.pipelines import resolve
 from quantable.driver.stages import STAGE
 from quantable.ir import Graph, Profile, graph_digest
-from quantable.passes.base import PassContext, run_passes
+from quantable.passes.base import run_passes
 from quantable.passes.laboratory import Laboratory, fitting_samples, held_out_samples
 from quantable.passes.network_noise import judged_values
 from quantable.targets.description import Target
@@ -89,7 +90,7 @@ class QuantizedNoise:
         """Return a float graph as the target would compute it, with simulated quantization."""
         observe = self._observe or runtime.observer()
         profile = observe(graph, self._samples(graph))
-        context = PassContext(runtime.LazyExecutor(), self._target, profile)
+        context = context_for(graph, self._target, profile)
         # A candidate that is kept is verified by the pass that offers it.
         bare = replace(graph, history=())
         quantized = run_passes(bare, self._pipelines[0], context, instruments=())

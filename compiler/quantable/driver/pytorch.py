@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from quantable.driver import runtime
-from quantable.ir import DType, Graph, OptionError, StageRecord, UnknownNameError, UserError, Value
+from quantable.driver.operations import library_of
+from quantable.ir import (
+    DType,
+    Graph,
+    OperationLibrary,
+    OptionError,
+    StageRecord,
+    UnknownNameError,
+    UserError,
+    Value,
+)
 from quantable.text.pipeline import parse_pipeline
 from quantable.text.spelling import option_text
 
@@ -140,12 +150,13 @@ def shape_text(value: Value) -> str:
     return f"{value.name}={dims}:{value.dtype.numpy.name}"
 
 
-def import_pytorch(network: Any, how: Export) -> Graph:
+def import_pytorch(network: Any, how: Export, operations: OperationLibrary | None = None) -> Graph:
     """Export a module and import what was made.
 
     Args:
         network: An ``nn.Module``, or a reference to one, see `is_reference`.
         how: Inputs, opset and names.
+        operations: The user operations at hand; by default those of installed packages.
 
     Returns:
         A graph named after the module's class, whose operations have the paths of their modules.
@@ -156,6 +167,7 @@ def import_pytorch(network: Any, how: Export) -> Graph:
     """
     from quantable.frontend import import_model
 
+    library = library_of if operations is None else lambda: operations
     exporter = runtime.pytorch_exporter()
     label = network if isinstance(network, (str, Path)) else f"module {type(network).__name__}"
     module, example, how = _loaded(network, how)
@@ -166,7 +178,7 @@ def import_pytorch(network: Any, how: Export) -> Graph:
             dynamic=how.dynamic, opset=how.opset, output_names=how.outputs,
         )  # fmt: skip
         try:
-            graph = import_model(path, executor=runtime.LazyExecutor())
+            graph = import_model(path, executor=runtime.LazyExecutor(), library=library)
         except UserError as error:
             error.where = error.where.replace(str(path), str(label))
             raise

@@ -7,19 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantable.driver import api
+from quantable.driver.context import context_for
 from quantable.driver.pipelines import resolve
 from quantable.driver.pytorch import Export, import_pytorch, is_reference
-from quantable.driver.runtime import LazyExecutor
 from quantable.driver.tuning_data import TuningData
 from quantable.ir import (
     Decision,
     Graph,
+    OperationLibrary,
     OptionError,
     Profile,
     StageRecord,
     UserError,
     graph_digest,
 )
+from quantable.ir.operation_library import require_recorded
 from quantable.passes.base import PassContext, run_pass
 from quantable.targets.description import Target, load_target
 
@@ -76,14 +78,15 @@ def replay_history(
     """
     if not graph.history:
         raise OptionError("the file has no history: there is nothing to redo")
+    require_recorded(graph)
     done: list[Redone] = []
     if start is not None:
-        current = _begun(graph, start)
+        current = replace(_begun(graph, start), library=graph.library)
         records = graph.history[len(start.history) :]
     else:
-        current = _imported(graph.history[0], model, done)
+        current = _imported(graph.history[0], model, graph.library, done)
         records = graph.history[1:]
-    context = PassContext(LazyExecutor(), _target(graph, target), profile)
+    context = context_for(current, _target(graph, target), profile)
     if tuning is not None:
         tuning.equip(context, current)
     for record in records:
@@ -114,7 +117,12 @@ def _begun(graph: Graph, start: Graph) -> Graph:
     return start
 
 
-def _imported(record: StageRecord, model: str | Path | None, done: list[Redone]) -> Graph:
+def _imported(
+    record: StageRecord,
+    model: str | Path | None,
+    library: OperationLibrary,
+    done: list[Redone],
+) -> Graph:
     if record.name != IMPORT:
         raise OptionError(
             f"the history does not begin with an import but with '{record.name}'",
@@ -126,9 +134,9 @@ def _imported(record: StageRecord, model: str | Path | None, done: list[Redone])
             help="give the ONNX model with --model, or an earlier stage file with --from",
         )
     if is_reference(model):
-        graph = import_pytorch(model, Export.from_record(record))
+        graph = import_pytorch(model, Export.from_record(record), library)
     else:
-        graph = api.import_model(model)
+        graph = api.import_model(model, library)
     done.append(_compared(record, graph.history[0]))
     return graph
 

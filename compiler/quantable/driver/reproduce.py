@@ -138,10 +138,12 @@ def replay(
         InternalError: The pass still fails.
     """
     from quantable.targets.description import load_target
+    from quantable.targets.user_rules import with_user_rules
 
     found = Reproduction.of(graph)
     name = target or found.target
-    context.target = load_target(name) if name else None
+    target_found = load_target(name) if name else None
+    context.target = target_found and with_user_rules(target_found, graph.library)
     context.profile = found.profile or context.profile
     return run_passes(found.graph, resolve(found.pipeline), context, instruments)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import Graph, Operation, Profile
+from quantable.ir import NO_OPERATIONS, Graph, Operation, OperationLibrary, Profile
 from quantable.passes.base import Executor
 from quantable.passes.laboratory import Laboratory
 
@@ -29,9 +29,10 @@ class Runtime(Protocol):
         ...
 
 
-def executor() -> Executor:
+def executor(library: OperationLibrary = NO_OPERATIONS) -> Executor:
     """Return what passes use to run single float operations."""
-    return cast("Executor", importlib.import_module("quantable.reference").FloatExecutor())
+    made = importlib.import_module("quantable.reference").FloatExecutor(library=library)
+    return cast("Executor", made)
 
 
 def reference(graph: Graph) -> Runtime:
@@ -79,9 +80,14 @@ def pytorch_loading() -> ModuleType:
 
 
 class LazyExecutor:
-    """An executor that starts the runtime when the first operation is run."""
+    """An executor that starts the runtime when the first operation is run.
 
-    def __init__(self) -> None:
+    Args:
+        library: The user operations at hand.
+    """
+
+    def __init__(self, library: OperationLibrary = NO_OPERATIONS) -> None:
+        self._library = library
         self._executor: Executor | None = None
 
     def run_operation(
@@ -89,7 +95,7 @@ class LazyExecutor:
     ) -> tuple[Array, ...]:
         """Execute one float operation on constant inputs."""
         if self._executor is None:
-            self._executor = executor()
+            self._executor = executor(self._library)
         return self._executor.run_operation(operation, inputs)
 
 

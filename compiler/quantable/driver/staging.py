@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from quantable.driver import api, cache_keys
 from quantable.driver.cache import Cache, changed
+from quantable.driver.context import context_for
 from quantable.driver.data import Samples
 from quantable.driver.emission import install_files
 from quantable.driver.instruments.selection import Selection
+from quantable.driver.operations import library_of
 from quantable.driver.pipelines import resolve
 from quantable.driver.reproduce import run_passes
-from quantable.driver.runtime import LazyExecutor
 from quantable.driver.stages import STAGE
 from quantable.driver.tuning_data import TuningData
-from quantable.ir import Graph, Profile, UserError
-from quantable.passes.base import PassContext
+from quantable.ir import Graph, OperationLibrary, Profile, UserError
 from quantable.targets.description import Target
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Staging:
         tuning: Calibration samples, for passes that fit; None for a profile alone.
         say: Told whether each stage came from the cache and, where not, what changed.
         stored: Whether anything new went into the cache.
+        operations: The user operations at hand; by default those of installed packages.
     """
 
     target: Target
@@ -49,21 +50,23 @@ class Staging:
     say: Say = lambda _: None
     tuning: TuningData | None = None
     stored: bool = False
+    operations: OperationLibrary | None = None
 
     def import_model(self, path: Path) -> Graph:
         """Stage `import`. A model with external data is imported every time."""
         cache = self.cache
         if cache is None or not path.is_file():
-            return api.import_model(path)
+            return api.import_model(path, self.operations)
+        library = library_of() if self.operations is None else self.operations
         with self.selection.measure("cache"):
-            components = cache_keys.model_components(path)
+            components = cache_keys.model_components(path, library)
             found = cache.graph("import", components)
         if found is not None:
             self._hit("import")
-            return found[0]
+            return replace(found[0], library=library)
         self._missed("import", components)
         with self.selection.measure("import"):
-            graph = api.import_model(path)
+            graph = api.import_model(path, library)
         if graph.history[0].data_digest != components["model"]:
             self.say("import: not kept, the model has external data or is just being written")
         else:
@@ -78,7 +81,7 @@ class Staging:
         # The float stages serve all targets, unless passes judge by what one would compute.
         is_for_all = stage == "canonicalize" and pipeline == STAGE[stage].pipeline
         target = None if is_for_all else self.target
-        context = PassContext(LazyExecutor(), target, profile)
+        context = context_for(graph, target, profile)
         if self.tuning is not None:
             self.tuning.equip(context, graph)
         cache = self.cache
@@ -92,7 +95,7 @@ class Staging:
         if found is not None:
             self._hit(stage)
             self.selection.repeat(found[1])
-            return found
+            return replace(found[0], library=graph.library), found[1]
         if not self.selection.needs_passes:
             self._missed(stage, components)
         made = run_passes(graph, items, context, self.selection.instruments)

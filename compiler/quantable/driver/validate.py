@@ -27,7 +27,8 @@ from quantable.driver.emission import changed_files, emit_files, read_manifest
 from quantable.driver.golden import border_values
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.stages import STAGE
-from quantable.ir import FormatError, Graph, graph_digest
+from quantable.ir import FormatError, Graph, OperationLibrary, graph_digest
+from quantable.ir.operation_library import recorded_kinds
 from quantable.targets.description import Target, load_target
 
 
@@ -52,6 +53,8 @@ def validate(
     threads: int = 1,
     runner: Sequence[str] = (),
     progress: api.Progress | None = None,
+    operations: OperationLibrary | None = None,
+    custom_ops: Sequence[str | Path] = (),
 ) -> list[Claim]:
     """Try every claim about a folder that `compile` made.
 
@@ -65,6 +68,8 @@ def validate(
         threads: For C: how many share a run.
         runner: For C of another machine: the emulator that runs it, and its options.
         progress: Told about every sample.
+        operations: The user operations at hand; by default those of installed packages.
+        custom_ops: For ONNX: shared libraries with ONNX Runtime's kernels of user operations.
 
     Raises:
         FormatError: The folder lacks what `compile` writes, a file is damaged, or the code is not
@@ -75,7 +80,7 @@ def validate(
     folder = Path(directory)
     manifest = read_manifest(folder)
     claims = list(_files(folder, manifest))
-    graph = emitted_graph(folder, manifest)
+    graph = emitted_graph(folder, manifest, operations)
     found = load_target(target or graph.target)
     claims.append(_emitted_again(graph, found, manifest))
     inputs = _inputs(data, graph, preprocessing, samples)
@@ -84,7 +89,7 @@ def validate(
         builds = _builds(compilers, tried, threads, runner)
         claims += _compiled_code(folder, graph, inputs, builds, progress)
     else:
-        claims.append(_onnx_runtime(graph, inputs, progress))
+        claims.append(_onnx_runtime(graph, inputs, progress, custom_ops))
     return claims
 
 
@@ -102,12 +107,14 @@ def _files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Claim]:
     yield Claim("files are those of the manifest", not changed, found)
 
 
-def emitted_graph(folder: Path, manifest: Mapping[str, Any]) -> Graph:
+def emitted_graph(
+    folder: Path, manifest: Mapping[str, Any], operations: OperationLibrary | None = None
+) -> Graph:
     """Return the graph that the folder's code was emitted from."""
     for name in (STAGE["plan"].file, STAGE["refine"].file):
         path = folder / name
         if path.is_file():
-            graph = api.load(path)
+            graph = api.load(path, operations)
             if graph_digest(graph) == manifest.get("graph_digest"):
                 return graph
     raise FormatError(
@@ -176,11 +183,24 @@ def _compiled_code(
         yield Claim(f"integers equal the reference, {label}", count == 0, found)
 
 
-def _onnx_runtime(graph: Graph, inputs: Samples, progress: api.Progress | None) -> Claim:
+def _onnx_runtime(
+    graph: Graph,
+    inputs: Samples,
+    progress: api.Progress | None,
+    custom_ops: Sequence[str | Path],
+) -> Claim:
+    claim = "ONNX Runtime equals simulation up to float32 rounding"
+    user = recorded_kinds(graph.metadata)
+    used = sorted({op.kind for op in graph.operations}.intersection(user))
+    if used and not custom_ops:
+        found = (
+            f"not checked: ONNX Runtime has no {', '.join(used)}; give its kernels: --custom-ops"
+        )
+        return Claim(claim, False, f"{found} LIBRARY.so")
     compare = runtime.comparison()
     with tempfile.TemporaryDirectory() as scratch:
         probed = backend("onnx").emit(graph, scratch, every_value=True)  # type: ignore[call-arg] # only this backend has it
-        theirs = runtime.ort_model()(Path(scratch) / "model.onnx")
+        theirs = runtime.ort_model()(Path(scratch) / "model.onnx", custom_ops=custom_ops)
         report = compare(
             graph, runtime.reference(graph), theirs, probed["real_values"],
             _counted(inputs, progress),
@@ -190,9 +210,7 @@ def _onnx_runtime(graph: Graph, inputs: Samples, progress: api.Progress | None) 
         f"{report.differing} of {report.elements} elements differ (largest {report.largest:.3g}), "
         f"{report.quantized_differing} of {report.quantized} quantized ones; samples: {causes}"
     )
-    return Claim(
-        "ONNX Runtime equals simulation up to float32 rounding", report.is_explained, found
-    )
+    return Claim(claim, report.is_explained, found)
 
 
 def _counted(inputs: Samples, progress: api.Progress | None) -> Iterator[Any]:

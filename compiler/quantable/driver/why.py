@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from quantable.driver import api
+from quantable.driver.context import context_for
 from quantable.driver.pipelines import resolve
-from quantable.driver.runtime import LazyExecutor
 from quantable.driver.stages import STAGE
 from quantable.driver.touches import related, scales, touches
 from quantable.ir import (
@@ -23,6 +23,7 @@ from quantable.ir import (
     FormatError,
     Graph,
     Operation,
+    OperationLibrary,
     OptionError,
     Profile,
     QuantableOperation,
@@ -115,7 +116,12 @@ class Explanation:
 
 
 def explain(
-    path: str | Path, operation: str, *, slot: str = "", target: str | Path | None = None
+    path: str | Path,
+    operation: str,
+    *,
+    slot: str = "",
+    target: str | Path | None = None,
+    operations: OperationLibrary | None = None,
 ) -> Explanation:
     """Explain one operation of a file.
 
@@ -124,13 +130,14 @@ def explain(
         operation: Its name, that of an ONNX node it came from, or that of a value it makes.
         slot: Only this one: ``in0``, ``out0`` ...
         target: Description file, where the graph's target is none of the shipped ones.
+        operations: The user operations at hand; by default those of installed packages.
 
     Raises:
         FormatError: The file is damaged.
         UnknownNameError: There is no such operation or slot.
     """
     path = Path(path)
-    graph = api.load(path)
+    graph = api.load(path, operations)
     found = _find(graph, operation)
     names = frozenset((found.name, *found.sources))
     stages = [*_stages_before(path, graph), (path.name, graph)]
@@ -188,7 +195,7 @@ def _stages_before(path: Path, graph: Graph) -> list[tuple[str, Graph]]:
         if other == path or not other.is_file():
             continue
         try:
-            held = api.load(other)
+            held = api.load(other, graph.library)
         except FormatError:
             continue  # a damaged neighbour says nothing about this file
         count = len(held.history)
@@ -216,7 +223,7 @@ def _context(path: Path, graph: Graph, target: str | Path | None) -> PassContext
         if target is not None:
             raise
         description = None
-    return PassContext(LazyExecutor(), description, profile)
+    return context_for(graph, description, profile)
 
 
 class _Watch(Instrument):

@@ -15,13 +15,14 @@ from onnx import AttributeProto, numpy_helper
 from onnx.defs import OpSchema
 
 from quantable.frontend.tensors import DTYPES
-from quantable.ir import ContentStore, Operation
+from quantable.ir import ContentStore, Operation, OperationLibrary
 from quantable.ir.operation import Attribute
 from quantable.ir.standard_operations import StandardOperation, microsoft_operations
-from quantable.passes.canonicalize.shapes.inference import SHAPE_FUNCTIONS
+from quantable.passes.canonicalize.shapes.inference import shape_function
 from quantable.passes.canonicalize.shapes.site import (
     MOST_ELEMENTS,
     NotInferable,
+    ShapeFunction,
     Site,
     Tensor,
     as_elements,
@@ -34,13 +35,18 @@ _UNKNOWN = "?"
 
 
 @contextmanager
-def foreign_types() -> Iterator[None]:
-    """Let onnx infer what operations of other domains make, as long as the context lasts."""
+def foreign_types(library: OperationLibrary) -> Iterator[None]:
+    """Let onnx infer what operations of other domains make, as long as the context lasts.
+
+    Args:
+        library: The user operations at hand.
+    """
     with _LOCK:
         registered: list[OpSchema] = []
         try:
-            for row in microsoft_operations().values():
-                schema = _schema(row)
+            rows = [held.definition.row for held in library.values()]
+            for row in (*microsoft_operations().values(), *rows):
+                schema = _schema(row, shape_function(row.kind, library))
                 if not row.left_out and not onnx.defs.has(schema.name, schema.domain):
                     onnx.defs.register_schema(schema)
                     registered.append(schema)
@@ -50,7 +56,7 @@ def foreign_types() -> Iterator[None]:
                 onnx.defs.deregister_schema(schema.name, schema.since_version, schema.domain)
 
 
-def _schema(row: StandardOperation) -> OpSchema:
+def _schema(row: StandardOperation, function: ShapeFunction | None) -> OpSchema:
     """Return a schema with an inference; it takes anything: nothing is checked with it."""
     domain, _, name = row.kind.rpartition(".")
     variadic = OpSchema.FormalParameterOption.Variadic
@@ -61,15 +67,18 @@ def _schema(row: StandardOperation) -> OpSchema:
         )
 
     schema = OpSchema(
-        name, domain, row.versions[-1], inputs=[any_number("inputs")],
+        name, domain, row.versions[0], inputs=[any_number("inputs")],
         outputs=[any_number("outputs")], type_constraints=[("T", ["tensor(float)"], "")],
     )  # fmt: skip
-    schema.set_type_and_shape_inference_function(lambda context: _infer(row, context))
+    schema.set_type_and_shape_inference_function(lambda context: _infer(row, function, context))
     return schema
 
 
-def _infer(row: StandardOperation, context: onnx.shape_inference.InferenceContext) -> None:
-    function = SHAPE_FUNCTIONS.get(row.kind)
+def _infer(
+    row: StandardOperation,
+    function: ShapeFunction | None,
+    context: onnx.shape_inference.InferenceContext,
+) -> None:
     site = None if function is None else _site(row, context)
     if function is None or site is None:
         return

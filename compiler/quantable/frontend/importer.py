@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +16,17 @@ from quantable.frontend.scopes import free_names, read_names, subgraphs
 from quantable.frontend.support import node_label
 from quantable.frontend.tensors import DTYPES, tensor_bytes
 from quantable.frontend.upgrade import normalize, opset_of, origins
+from quantable.frontend.user_operations import has_user_operations, with_user_operations
 from quantable.frontend.value_types import tensor_of
 from quantable.ir import (
     CAPTURES,
+    NO_OPERATIONS,
     ContentRef,
     ContentStore,
     Graph,
     ModelError,
     Operation,
+    OperationLibrary,
     Region,
     Shape,
     StageRecord,
@@ -39,7 +42,12 @@ from quantable.passes.base import TOOL_VERSION, Executor
 IMPORT_VERSION = 1
 
 
-def import_model(path: str | os.PathLike[str], *, executor: Executor | None = None) -> Graph:
+def import_model(
+    path: str | os.PathLike[str],
+    *,
+    executor: Executor | None = None,
+    library: Callable[[], OperationLibrary] = lambda: NO_OPERATIONS,
+) -> Graph:
     """Import an ONNX model.
 
     Opsets below 21 are upgraded to 21, newer ones are kept. Names of values are kept exactly;
@@ -49,6 +57,8 @@ def import_model(path: str | os.PathLike[str], *, executor: Executor | None = No
     Args:
         path: The .onnx file; external data lies in its folder.
         executor: Every stage may be handed one; an import executes nothing.
+        library: Returns the user operations at hand; asked where the model has some. The metadata
+            say which.
 
     Returns:
         A graph at the float level whose history is one record, ``import``.
@@ -60,9 +70,11 @@ def import_model(path: str | os.PathLike[str], *, executor: Executor | None = No
     """
     del executor
     source = read_model(Path(path))
-    proto = normalize(source.proto, source.path)
+    held = library() if has_user_operations(source.proto) else NO_OPERATIONS
+    proto = normalize(source.proto, source.path, held)
     symbols = _symbols(source.proto.graph)
     graph = _Importer(source, proto.graph, ContentStore(), symbols).graph(opset_of(proto))
+    graph = with_user_operations(graph, proto, held)
     verify(graph, after="import")
     record = StageRecord(
         "import", IMPORT_VERSION, output_digest=graph_digest(graph), data_digest=source.digest,

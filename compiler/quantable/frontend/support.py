@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
 from onnx import AttributeProto, TensorProto
 
 from quantable.frontend.domains import is_standard, kind_of
-from quantable.frontend.operations.table import reason_of
+from quantable.frontend.operations.table import reason_of, user_reason
 from quantable.frontend.scopes import all_graphs
 from quantable.frontend.tensors import DTYPES
 from quantable.frontend.value_types import tensor_of
-from quantable.ir import UnsupportedError
+from quantable.ir import OperationLibrary, UnsupportedError
 from quantable.ir.standard_operations import MICROSOFT
 
 
-def require_supported(proto: onnx.ModelProto, path: Path) -> None:
+def require_supported(proto: onnx.ModelProto, path: Path, library: OperationLibrary) -> None:
     """Raise unless every node, type and tensor of a model can be imported.
+
+    Args:
+        proto: The model.
+        path: Its file, for messages.
+        library: The user operations at hand.
 
     Raises:
         UnsupportedError: Lists every one that cannot, with its name.
     """
     graphs = list(all_graphs(proto.graph))
-    found = [line for graph in graphs for line in _nodes(graph)]
+    versions = {item.domain: int(item.version) for item in proto.opset_import}
+    found = [line for graph in graphs for line in _nodes(graph, versions, library)]
     found += [*_types(proto.graph), *(line for graph in graphs for line in _tensors(graph))]
     if found:
         lines = "".join(f"\n  {line}" for line in found)
@@ -44,16 +50,20 @@ def node_label(node: onnx.NodeProto) -> str:
     return f"node that makes '{next(iter(node.output), '')}'"
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[str]:
+def _nodes(
+    graph: onnx.GraphProto, versions: Mapping[str, int], library: OperationLibrary
+) -> Iterator[str]:
     for node in graph.node:
-        reason = _reason(node)
+        reason = _reason(node, versions, library)
         if reason is not None:
             yield f"{node_label(node)} ({kind_of(node)}): {reason}"
 
 
-def _reason(node: onnx.NodeProto) -> str | None:
+def _reason(
+    node: onnx.NodeProto, versions: Mapping[str, int], library: OperationLibrary
+) -> str | None:
     if not is_standard(node) and node.domain != MICROSOFT:
-        return f"operations of domain '{node.domain}' are not supported"
+        return user_reason(node, versions, library)
     if any(attribute.type == AttributeProto.GRAPHS for attribute in node.attribute):
         return "attributes that are lists of graphs are not supported"
     return reason_of(node)

@@ -17,7 +17,7 @@ from quantable.frontend.legacy import mend
 from quantable.frontend.operations.constants import lift_constants
 from quantable.frontend.scopes import all_graphs, free_names, subgraphs
 from quantable.frontend.support import node_label, require_supported
-from quantable.ir import ModelError, UnsupportedError
+from quantable.ir import NO_OPERATIONS, ModelError, OperationLibrary, UnsupportedError
 
 CANONICAL_OPSET = 21
 OLDEST_OPSET = 1
@@ -29,8 +29,15 @@ _IR_VERSION = 10
 """IR version of the canonical opset; from version 4 on, initializers need not be inputs."""
 
 
-def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def normalize(
+    proto: onnx.ModelProto, path: Path, library: OperationLibrary = NO_OPERATIONS
+) -> onnx.ModelProto:
     """Check a model and bring it to the canonical opset; newer ones keep theirs.
+
+    Args:
+        proto: The model, which is changed.
+        path: Its file, for messages.
+        library: The user operations at hand.
 
     Raises:
         ModelError: The model is invalid or cyclic, or onnx cannot upgrade it.
@@ -40,7 +47,7 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         proto = inliner.inline_local_functions(proto)
     settle_domains(proto)
     proto = _expanded(proto)
-    require_supported(proto, path)
+    require_supported(proto, path, library)
     opset = _opset(proto, path)
     if opset < _SCAN_WITHOUT_BATCH:
         _refuse_old_scans(proto, path)
@@ -54,12 +61,12 @@ def normalize(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     _drop_initialized_inputs(proto.graph)
     mend(proto, opset)
     if opset < CANONICAL_OPSET:
-        proto = upgrade(proto, path)
+        proto = upgrade(proto, path, library)
         for graph in list(all_graphs(proto.graph)):
             lift_constants(graph)
         _check(proto, path)  # the upgrade keeps attributes that it does not know
-        require_supported(proto, path)
-    return _inferred(proto, path)
+        require_supported(proto, path, library)
+    return _inferred(proto, path, library)
 
 
 def _expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -189,7 +196,7 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
         ) from error
 
 
-def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _inferred(proto: onnx.ModelProto, path: Path, library: OperationLibrary) -> onnx.ModelProto:
     """Strict: an attribute or shape that does not fit is refused here and not by a later stage.
 
     With `ceil_mode`, onnx before opset 22 counts windows that start in the padding, which nothing
@@ -199,7 +206,7 @@ def _inferred(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     strict = not any(_rounds_up(node) or node.op_type in _LENIENT for node in proto.graph.node)
     has_foreign = any(not is_standard(node) for g in all_graphs(proto.graph) for node in g.node)
     try:
-        with foreign_types() if has_foreign else nullcontext():
+        with foreign_types(library) if has_foreign else nullcontext():
             return shape_inference.infer_shapes(proto, data_prop=True, strict_mode=strict)
     except (shape_inference.InferenceError, RuntimeError, UnicodeDecodeError) as error:
         found = _FAULT.findall(str(error))
@@ -224,18 +231,20 @@ def _drop_initialized_inputs(graph: onnx.GraphProto) -> None:
     graph.input.extend(copies)
 
 
-def upgrade(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def upgrade(
+    proto: onnx.ModelProto, path: Path, library: OperationLibrary = NO_OPERATIONS
+) -> onnx.ModelProto:
     """Bring a checked model to the canonical opset, graphs inside its nodes included.
 
     The converter of onnx leaves those as they are: each is converted as a model of its own, whose
     further inputs are what it reads of the graph around it, and put back.
     """
     if any(True for node in proto.graph.node for _ in subgraphs(node)):
-        proto = _inferred(proto, path)
+        proto = _inferred(proto, path, library)
         known = dict(_types(proto.graph))
         for node in proto.graph.node:
             for _, inner in subgraphs(node):
-                _upgrade_inner(inner, known, proto, path)
+                _upgrade_inner(inner, known, proto, path, library)
     proto.ir_version = max(proto.ir_version, _IR_VERSION)
     try:
         return version_converter.convert_version(proto, CANONICAL_OPSET)
@@ -259,6 +268,7 @@ def _upgrade_inner(
     known: Mapping[str, onnx.TypeProto],
     outer: onnx.ModelProto,
     path: Path,
+    library: OperationLibrary,
 ) -> None:
     """Upgrade a graph inside a node, in place."""
     own = len(graph.input)
@@ -266,6 +276,6 @@ def _upgrade_inner(
     model.graph.CopyFrom(graph)
     for name in free_names(graph):
         model.graph.input.append(onnx.ValueInfoProto(name=name, type=known.get(name)))
-    converted = upgrade(model, path).graph
+    converted = upgrade(model, path, library).graph
     del converted.input[own:]
     graph.CopyFrom(converted)

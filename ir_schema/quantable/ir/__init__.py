@@ -21,6 +21,7 @@ from quantable.ir.hashing import graph_digest
 from quantable.ir.invariants import INVARIANTS, verify
 from quantable.ir.memory_plan import MemoryPlan, Ring, Stream
 from quantable.ir.operation import Attribute, BakedParameter, Operation, QuantableOperation
+from quantable.ir.operation_library import NO_OPERATIONS, OperationLibrary
 from quantable.ir.policies import (
     LEGAL_POLICIES,
     Arithmetic,
@@ -45,7 +46,8 @@ __all__ = [
     "Arithmetic", "Attribute", "BakedParameter", "CAPTURES", "ChannelMeans", "Container",
     "ContentRef", "ContentStore", "DType", "DataError", "Decision", "Dim", "FormatError",
     "Granularity", "Graph", "GraphEditor", "INVARIANTS", "InternalError", "InvariantError",
-    "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "ONNX_NUMBERS", "Operation",
+    "LEGAL_POLICIES", "Level", "MemoryPlan", "ModelError", "NO_OPERATIONS", "ONNX_NUMBERS",
+    "Operation", "OperationLibrary",
     "OperationQuantizationConfig", "OptionError", "Profile", "QuantableError",
     "QuantableOperation", "QuantizationParameters", "QuantizationPolicy", "Region", "Relation",
     "Ring", "Rounding", "Shape", "StageRecord", "State", "StateError", "Stream", "Symmetry",

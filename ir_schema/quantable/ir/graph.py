@@ -16,6 +16,7 @@ from quantable.ir.contents import ContentRef, ContentStore
 from quantable.ir.errors import InvariantError
 from quantable.ir.memory_plan import MemoryPlan
 from quantable.ir.operation import Operation, QuantableOperation
+from quantable.ir.operation_library import NO_OPERATIONS, OperationLibrary
 from quantable.ir.quantization import QuantizationParameters
 from quantable.ir.region import Region
 from quantable.ir.values import Dim, Shape, Value
@@ -123,6 +124,8 @@ class Graph:
         metadata: Free text by key.
         history: One record a stage.
         store: Holds the contents; not part of the graph's identity.
+        library: The user operations at hand; not part of it, either: the metadata say which the
+            graph was imported with.
     """
 
     name: str
@@ -139,6 +142,7 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
     history: tuple[StageRecord, ...] = ()
     store: ContentStore = field(default_factory=ContentStore, compare=False, repr=False)
+    library: OperationLibrary = field(default=NO_OPERATIONS, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("values", "parameters", "rows", "metadata"):
@@ -214,7 +218,7 @@ class Graph:
         return Graph(
             name=region.name, opset=self.opset, inputs=region.inputs, outputs=region.outputs,
             values=region.values, operations=region.operations, parameters=region.parameters,
-            store=self.store,
+            metadata=self.metadata, store=self.store, library=self.library,
         )  # fmt: skip
 
     def dequantized(self) -> Graph:

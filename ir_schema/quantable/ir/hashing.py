@@ -23,7 +23,7 @@ Encode = Callable[[Any], bytes]
 
 
 def graph_digest(graph: Graph) -> str:
-    """Return sha256 over everything that the graph is, without its history and store.
+    """Return sha256 over everything that the graph is, without its history, store and library.
 
     Every field is fed in with its type and length, so that no two different graphs feed the same
     bytes; contents go in by their digests. Computed once a graph, which is immutable.
@@ -33,7 +33,7 @@ def graph_digest(graph: Graph) -> str:
         return known
     h = hashlib.sha256(b"quantable graph 1")
     for item in fields(graph):
-        if item.name not in ("history", "store"):
+        if item.name not in ("history", "store", "library"):
             h.update(item.name.encode())
             h.update(_encode(getattr(graph, item.name)))
     digest = h.hexdigest()

@@ -15,6 +15,7 @@ from quantable.ir.integer_operations import INTEGER_OPERATIONS, MOVEMENT_OPERATI
 from quantable.ir.memory_check import memory_faults
 from quantable.ir.memory_plan import MemoryPlan
 from quantable.ir.operation import QuantableOperation
+from quantable.ir.operation_library import record_key, user_kind
 from quantable.ir.quantization import Relation, TensorQuantizationConfig
 from quantable.ir.states import State
 
@@ -253,10 +254,12 @@ def _no_configs(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _explicit_kinds(graph: Graph) -> Iterator[tuple[str, str]]:
+    user = graph.metadata
     for op in graph.operations:
         row = INTEGER_OPERATIONS.get(op.kind)
         if row is None:
-            if op.kind not in MOVEMENT_OPERATIONS:
+            is_user = op.kind != user_kind(op.kind) and record_key(user_kind(op.kind)) in user
+            if op.kind not in MOVEMENT_OPERATIONS and not is_user:
                 yield op.where(), "is not an integer operation"
             continue
         if len(op.inputs) != len(row.operands) or not all(op.inputs):

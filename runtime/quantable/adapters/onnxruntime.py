@@ -38,13 +38,21 @@ class OrtModel:
         optimize: Whether ONNX Runtime may change the graph. Off, every node is executed as it is
             written, which is what simulated quantization is compared with.
         threads: Threads inside one operation.
+        custom_ops: Shared libraries with kernels of operations that ONNX Runtime lacks.
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
         UserError: onnxruntime is not installed.
     """
 
-    def __init__(self, path: str | Path, *, optimize: bool = False, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        optimize: bool = False,
+        threads: int = 1,
+        custom_ops: Sequence[str | Path] = (),
+    ) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         levels = ort.GraphOptimizationLevel
@@ -59,6 +67,15 @@ class OrtModel:
         self._invalid_argument = errors.InvalidArgument
         refusals = (errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented,
                     errors.Fail, errors.NoSuchFile, errors.InvalidArgument)  # fmt: skip
+        for library in custom_ops:
+            try:
+                options.register_custom_ops_library(str(library))
+            except refusals as error:
+                raise UserError(
+                    f"ONNX Runtime cannot use it as a library of operations: {error}",
+                    where=str(library),
+                    help="expected a shared library that exports RegisterCustomOps",
+                ) from error
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from quantable.ir import ModelError, QuantableError, UserError
+from quantable.ir import UserError
+from quantable.ir.python_references import explained, load_attribute
 
 _HELP = "expected FILE.py:NAME or PACKAGE.MODULE:NAME, where NAME is an nn.Module, or a function "
 _HELP += "that returns one, alone or with its example inputs"
 _SEED = 0
-
-
-def load_attribute(reference: str) -> Any:
-    """Return what a reference names.
-
-    A file may import what lies beside it, as a script does.
-
-    Raises:
-        UserError: There is no such file, module or attribute, or importing it fails.
-    """
-    place, _, name = reference.rpartition(":")
-    if not place or not name:
-        raise UserError("no reference to Python code", where=reference, help=_HELP)
-    module = _file(Path(place), reference) if place.endswith(".py") else _import(place, reference)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = ", ".join(sorted(n for n in vars(module) if not n.startswith("_")))
-            raise UserError(
-                f"expected an attribute '{name}', found {known or 'none'}", where=place, help=_HELP
-            )
-        found = getattr(found, part)
-    return found
 
 
 def load_module(reference: str) -> tuple[nn.Module, Any]:
@@ -56,7 +27,7 @@ def load_module(reference: str) -> tuple[nn.Module, Any]:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        found = load_attribute(reference)
+        found = load_attribute(reference, _HELP)
         if not isinstance(found, nn.Module) and callable(found):
             found = _called(found, reference)
     example = None
@@ -75,7 +46,7 @@ def load_example(reference: str) -> tuple[Any, ...] | Mapping[str, Any]:
     Raises:
         UserError: The reference names something else.
     """
-    found = load_attribute(reference)
+    found = load_attribute(reference, _HELP)
     if callable(found) and not isinstance(found, torch.Tensor):
         found = _called(found, reference)
     return as_example(found, reference)
@@ -106,52 +77,5 @@ def _tensor(item: Any, where: str) -> torch.Tensor:
 
 
 def _called(function: Callable[[], Any], reference: str) -> Any:
-    with _explained(reference):
+    with explained(reference):
         return function()
-
-
-def _import(name: str, reference: str) -> ModuleType:
-    with _explained(reference), _path(Path.cwd()):
-        return importlib.import_module(name)
-
-
-def _file(path: Path, reference: str) -> ModuleType:
-    if not path.is_file():
-        raise UserError("no such file", where=str(path), help=_HELP)
-    name = f"_quantable_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError("no Python file", where=str(path), help=_HELP)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where classes of the file look for their module
-    with _explained(reference), _path(path.resolve().parent):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _path(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported, as for a script that lies there."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-@contextmanager
-def _explained(reference: str) -> Iterator[None]:
-    """Turn what a user's code raises into an error that names its line."""
-    try:
-        yield
-    except QuantableError:
-        raise
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename != __file__]
-        last = own[-1] if own else frames[-1]
-        text = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"running it raises {type(error).__name__}: {text}", where=reference,
-            help=f"see line {last.lineno} of {last.filename}",
-        ) from error  # fmt: skip

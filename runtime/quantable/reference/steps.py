@@ -23,6 +23,7 @@ from quantable.reference.operations.table import FLOAT_OPERATIONS
 from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
 from quantable.reference.site import Item, Kernel, Site
 from quantable.reference.tensors import to_tensor
+from quantable.reference.user_operations import user_builder
 
 Quantizer = SlotQuantizer | None
 Regions = Callable[[Graph, Operation], Mapping[str, Callable[..., Sequence[Item]]]]
@@ -109,6 +110,7 @@ def _step(
     regions: Regions,
 ) -> tuple[Step, Site]:
     builder = INTEGER_OPERATIONS.get(op.kind) or FLOAT_OPERATIONS.get(op.kind)
+    builder = builder or user_builder(graph, op.kind)
     if builder is None:
         raise UnsupportedError("the kind of operation is unknown", where=op.where())
     keys = list(op.inputs)

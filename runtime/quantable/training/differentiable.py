@@ -27,6 +27,7 @@ from quantable.reference.operations.table import FLOAT_OPERATIONS
 from quantable.reference.simulated import slot_quantizer
 from quantable.reference.site import Kernel, Site
 from quantable.reference.tensors import to_tensor
+from quantable.reference.user_operations import user_builder
 
 Key = tuple[str, int]
 """(operation, input slot) of a parameter."""
@@ -201,7 +202,7 @@ def parameter_tensors(graph: Graph) -> dict[Key, Tensor]:
 
 
 def _compiled(graph: Graph, op: Operation) -> _Step:
-    builder = FLOAT_OPERATIONS.get(op.kind)
+    builder = FLOAT_OPERATIONS.get(op.kind) or user_builder(graph, op.kind)
     if builder is None:
         raise UnsupportedError("the kind of operation is unknown", where=op.where())
     named = [name for name in (*op.inputs, *op.outputs) if name]

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     graph_argument,
@@ -30,6 +31,7 @@ from quantable.cli.output import progress, say, show, table
 )
 @click.option("--html", type=FILE, help="Write it as one HTML page with plots, too.")
 @quiet_option
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -86,7 +88,7 @@ def _facts(
     unused = [name for name in ("samples", "only", "at") if how[name] and data is None]
     if unused:
         raise click.UsageError(f"--{unused[0]} is about samples: expected --data, too")
-    graph, preprocessing = api.load(path), preprocessing_of(how)
+    graph, preprocessing = load_graph(path), preprocessing_of(how)
     facts: dict[str, Any] = {}
     if profile is not None:
         facts = analyze_profile(graph, api.load_profile(profile))

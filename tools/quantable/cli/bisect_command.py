@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import FILE, graph_argument, json_option, target_option
 from quantable.cli.output import show
 
@@ -24,6 +25,7 @@ from quantable.cli.output import show
 @click.option(
     "-o", "--output", type=FILE, default=Path(), help="Folder for the last good and first bad file."
 )
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -52,7 +54,7 @@ def command(
     judge = CommandOracle(oracle).is_good
     statistics = api.load_profile(profile) if profile else None
     task = bisect_task(
-        api.load(graph), passes, then=then, target=target, profile=statistics
+        load_graph(graph), passes, then=then, target=target, profile=statistics
     )  # fmt: skip
     finding = task.run(judge)
     files = write_finding(finding, task.context, output)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     graph_argument,
@@ -30,6 +31,7 @@ from quantable.cli.output import say_remarks, show_graph
 @target_option
 @tuning_options
 @output_option
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -55,7 +57,7 @@ def command(
     from quantable.driver.report import graph_facts
 
     remarks: api.Remarks = []
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     chosen = passes or _passes(effort, target or loaded.target)
     result = api.calibrate(
         loaded, api.load_profile(profile), passes=chosen, target=target,

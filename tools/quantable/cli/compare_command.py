@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from quantable.cli.comparison import DIFFERENT, SAME, Comparison
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import (
     FILE,
     json_option,
@@ -37,6 +38,7 @@ from quantable.cli.output import progress, show, table
     help="Quantable file that an integer one was lowered from; default: found beside it.",
 )  # fmt: skip
 @quiet_option
+@operations_option
 @json_option
 def command(
     before: Path,
@@ -64,6 +66,7 @@ def command(
         found = compare(
             before, after, data, preprocessing_of(how), samples=samples,
             threshold_db=threshold, origin=origin, progress=count,
+            operations=operations_of(),
         )  # fmt: skip
     if as_json:
         show(found.facts(), as_json=True)

@@ -11,6 +11,7 @@ import click
 from quantable.cli.cache_options import cache_options, open_cache
 from quantable.cli.dispatch_options import dispatch_options, dispatched
 from quantable.cli.instrument_options import instrument_options, selection_of
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import (
     FILE,
     checkpoint_option,
@@ -58,6 +59,7 @@ from quantable.cli.pytorch_options import model_argument, pytorch_graph, pytorch
 @cache_options
 @instrument_options
 @quiet_option
+@operations_option
 @json_option
 def command(
     model: Path,
@@ -118,6 +120,7 @@ def command(
             requantize=requantize, pipelines=pipelines, effort=effort,
             announce=lambda stage: tell(f"{stage} ..."),
             cache=open_cache(cache, cache_limit, tell), notice=tell, selection=selected,
+            operations=operations_of(),
             warn=lambda found: say_warnings(found, quiet=quiet),
         )  # fmt: skip
     selected.finish()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import graph_argument, json_option, output_option, target_option
 from quantable.cli.output import show_manifest
 
@@ -14,6 +15,7 @@ from quantable.cli.output import show_manifest
 @graph_argument
 @target_option
 @output_option
+@operations_option
 @json_option
 def command(graph: Path, target: str | None, output: Path, as_json: bool) -> None:
     """Write target code into a folder, with a manifest.
@@ -26,5 +28,5 @@ def command(graph: Path, target: str | None, output: Path, as_json: bool) -> Non
     """
     from quantable.driver import api
 
-    manifest = api.emit(api.load(graph), output, target=target)
+    manifest = api.emit(load_graph(graph), output, target=target)
     show_manifest(manifest, as_json=as_json)

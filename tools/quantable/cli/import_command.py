@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import json_option, output_option
 from quantable.cli.output import show_graph
 from quantable.cli.pytorch_options import model_argument, pytorch_graph, pytorch_options
@@ -16,6 +17,7 @@ from quantable.cli.pytorch_options import model_argument, pytorch_graph, pytorch
 @model_argument
 @pytorch_options
 @output_option
+@operations_option
 @json_option
 def command(model: Path, output: Path, as_json: bool, **how: Any) -> None:
     """Read an ONNX file, or export a PyTorch module and read that.
@@ -31,6 +33,6 @@ def command(model: Path, output: Path, as_json: bool, **how: Any) -> None:
     from quantable.driver import api
     from quantable.driver.report import graph_facts
 
-    graph = pytorch_graph(model, how) or api.import_model(model)
+    graph = pytorch_graph(model, how) or api.import_model(model, operations_of())
     api.save(graph, output)
     show_graph(graph_facts(graph), as_json=as_json)

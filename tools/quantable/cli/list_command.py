@@ -7,22 +7,27 @@ from dataclasses import fields
 
 import click
 
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import json_option
 from quantable.cli.output import table
 
-LISTINGS = ("passes", "targets", "operations", "standard-operations", "stages", "efforts")
+LISTINGS = (
+    "passes", "targets", "operations", "standard-operations", "user-operations", "stages", "efforts"
+)  # fmt: skip
 Listing = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(LISTINGS))
 @click.option("--target", help="With operations: what this target does with each.")
+@operations_option
 @json_option
 def command(what: str, target: str | None, as_json: bool) -> None:
     """List passes with their options, targets, operations, the stages, or efforts.
 
     Standard operations are those of ONNX that are imported and executed, with what quantization
-    does to them; operations are the integer ones, or, with --target, the rules of a target.
+    does to them; operations are the integer ones, or, with --target, the rules of a target. User
+    operations are those of installed packages, and of --operations.
 
     \b
     Example:
@@ -33,6 +38,7 @@ def command(what: str, target: str | None, as_json: bool) -> None:
         raise click.UsageError("--target goes with: quantable list operations")
     listings: dict[str, Callable[[], Listing]] = {
         "standard-operations": _standard_operations,
+        "user-operations": _user_operations,
         "passes": _passes,
         "targets": _targets,
         "stages": _stages,
@@ -122,6 +128,22 @@ def _standard_operations() -> Listing:
         for row in known_operations().values()
     ]  # fmt: skip
     return ("operation", "family", "opsets", "quantization"), rows
+
+
+def _user_operations() -> Listing:
+    from quantable.driver.operations import library_of
+
+    library = operations_of()
+    rows: list[tuple[object, ...]] = []
+    for kind, held in (library_of() if library is None else library).items():
+        definition = held.definition
+        integer = type(definition.integer).__name__ if definition.integer else "none: stays float"
+        has_c = definition.kernel is None or definition.kernel.c is not None
+        rows.append((
+            kind, f"{held.package} {held.version}", held.digest[:12], ", ".join(definition.inputs),
+            integer if has_c else f"{integer} without C", definition.summary,
+        ))  # fmt: skip
+    return ("operation", "package", "definition", "inputs", "integers", "what it does"), rows
 
 
 def _rules(target: str) -> Listing:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import graph_argument, json_option, output_option, target_option
 from quantable.cli.output import say_remarks, show_graph
 
@@ -15,6 +16,7 @@ from quantable.cli.output import say_remarks, show_graph
 @click.option("--passes", default="lower", show_default=True, help="Pipeline to run.")
 @target_option
 @output_option
+@operations_option
 @json_option
 def command(graph: Path, passes: str, target: str | None, output: Path, as_json: bool) -> None:
     """Make the target's arithmetic explicit: integer operations that define the result.
@@ -27,7 +29,7 @@ def command(graph: Path, passes: str, target: str | None, output: Path, as_json:
     from quantable.driver.report import graph_facts
 
     remarks: api.Remarks = []
-    result = api.lower(api.load(graph), passes=passes, target=target, remarks=remarks)
+    result = api.lower(load_graph(graph), passes=passes, target=target, remarks=remarks)
     say_remarks(remarks)
     api.save(result, output)
     show_graph(graph_facts(result), as_json=as_json)

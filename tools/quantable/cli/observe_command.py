@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     graph_argument,
     json_option,
@@ -33,6 +34,7 @@ from quantable.cli.output import progress, say_warnings, show
 )  # fmt: skip
 @output_option
 @quiet_option
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -60,7 +62,7 @@ def command(
     from quantable.driver.calibration_warnings import calibration_warnings
 
     with progress("observing", quiet=quiet) as count:
-        loaded = api.load(graph)
+        loaded = load_graph(graph)
         profile = api.observe(
             loaded, data, preprocessing_of(how), samples=samples, shard=shard,
             threads=threads, elements=elements, progress=count,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from quantable.cli.instrument_options import instrument_options, selection_of
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     graph_argument,
@@ -28,6 +29,7 @@ from quantable.cli.output import show_graph
 @click.option("-o", "--output", type=FILE, help="Where to write; without it nothing is written.")
 @tuning_options
 @instrument_options
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -53,7 +55,7 @@ def command(
 
     if replay == bool(passes):
         raise click.UsageError("give either --passes or --replay")
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     tuning = tuning_of(loaded, watch)
     selected = selection_of(watch)
     remarks: api.Remarks = []

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from quantable.cli.operation_options import operations_of
 from quantable.cli.options import FILE
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,7 +56,7 @@ def pytorch_graph(model: Path, how: dict[str, Any]) -> Any:
     names = ("input_shape", "example", "dynamic", "opset", "output_name")
     given = {name: how.pop(name) for name in names}
     if is_reference(model):
-        return import_pytorch(str(model), Export.of(*given.values()))
+        return import_pytorch(str(model), Export.of(*given.values()), operations_of())
     wrong = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if wrong:
         raise click.UsageError(f"{wrong[0]} goes with a PyTorch module: NET.py:NAME")

@@ -9,6 +9,7 @@ import click
 
 from quantable.cli.dispatch_options import dispatch_options, dispatched
 from quantable.cli.instrument_options import instrument_options, selection_of
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import graph_argument, json_option, output_option
 from quantable.cli.output import show_graph
 
@@ -20,6 +21,7 @@ from quantable.cli.output import show_graph
 @dispatch_options
 @output_option
 @instrument_options
+@operations_option
 @json_option
 def command(
     graph: Path, target: str, passes: str, output: Path, as_json: bool, **watch: Any
@@ -40,7 +42,7 @@ def command(
 
     pipeline = dispatched(watch, passes, target)
     selected = selection_of(watch)
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     remarks: api.Remarks = []
     result = api.quantize(
         loaded, target, passes=pipeline, remarks=remarks, instruments=selected.instruments

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import FILE, graph_argument, json_option, output_option
 from quantable.cli.output import show
 
@@ -21,6 +22,7 @@ from quantable.cli.output import show
     "--inputs", type=FILE, help="A .npz file with one array a graph input; reduced along."
 )
 @output_option
+@operations_option
 @json_option
 def command(graph: Path, oracle: str, inputs: Path | None, output: Path, as_json: bool) -> None:
     """Make a graph as small as it can be while a command exits with 0.
@@ -32,12 +34,11 @@ def command(graph: Path, oracle: str, inputs: Path | None, output: Path, as_json
       quantable reduce 01-opt.qir --oracle "sh -c '! quantable opt {} --passes bake'" -o small.qir
       quantable reduce 05-lower.qir --inputs x.npz --oracle "./differs {} {inputs}" -o small.qir
     """
-    from quantable.driver import api
     from quantable.driver.oracle import CommandOracle
     from quantable.driver.reduce.files import load_inputs, write_reduced
     from quantable.driver.reduce.reduction import reduce_graph, size_facts
 
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     data = load_inputs(loaded, inputs)
     reduced = reduce_graph(loaded, CommandOracle(oracle).is_interesting, data)
     write_reduced(reduced.case, output)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     graph_argument,
@@ -25,6 +26,7 @@ from quantable.cli.output import say, table
 @click.option("--profile", type=FILE, help="Statistics, where the history read some.")
 @target_option
 @tuning_options
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -49,9 +51,9 @@ def command(
 
     if model is not None and start is not None:
         raise click.UsageError("give either --model or --from")
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     done = replay_history(
-        loaded, model=model, start=api.load(start) if start else None,
+        loaded, model=model, start=load_graph(start) if start else None,
         profile=api.load_profile(profile) if profile else None, target=target,
         tuning=tuning_of(loaded, tuning),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     graph_argument,
@@ -28,6 +29,7 @@ from quantable.cli.output import progress, show
 @click.option("--labels", help="Name of an array of class labels in the data: prints top-1.")
 @click.option("-o", "--output", type=FILE, help="Where to write the results, as .npz.")
 @quiet_option
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -49,7 +51,7 @@ def command(
     """
     from quantable.driver import api
 
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     found = api.open_samples(data, loaded, preprocessing_of(how), samples=samples)
     with progress("running", quiet=quiet) as count:
         results = api.run(loaded, found, outputs=output_value or None, progress=count)

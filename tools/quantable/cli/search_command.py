@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import load_graph, operations_option
 from quantable.cli.options import (
     FILE,
     PREPROCESSING_KEYS,
@@ -49,6 +50,7 @@ from quantable.cli.output import progress, show
 @tuning_options
 @output_option
 @quiet_option
+@operations_option
 @json_option
 def command(
     graph: Path,
@@ -82,7 +84,7 @@ def command(
 
     wanted, chosen = Budget.parse(budget), _widths(widths)
     options = {key: tuning[key] for key in PREPROCESSING_KEYS if tuning[key] is not None}
-    loaded = api.load(graph)
+    loaded = load_graph(graph)
     samples = tuning_of(loaded, tuning)
     if samples is None:
         raise click.UsageError("expected --data: calibration samples to measure with")

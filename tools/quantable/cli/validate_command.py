@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import (
     FILE,
     json_option,
@@ -36,7 +37,12 @@ from quantable.cli.output import progress, table
     default="",
     help="For C of another machine: the emulator that runs it, with its options.",
 )
+@click.option(
+    "--custom-ops", multiple=True, type=FILE,
+    help="For ONNX: a shared library with ONNX Runtime's kernels of user operations.",
+)  # fmt: skip
 @quiet_option
+@operations_option
 @json_option
 def command(
     directory: Path,
@@ -47,6 +53,7 @@ def command(
     flags: tuple[str, ...],
     threads: int,
     runner: str,
+    custom_ops: tuple[Path, ...],
     quiet: bool,
     as_json: bool,
     **how: Any,
@@ -70,7 +77,7 @@ def command(
             directory, data, preprocessing_of(how), samples=samples,
             target=target,
             compilers=compiler or ("gcc",), flags=flags, threads=threads,
-            runner=runner.split(),
+            runner=runner.split(), operations=operations_of(), custom_ops=custom_ops,
             progress=count,
         )  # fmt: skip
     rows = [(claim.name, "held" if claim.held else "FAILED", claim.found) for claim in claims]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import graph_argument, json_option, target_option
 from quantable.cli.output import show
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--slot", default="", help="Only this slot: in0, out0 ...")
 @target_option
+@operations_option
 @json_option
 def command(graph: Path, operation: str, slot: str, target: str | None, as_json: bool) -> None:
     """Tell which passes touched an operation, what they tried, and where its scales come from.
@@ -37,7 +39,7 @@ def command(graph: Path, operation: str, slot: str, target: str | None, as_json:
     """
     from quantable.driver.why import explain
 
-    found = explain(graph, operation, slot=slot, target=target)
+    found = explain(graph, operation, slot=slot, target=target, operations=operations_of())
     if as_json:
         show({**asdict(found), "decided": [_facts(one) for one in found.decided]}, as_json=True)
         return

@@ -9,9 +9,13 @@ import numpy.typing as npt
 
 from quantable.backends.c.text import number
 from quantable.ir import Graph, UnsupportedError
+from quantable.ir.integer_operations import INTEGER_OPERATIONS
 
 _ATTRIBUTE = "requantization"
 _MANTISSA = 31
+_REQUANTIZING = frozenset(
+    row.kind for row in INTEGER_OPERATIONS.values() if "requantization" in row.optional
+) | {"int.LayerNormalization"}
 _ROUNDINGS = {"fixed-point-double": 2, "fixed-point-single": 1}
 
 
@@ -62,7 +66,7 @@ def contract_of(graph: Graph) -> Contract:
     found = {
         operation.string_attribute(_ATTRIBUTE, "")
         for operation in graph.operations
-        if "y_zero_point" in operation.attributes and operation.kind != "int.Softmax"
+        if operation.kind in _REQUANTIZING
     } or {""}
     if len(found) > 1:
         raise UnsupportedError(

@@ -57,7 +57,8 @@ def emit(
     unit, steps = plan_unit(graph, prefix(graph.name), kernels)
     sources = {"model.c": source_text(unit, steps)}
     sources["model.h"] = header_text(unit, steps, has_test=golden is not None)
-    headers = _kernel_headers("".join(sources.values()))
+    headers = _kernel_headers("".join([*sources.values(), *unit.user_headers.values()]))
+    headers |= unit.user_headers
     texts = {
         **sources,
         "model_weights.c": weights_text(unit),

@@ -18,6 +18,7 @@ from quantable.backends.c import (
 )
 from quantable.backends.c.border import BORDER_KINDS, Border, border, static_shape
 from quantable.backends.c.unit import Step, Unit
+from quantable.backends.c.user_operations import emit_user_operation
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
 from quantable.targets.kernel_sets import (
     AARCH64,
@@ -118,9 +119,6 @@ def plan_unit(graph: Graph, prefix: str, kernels: KernelSet = PORTABLE) -> tuple
 
 
 def _step(unit: Unit, index: int, operation: Operation) -> Step:
-    emitter = EMITTERS.get(operation.kind)
-    if emitter is None:
-        raise UnsupportedError("the C backend has no kernel for it", where=operation.where())
     step = Step(unit, index, operation)
     for name in (*operation.inputs, *operation.outputs):
         if name and not unit.graph.is_parameter(name):
@@ -133,6 +131,11 @@ def _step(unit: Unit, index: int, operation: Operation) -> Step:
                     f"value '{name}' has {elements_} elements, expected fewer than 2**31",
                     where=operation.where(),
                 )
+    emitter = EMITTERS.get(operation.kind)
+    if emitter is None:
+        if not emit_user_operation(step):
+            raise UnsupportedError("the C backend has no kernel for it", where=operation.where())
+        return step
     special = SPECIAL[unit.kernels.name].get(operation.kind)
     if special is None or not unit.contract.is_float or not special(step):
         emitter(step)

@@ -48,6 +48,7 @@ class Unit:
         self.contract = contract_of(graph)
         self.storage = Storage(graph, border)
         self.instances: dict[Instance, None] = {}
+        self.user_headers: dict[str, str] = {}
         self._constants: dict[tuple[DType, bytes, int], Constant] = {}
         streams = graph.plan.streams if graph.plan else ()
         self.streams = {name: stream for stream in streams for name in stream.operations}

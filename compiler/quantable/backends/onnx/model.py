@@ -11,6 +11,7 @@ from quantable.backends.onnx.names import NodeWriter
 from quantable.backends.onnx.protos import ELEMENT_TYPES, kind_and_domain, tensor, value_info
 from quantable.backends.onnx.regions import node_of
 from quantable.ir import ContentRef, Graph, InternalError, Value
+from quantable.ir.operation_library import recorded_versions
 from quantable.passes.base import TOOL_VERSION
 
 INLINE_BYTES = 1_800_000_000
@@ -26,7 +27,8 @@ def build(
     """Return the model without its initializers; probes are outputs besides the graph's."""
     domains = {kind_and_domain(op.kind)[1] for op in writer.operations} - {""}
     imports = [onnx.helper.make_opsetid("", opset)]
-    imports += [onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains)]
+    versions = recorded_versions(graph.metadata)
+    imports += [onnx.helper.make_opsetid(d, versions.get(d, 1)) for d in sorted(domains)]
     model = onnx.ModelProto(producer_name="quantable", producer_version=TOOL_VERSION)
     model.opset_import.extend(imports)
     model.ir_version = max(MIN_IR_VERSION, onnx.helper.find_min_ir_version_for(imports[:1]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantable.driver import runtime
 from quantable.driver.bisect.bisection import Finding, bisect
 from quantable.driver.bisect.candidates import Judge
+from quantable.driver.context import context_for
 from quantable.driver.pipelines import resolve
 from quantable.driver.reproduce import Reproduction
 from quantable.ir import Graph, Profile
@@ -62,5 +62,5 @@ def bisect_task(
         graph, passes = held.graph, held.pipeline
         target, profile = target or held.target, profile or held.profile
     name = target or graph.target
-    context = PassContext(runtime.LazyExecutor(), load_target(name) if name else None, profile)
+    context = context_for(graph, load_target(name) if name else None, profile)
     return BisectTask(graph, resolve(passes), resolve(then) if then else (), context)

@@ -1,6 +1,7 @@
 """Bit widths for every operand under a budget: measure once, choose exactly, then try neighbours.
 
-    from quantable.driver.mixed_precision.search import Search
+    from quantable.driver.context import context_for
+from quantable.driver.mixed_precision.search import Search
 
     search = Search(graph, "onnxruntime-w4a4", profile, laboratory, checkpoint)
     found = search.best(Budget.parse("average-bits=5"))
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from quantable.driver import runtime
+from quantable.driver.context import context_for
 from quantable.driver.efforts import pipelines_of
 from quantable.driver.judging import evenly
 from quantable.driver.mixed_precision.budgets import Budget, Knapsack
@@ -40,10 +41,11 @@ from quantable.ir import (
     UnsupportedError,
     graph_digest,
 )
-from quantable.passes.base import PassContext, run_passes
+from quantable.passes.base import run_passes
 from quantable.passes.laboratory import HOLD_OUT, Checkpoint, Laboratory, held_out_samples
 from quantable.passes.network_noise import judged_values
 from quantable.targets.description import load_target
+from quantable.targets.user_rules import with_user_rules
 
 Array = npt.NDArray[np.generic]
 Progress = Callable[[str, int, int], None]
@@ -97,7 +99,8 @@ class Search:
                 f"a search judges on held-out samples: expected at least {HOLD_OUT} samples, "
                 f"found {laboratory.count}", help="give more; 128 are a good start",
             )  # fmt: skip
-        self._graph, self._target, self._profile = graph, load_target(target), profile
+        self._graph, self._profile = graph, profile
+        self._target = with_user_rules(load_target(target), graph.library)
         self._laboratory, self._samples = laboratory, samples
         self._checkpoint: Checkpoint = checkpoint if checkpoint is not None else _Memory()
         self._tuning = pipelines_of(EFFORT, self._target)["calibrate"]
@@ -153,9 +156,7 @@ class Search:
 
     def quantized(self, entries: Sequence[str], passes: str = "") -> Graph:
         """Return the network quantized with assignments, and calibrated by more passes."""
-        context = PassContext(
-            runtime.LazyExecutor(), self._target, self._profile, laboratory=self._laboratory
-        )
+        context = context_for(self._graph, self._target, self._profile, laboratory=self._laboratory)
         pipeline = with_dispatch(STAGE["quantize"].pipeline, schemes=entries)
         bare = replace(self._graph, history=())
         done = run_passes(bare, resolve(pipeline), context, instruments=())

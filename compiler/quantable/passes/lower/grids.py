@@ -88,3 +88,15 @@ def activation_grid(
     if storage.bits < 8:
         storage = DType.INT8 if storage.is_signed else DType.UINT8
     return Grid(storage, row.scale[0], row.zero_point[0], config.quant_min, config.quant_max)
+
+
+def check_integers(config: TensorQuantizationConfig, where: str) -> None:
+    """Refuse a parameter that is no tensor of integers with one scale, or one a channel."""
+    if config.policy.is_floating or config.policy.is_per_block:
+        raise UnsupportedError(
+            "expected a parameter of integers with one scale a tensor or a channel, found policy "
+            f"'{config.policy}'",
+            where=where,
+            help="integer targets have neither small floats nor blocks: quantize for this target, "
+            "or emit ONNX",
+        )

@@ -42,6 +42,7 @@ from quantable.passes.lower import (
 )
 from quantable.passes.lower.lowering import Lowering
 from quantable.passes.lower.mixed import mixed
+from quantable.passes.lower.user_operations import user_rule
 from quantable.passes.rewrite_limit import Rewrites
 
 Rule = Callable[[QuantableOperation, Lowering], None]
@@ -103,7 +104,9 @@ class LowerToInteger(Pass):
                 poisoned.update(operation.outputs)
                 continue
             try:
-                RULES[operation.kind](operation, lowering)
+                rule = rule_of(graph, operation.kind)
+                assert rule is not None  # _check_kinds looked
+                rule(operation, lowering)
             except UnsupportedError as error:
                 errors.append(error)
                 poisoned.update(operation.outputs)
@@ -115,18 +118,23 @@ class LowerToInteger(Pass):
         return mixed(graph, names, lambda part: self.run(part, whole))
 
 
+def rule_of(graph: Graph, kind: str) -> Rule | None:
+    """Return the rule for a kind, a user's where the graph's library has it."""
+    return RULES.get(kind) or user_rule(graph, kind)
+
+
 def _check_kinds(graph: Graph) -> None:
-    errors = [_missing(op) for op in graph.operations if _missing(op) is not None]
+    errors = [_missing(graph, op) for op in graph.operations]
     _raise_all([error for error in errors if error is not None])
 
 
-def _missing(operation: Operation) -> UnsupportedError | None:
+def _missing(graph: Graph, operation: Operation) -> UnsupportedError | None:
     if not isinstance(operation, QuantableOperation):
         return UnsupportedError(
             "stays in float, which an integer-only target cannot do", where=operation.where(),
             help="choose a target that keeps operations in float, for instance 'onnxruntime'",
         )  # fmt: skip
-    if operation.kind not in RULES:
+    if rule_of(graph, operation.kind) is None:
         return UnsupportedError(
             "has no integer form", where=operation.where(),
             help="'quantable list operations' shows what can be lowered",

@@ -26,7 +26,7 @@ from quantable.ir import (
     numerics,
 )
 from quantable.passes.base import Executor, PassContext
-from quantable.passes.lower.grids import Grid, activation_grid
+from quantable.passes.lower.grids import Grid, activation_grid, check_integers
 from quantable.passes.lower.requantization import Ratio, requantization_of
 
 CLAMPING = ("Relu", "Clip")
@@ -161,7 +161,7 @@ class Lowering:
     def integers(self, operation: QuantableOperation, slot: int) -> npt.NDArray[np.int64]:
         """Return a parameter's integers: the baked ones, or those its slot quantizes to."""
         config = operation.config.inputs[slot]
-        _check_integers(config, f"{operation.where()} in{slot}")
+        check_integers(config, f"{operation.where()} in{slot}")
         baked = operation.baked_parameter(slot)
         if baked is not None:
             return self.graph.store.get(baked.content).astype(np.int64)
@@ -223,6 +223,10 @@ class Lowering:
         return float(self.requantization.multipliers(ratio))
 
     # ---------------------------------------------------------------- writing
+
+    def is_written(self, value: str) -> bool:
+        """Return whether a float value has its integers."""
+        return value in self._tensors
 
     def target(self, operation: QuantableOperation, slot: int = 0) -> Target:
         """Return what an output slot is written as, with fused Relus and Clips in its clamp."""
@@ -384,15 +388,3 @@ def _fresh(hint: str, taken: set[str]) -> str:
         name, counter = f"{hint}.{counter}", counter + 1
     taken.add(name)
     return name
-
-
-def _check_integers(config: TensorQuantizationConfig, where: str) -> None:
-    """Refuse a parameter that is no tensor of integers with one scale, or one a channel."""
-    if config.policy.is_floating or config.policy.is_per_block:
-        raise UnsupportedError(
-            "expected a parameter of integers with one scale a tensor or a channel, found policy "
-            f"'{config.policy}'",
-            where=where,
-            help="integer targets have neither small floats nor blocks: quantize for this target, "
-            "or emit ONNX",
-        )

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from quantable.ir import Graph, Operation, Shape
+from quantable.ir.integer_operations import INTEGER_OPERATIONS, MOVEMENT_OPERATIONS
 from quantable.passes.plan.layouts import (
     Perm,
     channels_last,
     identity,
     is_direct_reshape,
 )
+from quantable.passes.plan.user_operations import user_kernel
 
 
 class Freedom(enum.Enum):
@@ -56,7 +58,8 @@ def freedom(graph: Graph, operation: Operation) -> Freedom:
         return Freedom.FREE if operation.int_attribute("keepdims") else Freedom.EDGE
     if operation.kind == "Gather":
         return Freedom.FREE if len(shape_of(graph, operation.inputs[1])) == 1 else Freedom.FIXED
-    if operation.kind not in _FREE_KINDS:
+    kernel = user_kernel(graph, operation)
+    if operation.kind not in _FREE_KINDS and not (kernel and kernel.is_elementwise):
         return Freedom.FIXED
     rank = len(shape_of(graph, operation.outputs[0]))
     same_rank = all(len(shape_of(graph, name)) == rank for name in operands(graph, operation))
@@ -65,7 +68,8 @@ def freedom(graph: Graph, operation: Operation) -> Freedom:
 
 def has_shaped_constants(operation: Operation) -> bool:
     """Whether constant inputs are operands that broadcast with the activations."""
-    return operation.kind not in _PARAMETERS_APART
+    is_user = operation.kind not in INTEGER_OPERATIONS and operation.kind not in MOVEMENT_OPERATIONS
+    return operation.kind not in _PARAMETERS_APART and not is_user
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def bind(graph: Graph, batch: int) -> Graph:
     parameters = dict(graph.parameters)
     for op in graph.operations:
         inputs = [shapes[name] if name else () for name in op.inputs]
-        results = output_shapes(op, inputs, constants)
+        results = output_shapes(op, inputs, constants, graph)
         shapes.update(zip(op.outputs, results, strict=True))
         if op.kind == "Reshape" and len(graph.uses(op.inputs[1])) == 1:
             target = np.array(results[0], np.int64)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import InvariantError, Operation, OptionError
+from quantable.ir import Graph, Operation, OptionError
 from quantable.passes.canonicalize.shapes.indexing import slice_range
+from quantable.passes.plan.user_operations import user_shapes
 
 Static = tuple[int, ...]
 Constants = Mapping[str, npt.NDArray[np.generic]]
@@ -26,7 +27,7 @@ class _Call:
 
 
 def output_shapes(
-    operation: Operation, shapes: Sequence[Static], constants: Constants
+    operation: Operation, shapes: Sequence[Static], constants: Constants, graph: Graph
 ) -> tuple[Static, ...]:
     """Return the shapes of the outputs.
 
@@ -34,14 +35,16 @@ def output_shapes(
         operation: An integer or movement operation.
         shapes: Shape of every input, in order ('' inputs give ()).
         constants: Contents of the parameters among the inputs.
+        graph: Where the operation is.
 
     Raises:
         OptionError: The shapes contradict each other, for instance under a bound batch.
         InvariantError: The kind has no rule.
+        UserError: The definition that the graph was imported with is not here.
     """
     rule = _RULES.get(operation.kind)
     if rule is None:
-        raise InvariantError("has no shape rule", where=operation.where())
+        return user_shapes(operation, shapes, graph)
     return rule(_Call(operation, shapes, constants))
 
 

@@ -6,6 +6,7 @@ from quantable.ir import DType, Graph, Operation
 from quantable.ir.standard_operations import known_operations
 from quantable.targets.conditions import CONDITIONS
 from quantable.targets.description import FLOAT, Target
+from quantable.targets.user_rules import missing_form
 
 Faults = dict[str, tuple[str, str]]
 """By operation name: (which rule it breaks, what the reader can do)."""
@@ -78,7 +79,7 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
         )
     rule = target.rule(op.kind)
     if rule is None:
-        return _without_rule(target, op)
+        return _without_rule(graph, target, op)
     for name in (*op.inputs[:1], *op.outputs[:1]):
         dtype = graph.values[name].dtype if name else DType.FLOAT32
         if dtype is not DType.FLOAT32:
@@ -93,7 +94,8 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
     return None
 
 
-def _without_rule(target: Target, op: Operation) -> tuple[str, str]:
+def _without_rule(graph: Graph, target: Target, op: Operation) -> tuple[str, str]:
+    """Return why a target has no rule for an operation, and a way out."""
     row = known_operations().get(op.kind)
     if row is not None and row.family == "quantization":
         return (
@@ -102,9 +104,16 @@ def _without_rule(target: Target, op: Operation) -> tuple[str, str]:
         )
     if op.kind in _UNROLLED:
         return f"the target has no rule for {op.kind}", _UNROLL
+    user = graph.library.get(op.kind)
+    if user is not None:
+        return (
+            f"the target cannot run this user operation: {missing_form(target, user)}",
+            f"complete the definition in package '{user.package}', see docs/user-operations.md,"
+            " or choose a target that leaves operations float",
+        )
     known = ", ".join(target.rules)
     return (
         f"the target has no rule for {op.kind}",
-        f"replace it by operations that target '{target.name}' has ({known}), or choose another "
-        "target",
+        f"replace it by operations that target '{target.name}' has ({known}), or choose another"
+        " target",
     )

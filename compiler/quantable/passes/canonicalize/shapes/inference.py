@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from quantable.ir import DType, Graph, Shape, Value
+from quantable.ir import DType, Graph, OperationLibrary, Shape, Value
 from quantable.passes.canonicalize.shapes import (
     elementwise,
     indexing,
@@ -25,6 +25,7 @@ from quantable.passes.canonicalize.shapes.site import (
     as_elements,
 )
 from quantable.passes.canonicalize.shapes.symbols import Expression, evaluate
+from quantable.passes.canonicalize.shapes.user_operations import user_shape_function
 
 SHAPE_FUNCTIONS: Mapping[str, ShapeFunction] = {
     **elementwise.FUNCTIONS,
@@ -37,6 +38,11 @@ SHAPE_FUNCTIONS: Mapping[str, ShapeFunction] = {
     **windows.FUNCTIONS,
 }
 """Shape function by operation kind: one for every kind that the frontend imports."""
+
+
+def shape_function(kind: str, library: OperationLibrary) -> ShapeFunction | None:
+    """Return the shape function of a kind, a user's where the library has it."""
+    return SHAPE_FUNCTIONS.get(kind) or user_shape_function(kind, library)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def _walk(graph: Graph) -> tuple[dict[str, Tensor], dict[str, int]]:
             tensors[name] = replace(_parameter(graph, name), sizes=sizes)
     for op in graph.operations:
         inputs = tuple(tensors.get(name) if name else None for name in op.inputs)
-        function = SHAPE_FUNCTIONS.get(op.kind)
+        function = shape_function(op.kind, graph.library)
         is_known = all(t is not None for t, name in zip(inputs, op.inputs, strict=True) if name)
         made = (graph.values[name] for name in op.outputs if name)
         if function is None or not is_known or not all(value.is_tensor for value in made):
