@@ -35,7 +35,7 @@ OPTION_COMPONENT = {
     "channel_order": "preprocessing", "dispatch": "pipeline", "assign": "pipeline",
     "effort": "pipeline", "arena_budget": "pipeline", "input_shape": "model", "example": "model",
     "dynamic": "model", "opset": "model", "output_name": "model",
-    "operations": "operations",
+    "operations": "operations", "requantize": "pipeline",
 }  # fmt: skip
 """The component that each option of `quantable compile` goes into."""
 
