@@ -65,6 +65,41 @@ static inline q_lanes q_scaled(q_lanes acc, const float *m) {
   return (q_lanes)_mm256_cvtps_epi32(real);
 }
 
+/* Sixteen bytes of which `count` are there, zeros for the others; a multiple of 8 needs no loop. */
+static inline __m128i q_bytes_from(const uint8_t *p, ptrdiff_t count) {
+  if (count >= 16) {
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+  }
+  if (count == 8) {
+    return _mm_loadl_epi64((const __m128i *)(const void *)p);
+  }
+  uint8_t whole[16] = {0};
+  if (count > 0) {
+    memcpy(whole, p, (size_t)count);
+  }
+  return _mm_loadu_si128((const __m128i *)(const void *)whole);
+}
+
+/* The first `count` bytes, fewer than 32: a call for as many as that takes longer than all of this. */
+static inline void q_bytes_to(uint8_t *p, __m256i bytes, ptrdiff_t count) {
+  __m128i rest = _mm256_castsi256_si128(bytes);
+  if (count & 16) {
+    _mm_storeu_si128((__m128i *)(void *)p, rest);
+    rest = _mm256_extracti128_si256(bytes, 1);
+    p += 16;
+  }
+  if (count & 8) {
+    _mm_storel_epi64((__m128i *)(void *)p, rest);
+    rest = _mm_srli_si128(rest, 8);
+    p += 8;
+  }
+  if (count & 7) {
+    uint8_t whole[16];
+    _mm_storeu_si128((__m128i *)(void *)whole, rest);
+    memcpy(p, whole, (size_t)(count & 7));
+  }
+}
+
 /* Half a block, see q_avx512.h; `left` and `y` are those of the half. */
 static inline void q_put_bytes(const q_lanes *v, int vectors, const q_output *out, uint8_t *y,
                                ptrdiff_t left) {
@@ -89,9 +124,7 @@ static inline void q_put_bytes(const q_lanes *v, int vectors, const q_output *ou
   if (count == 32) {
     _mm256_storeu_si256((__m256i *)(void *)y, bytes);
   } else {
-    uint8_t whole[32];
-    _mm256_storeu_si256((__m256i *)(void *)whole, bytes);
-    memcpy(y, whole, (size_t)count);
+    q_bytes_to(y, bytes, count);
   }
 }
 
@@ -105,28 +138,24 @@ static inline void q_put_words(const q_lanes *v, int vectors, const q_output *ou
     const __m256i wide = _mm256_add_epi32((__m256i)v[j], zero);
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(wide, wide), 0xd8);
     words = _mm256_min_epi16(_mm256_max_epi16(words, low), high);
-    int16_t whole[16];
-    _mm256_storeu_si256((__m256i *)(void *)whole, words);
     const ptrdiff_t count = left - 16 * j;
-    memcpy(y + 16 * j, whole, (size_t)(count < 8 ? count : 8) * sizeof(*y));
+    q_bytes_to((uint8_t *)(y + 16 * j), words, 2 * (count < 8 ? count : 8));
   }
 }
 
 /* 32 bytes, of which `left` are there; zeros where none is. */
 typedef __m256i q_bytes;
 static inline q_bytes q_bytes_at(const uint8_t *p, ptrdiff_t left) {
-  uint8_t whole[32] = {0};
-  if (left < 32) {
-    memcpy(whole, p, (size_t)left);
-    p = whole;
+  if (left >= 32) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
   }
-  return _mm256_loadu_si256((const __m256i *)(const void *)p);
+  return _mm256_set_m128i(q_bytes_from(p + 16, left - 16), q_bytes_from(p, left));
 }
 static inline void q_bytes_put(uint8_t *p, q_bytes v, ptrdiff_t left) {
-  uint8_t whole[32];
-  _mm256_storeu_si256((__m256i *)(void *)(left < 32 ? whole : p), v);
-  if (left < 32) {
-    memcpy(p, whole, (size_t)left);
+  if (left >= 32) {
+    _mm256_storeu_si256((__m256i *)(void *)p, v);
+  } else {
+    q_bytes_to(p, v, left);
   }
 }
 static inline q_bytes q_bytes_max(q_bytes a, q_bytes b) { return _mm256_max_epu8(a, b); }

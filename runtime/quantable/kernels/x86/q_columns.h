@@ -24,8 +24,8 @@ typedef struct {
 
 #if Q_LANES
 
-/* Bring column `x` of the window into quads, [quad][vector]. */
-Q_INLINE void Q_NAME(q_column)(const uint8_t *x, ptrdiff_t left, q_bytes (*quads)[4]) {
+/* Bring column `x` of the window into quads, [quad][vector], ready for products. */
+Q_INLINE void Q_NAME(q_column)(const uint8_t *x, ptrdiff_t left, q_spread (*values)[4]) {
   Q_UNROLL
   for (int q = 0; q < Q_QUADS; q++) {
     q_bytes rows[4];
@@ -35,7 +35,12 @@ Q_INLINE void Q_NAME(q_column)(const uint8_t *x, ptrdiff_t left, q_bytes (*quads
       rows[r] = q_bytes_at(x + (row < Q_ROWS ? row : 0) * (ptrdiff_t)Q_ROW,
                            row < Q_ROWS ? left : 0);
     }
-    q_interleave(rows[0], rows[1], rows[2], rows[3], quads[q]);
+    q_bytes quads[4];
+    q_interleave(rows[0], rows[1], rows[2], rows[3], quads);
+    Q_UNROLL
+    for (int j = 0; j < 4; j++) {
+      values[q][j] = q_values_of(quads[j]);
+    }
   }
 }
 
@@ -44,8 +49,19 @@ Q_INLINE void Q_NAME(q_column_line)(const q_output *out, const uint8_t *x, const
                                     const int32_t *bias, const float *multiplier, uint8_t *y,
                                     ptrdiff_t left) {
   /* Column c of the line is held in place c modulo Q_COLUMNS. */
-  q_bytes held[Q_COLUMNS][Q_QUADS][4];
+  q_spread held[Q_COLUMNS][Q_QUADS][4];
+  q_quads weights[Q_COLUMNS][Q_QUADS][4];
   enum { fresh = Q_STRIDE < Q_COLUMNS ? Q_STRIDE : Q_COLUMNS };
+  Q_UNROLL
+  for (int c = 0; c < Q_COLUMNS; c++) {
+    Q_UNROLL
+    for (int q = 0; q < Q_QUADS; q++) {
+      Q_UNROLL
+      for (int j = 0; j < 4; j++) {
+        weights[c][q][j] = q_quads_at(w + ((c * Q_QUADS + q) * 4 + j) * 64);
+      }
+    }
+  }
   Q_UNROLL
   for (int c = 0; c < Q_COLUMNS - fresh; c++) {
     Q_NAME(q_column)(x + c * Q_CHANNELS, left, held[c]);
@@ -72,9 +88,7 @@ Q_INLINE void Q_NAME(q_column_line)(const q_output *out, const uint8_t *x, const
         for (int q = 0; q < Q_QUADS; q++) {
           Q_UNROLL
           for (int j = 0; j < 4; j++) {
-            const q_bytes quads = held[(u * Q_STRIDE + c) % Q_COLUMNS][q][j];
-            const int8_t *weights = w + ((c * Q_QUADS + q) * 4 + j) * 64;
-            acc[j] = q_dot(acc[j], q_values_of(quads), q_quads_at(weights));
+            acc[j] = q_dot(acc[j], held[(u * Q_STRIDE + c) % Q_COLUMNS][q][j], weights[c][q][j]);
           }
         }
       }
@@ -92,8 +106,9 @@ static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *
   const ptrdiff_t groups = (Q_CHANNELS + 4 * Q_LANES - 1) / (4 * Q_LANES);
   const ptrdiff_t lines = p->images * groups * Q_HIGH, last = q_share_last(share, lines);
   for (ptrdiff_t i = q_share_first(share, lines); i < last; i++) {
-    const ptrdiff_t line = i % Q_HIGH, c = i / Q_HIGH % groups * 4 * Q_LANES;
-    const ptrdiff_t n = i / Q_HIGH / groups;
+    /* All channels of a line before the next line: its pixels are still in the first cache. */
+    const ptrdiff_t line = i / groups % Q_HIGH, c = i % groups * 4 * Q_LANES;
+    const ptrdiff_t n = i / groups / Q_HIGH;
     const ptrdiff_t block = c / 64, lane = c % 64 / 4, at = 64 * block + lane;
     const int8_t *weights = w + block * 256 * Q_COLUMNS * Q_QUADS + 4 * lane;
     Q_NAME(q_column_line)(&p->out, x + n * p->image + line * Q_LINE + c, weights, bias + at,
