@@ -142,7 +142,7 @@ def test_simulated_quantization_is_what_the_emitted_file_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_float_results_are_those_of_onnx_runtime(kind: str) -> None:
-    _explore(_as_onnx_runtime, kind, 30)
+    _explore(_as_onnx_runtime, kind, 12)
 
 
 @pytest.mark.slow
@@ -150,4 +150,4 @@ def test_many_float_results_are_those_of_onnx_runtime(kind: str) -> None:
 def test_much_simulated_quantization_is_what_the_emitted_file_does(
     kind: str, target: Target, tmp_path: Path
 ) -> None:
-    _explore(_as_simulated(target, tmp_path), kind, 12)
+    _explore(_as_simulated(target, tmp_path), kind, 4)

@@ -13,6 +13,7 @@ from onnx import checker, helper, inliner, shape_inference, version_converter
 
 from quantable.frontend.domains import is_standard, settle_domains
 from quantable.frontend.foreign_types import foreign_types
+from quantable.frontend.functions import inlined
 from quantable.frontend.legacy import mend
 from quantable.frontend.operations.constants import lift_constants
 from quantable.frontend.scopes import all_graphs, free_names, subgraphs
@@ -43,8 +44,7 @@ def normalize(
         ModelError: The model is invalid or cyclic, or onnx cannot upgrade it.
         UnsupportedError: Lists everything that cannot be imported.
     """
-    if proto.functions:
-        proto = inliner.inline_local_functions(proto)
+    proto = inlined(proto)
     settle_domains(proto)
     proto = _expanded(proto)
     require_supported(proto, path, library)
