@@ -16,9 +16,10 @@ Preconditions:
        output that is quantized twice), an Identity does.
     2. DequantizeLinear of a constant: the integers are baked into every slot that reads them. A
        bias at the product of both scales is derived, any other one has a row of its own.
-    3. A row behind an operation that only moves elements goes in front of it where nothing else is
-       quantized there. What lies on a row's grid, directly or moved by passive operations, is
-       overlapped; so are the slots inside a fusion of the target, whose last operation quantizes.
+    3. A row behind an operation that only moves elements goes in front of it where an operation
+       makes that tensor for it alone, or where the target quantizes everything; else to the
+       readers. What lies on a row's grid, directly or moved by passive operations, is overlapped;
+       so are the slots inside a fusion of the target, whose last operation quantizes.
     4. All other quantizers (computed scales, float16, blocks of activations) stay operations; the
        remarks say why. A target with an integer level refuses the graph where an operation breaks
        its rules or a tensor has no row, all of it at once.
@@ -64,7 +65,7 @@ class AdoptQuantizers(Pass):
         target = chosen_target(context)
         adoption = Adoption(graph, target.name)
         adoption.take_pairs(context.rewrites)
-        adoption.raise_rows()
+        adoption.move_rows(is_all=target.has_integer_level)
         adoption.take_parameters(context.rewrites)
         made = replace(
             adoption.finish(), level=Level.QUANTABLE, target=target.name,

@@ -55,7 +55,6 @@ class AdoptedConfigs:
         return TensorQuantizationConfig(
             policy=policy, bits=dtype.bits, exponent_bits=exponent_bits, quant_min=low,
             quant_max=high, channel_axis=quantizer.axis, block_size=quantizer.block_size,
-            observer="" if dtype is DType.INT32 else FIXED,
         )  # fmt: skip
 
     @staticmethod
@@ -67,10 +66,6 @@ class AdoptedConfigs:
         if stored.size and int(stored.min()) > config.quant_min:
             return replace(config, quant_min=-config.quant_max)
         return config
-
-
-FIXED = "fixed"
-"""Observer of a range that is known: no pass chooses another one."""
 
 
 def _granularity(quantizer: Quantizer) -> Granularity:

@@ -190,13 +190,15 @@ class Adoption:
         self._held[slot] = replace(config, state=State.ACTIVATED, relation=Relation.OWN, row=row.id)
         return row.id
 
-    def raise_rows(self) -> None:
-        """Quantize in front of what only moves elements, not behind it (precondition 3).
+    def move_rows(self, *, is_all: bool) -> None:
+        """Quantize in front of what only moves elements, or behind it (precondition 3).
 
-        Rounding is monotone and leaves zero as it is, so that the result is the same; the tensor
-        in front, which nothing quantizes yet, has a row then.
+        Rounding is monotone and leaves zero as it is, so that the results are the same.
+
+        Args:
+            is_all: Whether every operation is quantized, movement of a graph's inputs included.
         """
-        for op in reversed(tuple(self._editor.finish().operations)):
+        for op in reversed(self._editor.finish().operations):
             slot = Slot(op.name, "out", 0)
             config = self._held.get(slot)
             is_moved = moves_elements(self._editor, op) and len(op.outputs) == 1
@@ -204,13 +206,35 @@ class Adoption:
             if config is None or config.policy.has_axis or not is_moved:
                 continue
             place = self._place_in_front(op)
-            if place is not None:
-                row = replace(self._rows.pop(config.row), id=_row_id(place))
-                self._rows[row.id] = row
-                self._held[place] = replace(self._held.pop(slot), row=row.id)
+            if place is None:
+                continue
+            if is_all or place.side == "out":
+                self._move(slot, [place])
+            else:
+                self._move(slot, self._readers(op))
+
+    def _move(self, slot: Slot, places: list[Slot]) -> None:
+        """Let other slots quantize in place of one; the first one owns the row."""
+        if not places or any(place in self._held for place in places):
+            return
+        config = self._held.pop(slot)
+        row = replace(self._rows.pop(config.row), id=_row_id(places[0]))
+        self._rows[row.id] = row
+        self._held[places[0]] = replace(config, row=row.id)
+        for place in places[1:]:
+            self._held[place] = replace(
+                config, state=State.PASSIVE, relation=Relation.SHARED, row=row.id
+            )
+
+    def _readers(self, op: Operation) -> list[Slot]:
+        """Return the slots that read a movement; none where one of them holds no config."""
+        value, uses = op.outputs[0], self._editor.uses(op.outputs[0])
+        if value in self._editor.outputs or not all(_can_hold(user) for user, _ in uses):
+            return []
+        return [Slot(user.name, "in", index) for user, index in uses]
 
     def _place_in_front(self, op: Operation) -> Slot | None:
-        """Return the slot in front of a movement that quantizes instead of its output."""
+        """Return the slot in front of a movement that can quantize instead of its output."""
         source, inner = op.inputs[0], Slot(op.name, "in", 0)
         maker = self._editor.producer(source)
         if inner in self._held or source in self._editor.parameters:

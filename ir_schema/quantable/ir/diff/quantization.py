@@ -269,14 +269,16 @@ def _scheme(pair: _Pair) -> Iterator[FieldChange]:
     """Yield the changes of everything but row and relation.
 
     A slot that one operation does not have, or not as a quantable one, has no scheme; a slot that
-    is not quantized is as good as none then.
+    is not quantized is as good as none then. Observers are compared where both slots were observed:
+    a range that came with a model was not.
     """
     before, after = _texts(pair.before), _texts(pair.after)
     for held, other in ((pair.before, pair.after), (pair.after, pair.before)):
         if other is None and held is not None and not held.is_quantized:
             return
     for name, left, right in zip(_NAMES, before, after, strict=True):
-        if left != right:
+        is_compared = name != "observer" or "-" not in (left, right)
+        if left != right and is_compared:
             yield FieldChange(name, left, right)
 
 
