@@ -39,6 +39,7 @@ class OrtModel:
             written, which is what simulated quantization is compared with.
         threads: Threads inside one operation.
         custom_ops: Shared libraries with kernels of operations that ONNX Runtime lacks.
+        without: Names of optimizations that are left out.
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
@@ -52,6 +53,7 @@ class OrtModel:
         optimize: bool = False,
         threads: int = 1,
         custom_ops: Sequence[str | Path] = (),
+        without: Sequence[str] = (),
     ) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
@@ -78,8 +80,9 @@ class OrtModel:
                 ) from error
         try:
             self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+                str(path), options, providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(without),
+            )  # fmt: skip
         except refusals as error:
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} cannot load the file: {error}", where=str(path)

@@ -220,6 +220,24 @@ def test_a_constant_with_two_readers_is_baked_in_both(adopt: Adopt) -> None:
     assert [len(op.baked) for op in graph.quantable_operations] == [1, 1]
 
 
+_TWICE = """g (float[2,2] x) => (float[2,2] y)
+    <float t = {0.25}, int8 y0 = {3}, float s = {0.5}, uint8 z = {128}, int8[2,2] w = {1,2,3,4}> {
+    d = DequantizeLinear (w, t, y0)
+    q = QuantizeLinear (d, s, z)
+    e = DequantizeLinear (q, s, z)
+    [m] y = MatMul (x, e)
+}"""
+
+
+def test_a_constant_that_was_quantized_twice_keeps_both(adopt: Adopt) -> None:
+    """The second quantizer was lost where the first one's constant was baked into the slot."""
+    kept = adopt(_TWICE)
+    assert "DequantizeLinear" in {op.kind for op in kept.operations}
+    folded = adopt(_TWICE, canonical=True)
+    (op,) = folded.quantable_operations
+    assert folded.store.get(op.baked[0].content).tolist() == [[127, 128], [128, 128]]
+
+
 @pytest.mark.parametrize(
     ("kind", "low", "high", "exact"),
     [("int4", -8, 7, DType.INT4), ("uint4", 0, 15, DType.UINT4), ("int8", -128, 127, DType.INT8),

@@ -32,7 +32,7 @@ half a step the other way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from quantable.ir import Graph, GraphEditor, Operation
@@ -41,6 +41,7 @@ from quantable.passes.canonicalize.qoperator_forms import FORMS, Form
 from quantable.passes.canonicalize.rewriting import remove_dead
 from quantable.passes.canonicalize.shapes.inference import infer
 
+_SUFFIX = "_quant"
 Reader = Callable[[GraphEditor, Operation], Form | str]
 
 
@@ -56,7 +57,7 @@ class ExpandQoperators(Pass):
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite every operation that the table has a form of."""
         editor = GraphEditor(graph)
-        changes = 0
+        changed: set[str] = set()
         for op in context.rewrites.over(editor, graph.operations):
             read = FORMS.get(op.kind)
             if read is None:
@@ -66,8 +67,19 @@ class ExpandQoperators(Pass):
                 context.remarks.append((self.name, op.where(), f"stays: {form}"))
                 continue
             form.write(editor, op)
-            changes += 1
-        if not changes:
+            changed.add(op.name)
+        if not changed:
             return graph
         remove_dead(editor)
-        return infer(editor.finish()).graph
+        return infer(_renamed(editor.finish(), changed)).graph
+
+
+def _renamed(graph: Graph, changed: set[str]) -> Graph:
+    """Give operations the names back that they had before a quantizer put its word behind them."""
+    taken = {op.name for op in graph.operations} | set(graph.values)
+    operations = []
+    for op in graph.operations:
+        name = op.name.removesuffix(_SUFFIX)
+        is_free = op.name in changed and name not in taken and name
+        operations.append(replace(op, name=name) if is_free else op)
+    return replace(graph, operations=tuple(operations))

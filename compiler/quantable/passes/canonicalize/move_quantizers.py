@@ -27,7 +27,8 @@ Preconditions:
        operation moves the real numbers that they stand for, and its result is quantized.
     2. Real numbers of constant integers are moved: a Transpose, or any other movement where there
        is one scale. The integers are moved at once; the runtime has to be there.
-    3. The numbers of the quantizer are constants.
+    3. QuantizeLinear of a constant, or of one that is dequantized, is computed.
+    4. The numbers of the quantizers are constants.
 
 Numerics: bit-exact.
 """
@@ -46,7 +47,9 @@ from quantable.passes.canonicalize.quantizer_forms import (
     DEQUANTIZE,
     QUANTIZE,
     Quantizer,
+    dequantized,
     moves_elements,
+    quantized,
     quantizer_of,
 )
 from quantable.passes.canonicalize.rewriting import remove_dead
@@ -68,6 +71,9 @@ class MoveQuantizers(Pass):
         for before in context.rewrites.over(editor, graph.operations):
             op = editor.operations[before.name]
             maker = editor.producer(op.inputs[0]) if op.inputs and op.inputs[0] else None
+            if op.kind == QUANTIZE:
+                changes += _fold(editor, op, maker)
+                continue
             if maker is None:
                 continue
             if maker.kind == QUANTIZE:
@@ -78,6 +84,26 @@ class MoveQuantizers(Pass):
             return graph
         remove_dead(editor)
         return editor.finish()
+
+
+def _fold(editor: GraphEditor, op: Operation, maker: Operation | None) -> bool:
+    """Compute the integers of a constant (precondition 3)."""
+    grid = quantizer_of(editor, op)
+    if isinstance(grid, str):
+        return False
+    if op.inputs[0] in editor.parameters:
+        real = editor.array(op.inputs[0])
+    elif maker is not None and maker.kind == DEQUANTIZE and maker.inputs[0] in editor.parameters:
+        before = quantizer_of(editor, maker)
+        if isinstance(before, str):
+            return False
+        real = dequantized(editor.array(maker.inputs[0]), before)
+    else:
+        return False
+    editor.remove(op)
+    name = op.outputs[0]
+    editor.parameters[name] = editor.store.put(quantized(real, grid), grid.dtype)
+    return True
 
 
 def _move_reals(editor: GraphEditor, op: Operation, maker: Operation) -> bool:

@@ -157,17 +157,32 @@ def quantizes_activations(graph: Graph) -> bool:
 
 def dequantized(stored: Array, quantizer: Quantizer) -> npt.NDArray[np.float32]:
     """Return the real numbers of constant integers, as DequantizeLinear computes them: float32."""
-    scale, zero = quantizer.scale, quantizer.zero_point
-    if quantizer.axis is None:
-        scale, zero = scale.reshape(()), zero.reshape(())
-    elif quantizer.block_size:
-        places = np.arange(stored.shape[quantizer.axis]) // quantizer.block_size
-        scale, zero = scale.take(places, quantizer.axis), zero.take(places, quantizer.axis)
-    else:
-        shape = [-1 if axis == quantizer.axis else 1 for axis in range(stored.ndim)]
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
+    scale, zero = _along(quantizer, stored.shape)
     if quantizer.dtype.is_small_float:
         steps = floats.decode(stored, quantizer.dtype)
     else:
         steps = (stored.astype(np.int64) - zero).astype(np.float32)
     return np.asarray(steps * scale, np.float32)
+
+
+def quantized(real: Array, quantizer: Quantizer) -> npt.NDArray[np.int64]:
+    """Return the integers of constant real numbers, as QuantizeLinear computes them."""
+    scale, zero = _along(quantizer, real.shape)
+    with np.errstate(over="ignore"):
+        steps = np.rint(real.astype(np.float32) / scale).astype(np.float64) + zero
+    clipped = np.clip(steps, quantizer.dtype.minimum, quantizer.dtype.maximum)
+    return np.asarray(clipped, np.int64)
+
+
+def _along(
+    quantizer: Quantizer, dims: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return scale and zero point so that they broadcast along a tensor of these dimensions."""
+    scale, zero = quantizer.scale, quantizer.zero_point
+    if quantizer.axis is None:
+        return scale.reshape(()), zero.reshape(())
+    if quantizer.block_size:
+        places = np.arange(dims[quantizer.axis]) // quantizer.block_size
+        return scale.take(places, quantizer.axis), zero.take(places, quantizer.axis)
+    shape = [-1 if axis == quantizer.axis else 1 for axis in range(len(dims))]
+    return scale.reshape(shape), zero.reshape(shape)

@@ -32,7 +32,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from quantable.ir import Graph, Level, Operation, UnsupportedError, graph_digest
+from quantable.ir import (
+    Graph,
+    Level,
+    Operation,
+    QuantableOperation,
+    UnsupportedError,
+    graph_digest,
+)
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.quantizer_forms import QUANTIZERS
 from quantable.passes.quantize.adoption import Adoption
@@ -89,12 +96,13 @@ def _require_integers(graph: Graph, target: Target) -> None:
     lines = [
         f"  {op.where()}: {faults[op.name][0]}" for op in graph.operations if op.name in faults
     ]
-    lines += [
-        f"  {op.where()} {slot}: the model does not quantize '{value}'"
-        for op in graph.operations
-        if op.name not in faults
-        for slot, value in _missing(graph, op, target)
-    ]
+    for op in graph.operations:
+        if op.name not in faults:
+            missing = _missing(graph, op, target)
+            lines += [
+                f"  {op.where()} {at}: the model does not quantize '{v}'" for at, v in missing
+            ]
+            lines += [f"  {op.where()} in1: {text}" for text in _weight_faults(graph, op, target)]
     if lines:
         helps = [text for _, text in faults.values()] + list(_HELP)
         raise UnsupportedError(
@@ -118,4 +126,18 @@ def _missing(graph: Graph, op: Operation, target: Target) -> list[tuple[str, str
             held = None if config is None else (config.inputs if side == "in" else config.outputs)
             if held is None or not held[index].row:
                 found.append((f"{side}{index}", name))
+    return found
+
+
+def _weight_faults(graph: Graph, op: Operation, target: Target) -> list[str]:
+    """Return what integer kernels cannot do with a weight."""
+    rule = target.rules[op.kind]
+    if not isinstance(op, QuantableOperation) or "weight" not in rule.inputs[1:2]:
+        return []
+    config = op.config.inputs[1]
+    found = []
+    if config.row and any(graph.rows[config.row].zero_point):
+        found.append("its weight has a zero point that is not 0, expected symmetric integers")
+    if config.policy.is_per_block or config.policy.is_floating:
+        found.append("its weight is in blocks or in small floats, expected integers by channel")
     return found

@@ -261,6 +261,10 @@ class Adoption:
     def _take_parameter(self, op: Operation, quantizer: Quantizer) -> None:
         editor, value = self._editor, op.outputs[0]
         uses = editor.uses(value)
+        slots = [Slot(user.name, "in", index) for user, index in uses]
+        if any(slot in self._held for slot in slots):
+            self._stays(op, "what it makes is quantized again")
+            return
         if value in editor.outputs or not all(map(_can_hold, (user for user, _ in uses))):
             self._stays(op, "an output of the graph, a region or a quantizer reads it")
             return
@@ -268,8 +272,7 @@ class Adoption:
         place = f"{op.kind} '{'/'.join(op.sources) or op.name}'"
         name = self._parameter_name(op)
         editor.remove(op)
-        for user, index in uses:
-            slot = Slot(user.name, "in", index)
+        for slot in slots:
             row = self._own(slot, quantizer, place, is_parameter=True)
             config = self._configs.narrowed(self._held[slot], editor.store.get(stored))
             self._held[slot] = replace(config, state=State.BAKED)

@@ -1,0 +1,1 @@
+"""Networks that other tools quantized: imported, run, written again, compared."""
