@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -109,3 +109,25 @@ def test_an_operation_that_fails_in_a_part_is_named(graph_of: GraphOf) -> None:
 def test_no_thread_is_an_error(graph_of: GraphOf) -> None:
     with pytest.raises(OptionError, match="expected at least 1, found 0"):
         ReferenceRuntime(_network(graph_of, "N"), threads=0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_samples_come_back_in_order(graph_of: GraphOf, threads: int) -> None:
+    graph, given, before = _network(graph_of, "N"), _batch(9)["x"], torch.get_num_threads()
+    runtime, taken = ReferenceRuntime(graph, threads=threads), []
+
+    def samples() -> Iterator[dict[str, Any]]:
+        for index, row in enumerate(given):
+            taken.append(index)
+            yield {"x": row[None]}
+
+    found = runtime.run_each(samples(), ["l"])
+    first = next(found)
+    assert len(taken) <= threads + 1, "read as they are needed"
+    everything = [first, *found]
+    assert torch.get_num_threads() == before
+    for row, result in zip(given, everything, strict=True):
+        np.testing.assert_array_equal(result["l"], runtime.run({"x": row[None]}, ["l"])["l"])
+    wrong = [{"x": given[:1]}, {"z": given[:1]}]
+    with pytest.raises(DataError, match="input 'x' is missing"):
+        list(runtime.run_each(wrong))

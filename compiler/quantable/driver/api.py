@@ -303,9 +303,17 @@ def run(
     *,
     outputs: Iterable[str] | None = None,
     samples: int | None = None,
+    threads: int = 2,
     progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """Run a graph of any level in the reference runtime, one sample at a time.
+    """Run a graph of any level in the reference runtime, each sample by itself.
+
+    Args:
+        graph: The graph.
+        data, preprocessing, samples: See `open_samples`.
+        outputs: Names of values; by default the graph's outputs.
+        threads: Samples that are run at the same time; no bit depends on it.
+        progress: Told how many samples are done.
 
     Returns:
         By output name, all samples' results along the first axis.
@@ -315,10 +323,10 @@ def run(
     unknown = [name for name in wanted or () if name not in graph.values]
     if unknown:
         raise OptionError(f"the graph has no value {', '.join(unknown)}")
-    reference = runtime.reference(graph)
+    reference = runtime.reference(graph, threads)
     results: list[Sample] = []
-    for done, sample in enumerate(found, 1):
-        results.append(reference.run(sample, wanted))
+    for done, result in enumerate(reference.run_each(found, wanted), 1):
+        results.append(result)
         if progress is not None:
             progress(done, len(found))
     return {

@@ -6,7 +6,7 @@ Nothing else of the compiler knows the runtime: a pass gets an executor handed i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -29,15 +29,26 @@ class Runtime(Protocol):
         ...
 
 
+class Reference(Runtime, Protocol):
+    """The reference runtime of one graph."""
+
+    def run_each(
+        self, samples: Iterable[Sample], outputs: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """Yield what `run` returns for each sample, in order."""
+        ...
+
+
 def executor(library: OperationLibrary = NO_OPERATIONS) -> Executor:
     """Return what passes use to run single float operations."""
     made = importlib.import_module("quantable.reference").FloatExecutor(library=library)
     return cast("Executor", made)
 
 
-def reference(graph: Graph) -> Runtime:
-    """Return the reference runtime of a graph."""
-    return cast("Runtime", importlib.import_module("quantable.reference").ReferenceRuntime(graph))
+def reference(graph: Graph, threads: int = 1) -> Reference:
+    """Return the reference runtime of a graph, which runs as many samples at the same time."""
+    module = importlib.import_module("quantable.reference")
+    return cast("Reference", module.ReferenceRuntime(graph, threads=threads))
 
 
 def observer() -> Callable[..., Profile]:

@@ -166,9 +166,8 @@ def _compiled_code(
         models[label] = runtime.compiled_model()(folder, **how)
     differing = dict.fromkeys(models, 0)
     elements = 0
-    reference = runtime.reference(graph)
-    for done, sample in enumerate(inputs, 1):
-        values = reference.run(sample, border_values(edges))
+    reference = runtime.reference(graph, threads=2)
+    for done, values in enumerate(reference.run_each(inputs, border_values(edges)), 1):
         given = {tensor.value: values[tensor.value] for tensor in edges.inputs}
         elements += sum(values[name].size for name in outputs)
         for label, model in models.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +24,7 @@ from quantable.reference.borders import Given, check_items
 from quantable.reference.site import Item
 from quantable.reference.steps import BROKEN, Step, compile_steps
 from quantable.reference.tensors import Array, to_array
-from quantable.reference.threads import one_thread
+from quantable.reference.threads import one_thread, single_threaded_pool
 
 
 class Hook(Protocol):
@@ -55,7 +57,7 @@ class ReferenceRuntime:
         graph: The graph; never changed.
         hooks: Called for every slot that is there; the later ones see what the earlier replaced.
             They are shown whole batches.
-        threads: How many parts of a batch are run at the same time.
+        threads: How many parts of a batch, or samples of `run_each`, are run at the same time.
 
     Raises:
         UnsupportedError: The runtime lacks operations; all of them are listed.
@@ -89,27 +91,56 @@ class ReferenceRuntime:
             DataError: An input is missing or unknown, or has a wrong shape or element type.
             UnknownNameError: No value has the name of a wanted output.
         """
-        found = self.run_items(inputs, outputs)
-        for name, item in found.items():
-            if item is None or isinstance(item, list):
-                raise UnsupportedError(
-                    f"output '{name}' is no tensor: expected one, found "
-                    f"{self.graph.values[name].container.value}",
-                    where=f"graph '{self.graph.name}'",
-                    help="ReferenceRuntime.run_items returns sequences and optional values",
-                )  # fmt: skip
-        return {name: item for name, item in found.items() if isinstance(item, np.ndarray)}
+        return self._arrays(self.run_items(inputs, outputs))
+
+    def run_each(
+        self, samples: Iterable[Mapping[str, Array]], outputs: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """Run the graph on samples, as many at the same time as there are threads; see `run`.
+
+        Args:
+            samples: Inputs, one mapping a run; read as the runs need them.
+            outputs: Names of any values of the graph; by default the graph's outputs.
+
+        Yields:
+            What `run` returns for each, in order.
+        """
+        wanted = self._wanted(outputs)
+
+        def run(sample: Mapping[str, Array]) -> dict[str, Array]:
+            return self._arrays(self._results(check_items(self.graph, sample), wanted))
+
+        with one_thread(), single_threaded_pool(self._threads) as pool:
+            # A few ahead at most, so that results do not pile up.
+            ahead: deque[Future[dict[str, Array]]] = deque()
+            for sample in samples:
+                ahead.append(pool.submit(run, sample))
+                if len(ahead) > self._threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def run_items(
         self, inputs: Mapping[str, Given], outputs: Iterable[str] | None = None
     ) -> dict[str, Array | list[Array] | None]:
         """Run a graph whose inputs and outputs may be sequences or optional values; see `run`."""
         given = check_items(self.graph, inputs)
+        wanted = self._wanted(outputs)
+        with one_thread():
+            return self._results(given, wanted)
+
+    def _wanted(self, outputs: Iterable[str] | None) -> tuple[str, ...]:
         wanted = tuple(self.graph.outputs if outputs is None else outputs)
         for name in wanted:
             if name not in self.graph.values:
                 raise UnknownNameError("value", name, self.graph.values)
-        with one_thread(), torch.inference_mode():
+        return wanted
+
+    def _results(
+        self, given: Mapping[str, Item], wanted: Sequence[str]
+    ) -> dict[str, Array | list[Array] | None]:
+        """Return values that share no memory with anything; the caller provides `one_thread`."""
+        with torch.inference_mode():
             parts = [] if self._cut is None else self._cut.parts(given, wanted)
             found: Mapping[str, Item] = (
                 self._execute(given, wanted)
@@ -119,6 +150,17 @@ class ReferenceRuntime:
             shared = (*_tensors(given.values()), *self._shared())
             held = {t.untyped_storage().data_ptr() for t in shared}
             return {name: _own(found[name], held) for name in wanted}
+
+    def _arrays(self, found: Mapping[str, Array | list[Array] | None]) -> dict[str, Array]:
+        for name, item in found.items():
+            if item is None or isinstance(item, list):
+                raise UnsupportedError(
+                    f"output '{name}' is no tensor: expected one, found "
+                    f"{self.graph.values[name].container.value}",
+                    where=f"graph '{self.graph.name}'",
+                    help="ReferenceRuntime.run_items returns sequences and optional values",
+                )  # fmt: skip
+        return {name: item for name, item in found.items() if isinstance(item, np.ndarray)}
 
     def execute(self, inputs: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """Return values by name, running no more steps than they need.

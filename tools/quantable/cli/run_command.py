@@ -16,6 +16,7 @@ from quantable.cli.options import (
     preprocessing_options,
     quiet_option,
     samples_option,
+    threads_option,
 )
 from quantable.cli.output import progress, show
 
@@ -25,6 +26,7 @@ from quantable.cli.output import progress, show
 @click.option("--data", required=True, help="A .npz or .npy file, or a folder of images.")
 @preprocessing_options
 @samples_option
+@threads_option
 @click.option("--output-value", multiple=True, help="Name of any value; default: the outputs.")
 @click.option("--labels", help="Name of an array of class labels in the data: prints top-1.")
 @click.option("-o", "--output", type=FILE, help="Where to write the results, as .npz.")
@@ -35,6 +37,7 @@ def command(
     graph: Path,
     data: str,
     samples: int | None,
+    threads: int,
     output_value: tuple[str, ...],
     labels: str | None,
     output: Path | None,
@@ -54,7 +57,9 @@ def command(
     loaded = load_graph(graph)
     found = api.open_samples(data, loaded, preprocessing_of(how), samples=samples)
     with progress("running", quiet=quiet) as count:
-        results = api.run(loaded, found, outputs=output_value or None, progress=count)
+        results = api.run(
+            loaded, found, outputs=output_value or None, threads=threads, progress=count
+        )
     if output is not None:
         api.save_arrays(results, output)
     facts: dict[str, object] = {"level": loaded.level.value, "samples": len(found)}
