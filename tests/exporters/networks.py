@@ -80,6 +80,36 @@ class Recurrent(nn.Module):
         return self.head(self.lstm(self.embedding(tokens))[0][:, -1])
 
 
+class Periodic(nn.Module):
+    """Two convolutions, and between them an operation that ONNX lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(2, 8, 5, padding=2)
+        self.snake = Snake()
+        self.second = nn.Conv1d(8, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.snake(self.first(x)))
+
+
+class Snake(nn.Module):
+    """See docs/examples/waveform-operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.linspace(0.5, 3.0, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            return torch.onnx.ops.symbolic(
+                "com.example.waveform::Snake", (x, self.alpha), {"axis": 1}, dtype=x.dtype,
+                shape=x.shape, version=1,
+            )  # fmt: skip
+        alpha = self.alpha.reshape(1, -1, 1)
+        return x + torch.sin(alpha * x) ** 2 / alpha
+
+
 class Undecided(nn.Module):
     """Decides by the values of a tensor, which no graph can."""
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from quantable.driver import api
 from quantable.driver.compile import Calibration, compile_model
+from quantable.driver.operations import library_of
 from quantable.driver.replay import replay_history
 from quantable.driver.validate import validate
 from quantable.ir import Graph, ModelError, OptionError, UserError
@@ -27,6 +28,7 @@ NETWORKS = {
     "recurrent": (networks.Recurrent, "tokens=N,6:int64", torch.int64),
 }
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN = "from quantable.cli.main import run; run()"
 
 
@@ -92,6 +94,23 @@ def test_a_network_with_its_example_is_compiled_and_replayed_by_name(net_py: str
     redone = replay_history(last, model=reference, profile=done.profile)
     assert redone[0].stage == 'import{inputs=["x=1,3,16,16,:float32"]}'
     assert all(one.is_equal for one in redone)
+
+
+@pytest.mark.slow
+def test_a_user_operation_in_a_module_becomes_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs/examples/waveform-operations")
+    library = library_of(["waveform_operations:OPERATIONS"])
+    torch.manual_seed(1)
+    net, data = networks.Periodic(), np.random.default_rng(0).normal(size=(12, 2, 32)).astype("f")
+    graph = api.import_module(net, ["x=Nx2x32"], operations=library)
+    assert graph.operation_by_name["snake"].kind == "com.example.waveform.Snake"
+    (found,) = api.run(graph, data).values()
+    assert np.abs(found - _results(net.eval(), torch.from_numpy(data))).max() < 1e-5
+    compile_model(graph, tmp_path, target="c-portable", calibration=Calibration(data))
+    claims = validate(tmp_path, data, operations=library)
+    assert all(claim.held for claim in claims), claims
 
 
 @pytest.mark.slow

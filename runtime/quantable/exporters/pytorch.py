@@ -75,8 +75,7 @@ def export_module(
     module.eval()
     try:
         with _quiet():
-            program = _captured(module, call, label)
-            model = _converted(program, call, label, opset, output_names)
+            model = _exported(module, call, label, opset, output_names)
     finally:
         for name, held in module.named_modules():
             held.training = training[name]
@@ -193,38 +192,35 @@ def _dynamic_shapes(call: _Call) -> tuple[dict[int, Any], ...]:
     )
 
 
-def _captured(module: nn.Module, call: _Call, label: str) -> Any:
-    arguments = tuple(call.arguments.values())
-    try:
-        return torch.export.export(
-            module, arguments, dynamic_shapes=_dynamic_shapes(call), strict=False
-        )
-    except Exception as error:
-        given = ", ".join(f"{n}{list(t.shape)}" for n, t in call.arguments.items())
-        raise ModelError(
-            f"torch.export cannot capture it for inputs {given}: {_reason(error)}",
-            where=_place(error, module, label),
-            help="write it without decisions that depend on the values of tensors, and give "
-            "inputs of shapes that it takes; fix dimensions that cannot vary",
-        ) from error
-
-
-def _converted(
-    program: Any, call: _Call, label: str, opset: int | None, output_names: Sequence[str]
+def _exported(
+    module: nn.Module, call: _Call, label: str, opset: int | None, output_names: Sequence[str]
 ) -> Any:
     try:
         return torch.onnx.export(
-            program, dynamo=True, verbose=False, opset_version=opset,
-            output_names=list(output_names) or None, dynamic_shapes=_dynamic_shapes(call),
+            module, tuple(call.arguments.values()), dynamo=True, verbose=False,
+            opset_version=opset, output_names=list(output_names) or None,
+            dynamic_shapes=_dynamic_shapes(call),
         )  # fmt: skip
     except Exception as error:
-        text = _reason(next(_causes(error)))
         node = re.search(r"translating node %(\w+)", " ".join(map(str, _causes(error))))
+        cause = next(_causes(error))
+        if node is None:
+            raise _uncaptured(cause, module, call, label) from error
         raise ModelError(
-            f"torch's ONNX exporter cannot convert it: {text}",
-            where=_module_of(program, node[1], label) if node else label,
+            f"torch's ONNX exporter cannot convert it: {_reason(cause)}",
+            where=_module_of(module, call, node[1], label),
             help="replace this operation in the module by ones that ONNX has",
         ) from error
+
+
+def _uncaptured(cause: BaseException, module: nn.Module, call: _Call, label: str) -> ModelError:
+    given = ", ".join(f"{name}{list(t.shape)}" for name, t in call.arguments.items())
+    return ModelError(
+        f"torch.export cannot capture it for inputs {given}: {_reason(cause)}",
+        where=_place(cause, module, label),
+        help="write it without decisions that depend on the values of tensors, and give "
+        "inputs of shapes that it takes; fix dimensions that cannot vary",
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -257,8 +253,9 @@ def _place(error: BaseException, module: nn.Module, label: str) -> str:
     return place
 
 
-def _module_of(program: Any, node_name: str, label: str) -> str:
+def _module_of(module: nn.Module, call: _Call, node_name: str, label: str) -> str:
     """Return the module that a node of the decomposed program lies in."""
+    program = torch.export.export(module, tuple(call.arguments.values()), strict=False)
     for node in program.run_decompositions().graph.nodes:
         stack = node.meta.get("nn_module_stack") if node.name == node_name else None
         if stack:
