@@ -35,8 +35,8 @@ class Network:
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
-        self.fixed: dict[str, int] = {}
-        """Inputs that have one value everywhere."""
+        self.fixed: dict[str, npt.ArrayLike] = {}
+        """Inputs that are given."""
         self._store = ContentStore()
         self._values: dict[str, Value] = {}
         self._inputs: list[str] = []

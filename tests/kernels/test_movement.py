@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quantable.adapters.c_compiler import CompiledModel
+from quantable.backends.c import emit
 from quantable.ir import DType
 
 I64 = DType.INT64
@@ -80,6 +82,30 @@ def test_gather(network, agree):
     found = agree(network)
     np.testing.assert_array_equal(found["y0.0"], found["x0"][:, [2, 0, -1]])
     np.testing.assert_array_equal(found["y2.0"], found["x2"][..., 2])
+
+
+def test_gather_with_given_indices(network, agree):
+    indices = {DType.INT32: [[2, -1], [0, -6]], DType.INT64: [5]}
+    for (dtype, index), axis in zip(indices.items(), (0, 1), strict=True):
+        table = network.parameter(network.integers(DType.INT8, (6, 6, 3)), DType.INT8)
+        x = network.input(dtype, np.shape(index))
+        network.fixed[x] = index
+        shape = np.take(np.zeros((6, 6, 3)), index, axis).shape
+        network.apply("Gather", (table, x), (DType.INT8, shape), axis=axis)
+    agree(network, ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover"))
+
+
+def test_no_index_reads_outside_of_the_table(network, tmp_path):
+    table = network.integers(DType.UINT8, (6, 3))
+    x = network.input(DType.INT64, (4,))
+    ends = np.iinfo(np.int64)
+    network.fixed[x] = [ends.min, -7, 6, ends.max]
+    operands = (network.parameter(table, DType.UINT8), x)
+    network.apply("Gather", operands, (DType.UINT8, (4, 3)), axis=0)
+    emit(network.graph(), tmp_path)
+    model = CompiledModel(tmp_path, flags=("-O1", "-fsanitize=undefined"))
+    found = model.run(network.samples())["y0.0"]
+    np.testing.assert_array_equal(found[0], table[[0, 0, 5, 5]])
 
 
 def test_reshape_copies_between_the_callers_tensors(network, agree):

@@ -32,7 +32,7 @@ def golden_vectors(graph: Graph) -> dict[str, Array]:
     count = max(1, min(MOST_VECTORS, MOST_ELEMENTS // max(1, elements)))
     reference = runtime.reference(graph)
     names = border_values(edges)
-    found = [reference.run(_inputs(edges, number), names) for number in range(count)]
+    found = [reference.run(_inputs(graph, edges, number), names) for number in range(count)]
     return {name: np.stack([vector[name] for vector in found]) for name in names}
 
 
@@ -41,9 +41,13 @@ def border_values(edges: Border) -> tuple[str, ...]:
     return tuple(tensor.value for tensor in (*edges.inputs, *edges.outputs))
 
 
-def _inputs(edges: Border, number: int) -> dict[str, Array]:
+def _inputs(graph: Graph, edges: Border, number: int) -> dict[str, Array]:
     generator = np.random.Generator(np.random.Philox(key=number))
-    return {tensor.name: _real(tensor, generator) for tensor in edges.inputs}
+    found = {}
+    for tensor in edges.inputs:
+        drawn, dtype = _real(tensor, generator), graph.values[tensor.name].dtype
+        found[tensor.name] = drawn if dtype.is_float else np.rint(drawn).astype(dtype.numpy)
+    return found
 
 
 def _real(tensor: BorderTensor, generator: np.random.Generator) -> Array:

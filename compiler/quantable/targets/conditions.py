@@ -27,6 +27,18 @@ def _constant_rest(graph: Graph, operation: Operation) -> bool:
     return all(not name or graph.is_parameter(name) for name in operation.inputs[1:])
 
 
+def _constant_or_given_indices(graph: Graph, operation: Operation) -> bool:
+    indices = operation.inputs[1]
+    is_table = graph.is_parameter(operation.inputs[0])
+    return graph.is_parameter(indices) or (is_table and indices in graph.inputs)
+
+
+def _given_integers(graph: Graph, operation: Operation) -> bool:
+    return (
+        operation.inputs[0] in graph.inputs and graph.values[operation.inputs[0]].dtype.is_integer
+    )
+
+
 def _one_activation(graph: Graph, operation: Operation) -> bool:
     sizes = [
         graph.parameters[name].element_count if graph.is_parameter(name) else 0
@@ -101,6 +113,14 @@ CONDITIONS: dict[str, Condition] = {
     "constant-scale": Condition(_constant_rest, "its scale and bias are constants", _FOLD),
     "constant-parameters": Condition(
         _constant_rest, "all inputs but the first are constants", _FOLD
+    ),
+    "constant-or-given-indices": Condition(
+        _constant_or_given_indices,
+        "its indices are constants, or an input of the network into a table of constants", _FOLD,
+    ),
+    "given-integers": Condition(
+        _given_integers, "it makes real numbers of integers that are an input of the network",
+        "make what it reads an input, or cast it outside of the network",
     ),
     "one-or-two-spatial-dims": Condition(
         _few_spatial_dims, "its input has one or two spatial dimensions of known size", _SHAPES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantable.ir import DType, Graph, Operation, UnsupportedError, Value
 
@@ -78,16 +78,29 @@ def static_shape(value: Value) -> tuple[int, ...]:
 
 def _inputs_of(graph: Graph, name: str) -> list[BorderTensor]:
     value = graph.values[name]
-    if not value.dtype.is_float:
-        return [_plain(value, name)]
     found = []
     for reader, _ in graph.uses(name):
+        if reader.kind != "int.Quantize" and not value.dtype.is_float:
+            continue
         if reader.kind != "int.Quantize":
             raise UnsupportedError(
                 f"reads the float input '{name}': expected int.Quantize", where=reader.where()
             )
         found.append(_quantized(graph, reader, name, reader.outputs[0]))
+    if not value.dtype.is_float and len(found) < max(len(graph.uses(name)), 1):
+        found.append(_indices(graph, name))
     return found
+
+
+def _indices(graph: Graph, name: str) -> BorderTensor:
+    """Return an input of integers; where they are indices, those that there are bound it."""
+    plain, most = _plain(graph.values[name], name), None
+    for reader, slot in graph.uses(name):
+        if reader.kind == "Gather" and slot == 1:
+            shape = static_shape(graph.values[reader.inputs[0]])
+            size = shape[reader.int_attribute("axis") % len(shape)]
+            most = size if most is None else min(most, size)
+    return plain if most is None else replace(plain, clamp_min=0, clamp_max=most - 1)
 
 
 def _output(graph: Graph, name: str) -> BorderTensor:

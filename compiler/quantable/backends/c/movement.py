@@ -148,10 +148,21 @@ def emit_transpose(step: Step) -> None:
 
 
 def emit_gather(step: Step) -> None:
-    """Gather with constant indices."""
+    """Gather with constant indices, or with those that the caller gives."""
     x, y = step.input(0), step.output()
     shape = step.shape(x)
     axis = step.operation.int_attribute("axis") % len(shape)
+    if not step.unit.graph.is_parameter(step.operation.inputs[1]):
+        indices = step.input(1)
+        count = math.prod(step.shape(indices))
+        sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), count]
+        parameters = step.parameters("q_lookup", [str(size) for size in sizes])
+        function = step.kernel("q_gather_given", "q_gather.h", X=x.dtype, I=indices.dtype)
+        step.call(
+            function, parameters, step.pointer(x.name), step.pointer(indices.name),
+            step.pointer(y.name),
+        )  # fmt: skip
+        return
     index = step.array(1).astype(np.int64).reshape(-1)
     index = np.where(index < 0, index + shape[axis], index)
     sizes = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), index.size]

@@ -18,7 +18,8 @@ Preconditions:
     2. The profile holds the value of every activation slot in state initial.
     3. Slots that share a row that is filled now become passive; a bias waits for
        `passive-parameters`.
-    4. Rows that are filled stay, unless `again` is set; baked and suspended slots stay always.
+    4. Attention masks, and the sums that a Softmax reads, get ranges of their own: see `masks`.
+    5. Rows that are filled stay, unless `again` is set; baked and suspended slots stay always.
 
 Numerics: lossy (this is where quantization starts).
 See: `methods`, `weights`. PPQ's ParameterQuantizePass is the part for parameters in state initial
@@ -48,6 +49,7 @@ from quantable.ir import (
 )
 from quantable.ir.numerics import scale_from_range
 from quantable.passes.base import Pass, PassContext
+from quantable.passes.calibrate.masks import masked_ranges
 from quantable.passes.calibrate.methods import METHODS, PINNED
 from quantable.passes.calibrate.weights import WEIGHT_METHODS, raised_for_bias
 from quantable.passes.slot_editor import Slot, SlotEditor
@@ -165,6 +167,7 @@ class _Filler:
         self, item: Calibrate, graph: Graph, editor: SlotEditor, profile: Profile | None
     ) -> None:
         self.item, self.graph, self.editor, self.profile = item, graph, editor, profile
+        self.masked = masked_ranges(graph, profile)
 
     def check_profile(self) -> None:
         """Refuse a missing profile, and one of another graph."""
@@ -198,7 +201,10 @@ class _Filler:
     def fill(self, slot: Slot, config: TensorQuantizationConfig) -> None:
         """Fill the row of one slot that owns it."""
         name = _value(self.editor, slot)
-        if self.graph.is_parameter(name):
+        if name in self.masked and config.observer not in PINNED:
+            method = "minmax"
+            low, high = (np.asarray([end]) for end in self.masked[name])
+        elif self.graph.is_parameter(name):
             method = self._method(config, self.item.weights, "grid")
             weights = self.graph.array(name).astype(np.float32, copy=False)
             low, high = _known(WEIGHT_METHODS, method)(weights, config)
@@ -211,7 +217,8 @@ class _Filler:
             ends = of(held, config, self.item.percentile) if held.count else (0.0, 0.0)
             low, high = np.asarray(ends[:1]), np.asarray(ends[1:])
         scale, zero = scale_from_range(low, high, config)
-        text = f"calibrate: {method} [{float(low.min()):.6g}, {float(high.max()):.6g}]"
+        what = "masks, " if name in self.masked else ""
+        text = f"calibrate: {what}{method} [{float(low.min()):.6g}, {float(high.max()):.6g}]"
         self.editor.rows[config.row] = self.editor.rows[config.row].filled(scale, zero, text)
         moved = replace(config, observer=method).moved(State.ACTIVATED, self.editor.where(slot))
         self.editor.put(slot, moved)

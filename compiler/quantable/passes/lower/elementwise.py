@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantable.ir import QuantableOperation
+from quantable.ir import QuantableOperation, UnsupportedError
 from quantable.passes.lower.bounds import check_sum
 from quantable.passes.lower.lowering import Lowering, clamp_bounds
 from quantable.passes.lower.requantization import Ratio
@@ -61,6 +61,21 @@ def lower_mul(operation: QuantableOperation, lowering: Lowering) -> None:
         **target.attributes,
     }
     lowering.emit(operation, "int.Mul", [a.name, b.name], target, attributes)
+
+
+def lower_cast(operation: QuantableOperation, lowering: Lowering) -> None:
+    """Lower a cast of integers that are an input: the caller quantizes them, as real numbers."""
+    source, target = operation.inputs[0], lowering.target(operation)
+    if source not in lowering.graph.inputs:
+        raise UnsupportedError(
+            f"expected an input of the network, found '{source}', which is computed",
+            where=operation.where(),
+        )
+    attributes = {
+        "scale": target.grid.scale, "zero_point": target.grid.zero_point,
+        "clamp_min": target.clamp_min, "clamp_max": target.clamp_max,
+    }  # fmt: skip
+    lowering.emit(operation, "int.Quantize", [source], target, attributes)
 
 
 def lower_clamping(operation: QuantableOperation, lowering: Lowering) -> None:

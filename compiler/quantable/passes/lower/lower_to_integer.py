@@ -55,6 +55,7 @@ RULES: dict[str, Rule] = {
     "Add": elementwise.lower_add,
     "Sub": elementwise.lower_sub,
     "Mul": elementwise.lower_mul,
+    "Cast": elementwise.lower_cast,
     "Relu": elementwise.lower_clamping,
     "Clip": elementwise.lower_clamping,
     "MaxPool": pooling.lower_max_pool,

@@ -11,7 +11,7 @@ from quantable.passes.lower.lowering import Lowering
 
 
 def lower_movement(operation: QuantableOperation, lowering: Lowering) -> None:
-    """Lower Reshape, Transpose, Slice, or Gather with constant indices."""
+    """Lower Reshape, Transpose, Slice, or Gather with constant indices or those of an input."""
     source = lowering.read(operation, 0)
     inputs = [source.name, *_constants(operation, lowering)]
     attributes = dict(operation.attributes)
@@ -74,6 +74,9 @@ def _constants(operation: QuantableOperation, lowering: Lowering) -> list[str]:
             continue
         if not name:
             names.append("")
+            continue
+        if name in lowering.graph.inputs and operation.kind == "Gather":
+            names.append(name)
             continue
         if not lowering.graph.is_parameter(name):
             raise UnsupportedError(

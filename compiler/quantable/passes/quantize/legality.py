@@ -80,7 +80,8 @@ def _fault(graph: Graph, target: Target, op: Operation, is_index: bool) -> tuple
     rule = target.rule(op.kind)
     if rule is None:
         return _without_rule(graph, target, op)
-    for name in (*op.inputs[:1], *op.outputs[:1]):
+    read = op.inputs[:1] if rule.input_scheme(0) != FLOAT else ()
+    for name in (*read, *op.outputs[:1]):
         dtype = graph.values[name].dtype if name else DType.FLOAT32
         if dtype is not DType.FLOAT32:
             return (

@@ -25,7 +25,7 @@ def _quantize(site: Site) -> Kernel:
     scale = torch.tensor(op.float_attribute("scale"), dtype=torch.float32)
 
     def run(x: Tensor) -> Tensor:
-        return narrow((x / scale).clamp_(low, high).round_().add_(zero), to)
+        return narrow((x.to(torch.float32) / scale).clamp_(low, high).round_().add_(zero), to)
 
     return run
 

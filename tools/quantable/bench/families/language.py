@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from quantable.bench.families.attention import Block, settle
 from quantable.bench.families.export import Export
-from quantable.bench.families.family import Family, Inputs
+from quantable.bench.families.family import Family, Fixed, Inputs
 
 WORDS, WIDTH, LONGEST = 97, 48, 24
 HEADS, LAYERS = 4, 2
@@ -44,7 +44,14 @@ class Bert(nn.Module):
 
 def _text(generator: np.random.Generator) -> Inputs:
     """A sentence, or two, with padding behind it."""
-    length = int(generator.integers(8, LONGEST + 1))
+    return _text_of(int(generator.integers(8, LONGEST + 1)), generator)
+
+
+def _text_of_16(generator: np.random.Generator) -> Inputs:
+    return _text_of(16, generator)
+
+
+def _text_of(length: int, generator: np.random.Generator) -> Inputs:
     used = int(generator.integers(length // 2, length + 1))
     mask = (np.arange(length) < used).astype(np.int64)
     first = int(generator.integers(1, used))
@@ -69,6 +76,7 @@ BERT = Family(
     "bert", "embeddings, mask, post-normalized encoder, pooled classes",
     {"legacy-13": _BERT.legacy(13), "legacy-17": _BERT.legacy(17), "dynamo-20": _BERT.dynamo(20)},
     _text, least_db=25.0,
+    fixed=Fixed(_text_of_16, 'bind-symbols{sizes=["length=16"]},canonicalize'),
 )  # fmt: skip
 
 
@@ -160,6 +168,15 @@ def _step(generator: np.random.Generator) -> Inputs:
     past, length = (
         (0, int(generator.integers(4, 12))) if begins else (int(generator.integers(4, 16)), 1)
     )
+    return _tokens_behind(past, length, generator)
+
+
+def _continued(generator: np.random.Generator) -> Inputs:
+    """Four tokens behind eight."""
+    return _tokens_behind(8, 4, generator)
+
+
+def _tokens_behind(past: int, length: int, generator: np.random.Generator) -> Inputs:
     found: Inputs = {"tokens": generator.integers(0, WORDS, (1, length))}
     for name in _CACHE:
         size = (1, HEADS, past, WIDTH // HEADS)
@@ -187,4 +204,7 @@ DECODER = Family(
     "decoder", "rotary embedding, causal mask, cache of keys and values, gated units",
     {"legacy-17": _DECODER.legacy(17), "dynamo-20": _DECODER.dynamo(20)},
     _step, least_db=25.0,
+    fixed=Fixed(
+        _continued, 'bind-symbols{sizes=["length=4","past=8"]},canonicalize', least_db=20.0
+    ),
 )  # fmt: skip
