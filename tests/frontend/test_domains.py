@@ -72,3 +72,19 @@ def test_an_operand_of_another_rank_is_no_traceback(tmp_path: Path) -> None:
                                     domain="com.microsoft", num_heads=1)]  # fmt: skip
     with pytest.raises(ModelError, match="operands of these ranks"):
         _import(tmp_path, nodes, {"": 13})
+
+
+def test_a_symbolic_width_is_divided_into_heads(tmp_path: Path) -> None:
+    inputs = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["N", "L", "W"])
+              for n in "qkv"]  # fmt: skip
+    outputs = [onnx.ValueInfoProto(name=n) for n in ("y", "keys", "values")]
+    for item in outputs:
+        item.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    node = helper.make_node("MultiHeadAttention", list("qkv"), ["y", "keys", "values"],
+                            domain="com.microsoft", num_heads=4)  # fmt: skip
+    graph = helper.make_graph([node], "g", inputs, outputs)
+    opsets = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "m.onnx")
+    values = import_model(tmp_path / "m.onnx").values
+    assert values["keys"].shape is not None
+    assert values["keys"].shape[:3] == ("N", 4, "L")

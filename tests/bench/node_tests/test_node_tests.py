@@ -11,7 +11,15 @@ import pytest
 
 from quantable.bench.node_tests import run
 from quantable.bench.node_tests.judge import Status
-from quantable.bench.node_tests.page import DISPUTED, described, operation_rows, reason_of, topic
+from quantable.bench.node_tests.page import (
+    DISPUTED,
+    described,
+    left_out_rows,
+    microsoft_rows,
+    operation_rows,
+    reason_of,
+    topic,
+)
 from quantable.bench.node_tests.run import Outcome, run_cases
 from quantable.ir.standard_operations import standard_operations
 
@@ -67,6 +75,8 @@ def test_the_page_has_every_operation() -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     held = [line for line in lines if any(line.startswith(described(row)) for row in ROWS)]
     assert len(held) == len(ROWS)
+    assert set(microsoft_rows()) <= set(lines)
+    assert set(left_out_rows()) <= set(lines)
 
 
 ROWS = list(standard_operations().values())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from quantable.ir.standard_operations import known_operations
 from tests.reference.drawn_operators.drawing import Array, Case
 
 INPUT = "i"
@@ -31,11 +32,14 @@ def feeds_of(case: Case, constant: frozenset[int]) -> dict[str, Array]:
     }
 
 
-def model_of(case: Case, constant: frozenset[int], results: Sequence[Array] = ()) -> Any:
+def model_of(
+    case: Case, constant: frozenset[int], results: Sequence[Array] = (), is_open: bool = False
+) -> Any:
     """Return the model of a case.
 
     Args:
         constant: Slots that are initializers.
+        is_open: Whether sizes of inputs are symbols, shapes and indices left out.
         results: What the outputs are, where it is known; onnx may not know their types.
     """
     slots = ["" if array is None else f"{INPUT}{k}" for k, array in enumerate(case.given)]
@@ -43,7 +47,11 @@ def model_of(case: Case, constant: frozenset[int], results: Sequence[Array] = ()
     kind, domain = kind_and_domain(case.kind)
     node = helper.make_node(kind, slots, made, "node", domain=domain, **case.attributes)
     inputs = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        helper.make_tensor_value_info(
+            n,
+            helper.np_dtype_to_tensor_dtype(a.dtype),
+            _symbols(case.kind, n, a) if is_open else a.shape,
+        )
         for n, a in feeds_of(case, constant).items()
     ]
     held = [
@@ -60,9 +68,18 @@ def model_of(case: Case, constant: frozenset[int], results: Sequence[Array] = ()
     return helper.make_model(graph, opset_imports=imports, ir_version=8 if case.opset < 19 else 10)
 
 
-def save(case: Case, constant: frozenset[int], results: Sequence[Array], path: Path) -> None:
+def _symbols(kind: str, name: str, array: Array) -> list[Any]:
+    """Return sizes as symbols; how long a shape is, every model says."""
+    letter = known_operations()[kind].slot(int(name.removeprefix(INPUT)))
+    return list(array.shape) if letter == "i" else [f"{name}_{k}" for k in range(array.ndim)]
+
+
+def save(
+    case: Case, constant: frozenset[int], results: Sequence[Array], path: Path,
+    is_open: bool = False,
+) -> None:  # fmt: skip
     """Write the model of a case whose results are known."""
-    onnx.save(model_of(case, constant, results), path)
+    onnx.save(model_of(case, constant, results, is_open), path)
 
 
 def expected(case: Case, constant: frozenset[int]) -> list[Array]:

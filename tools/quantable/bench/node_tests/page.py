@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from quantable.bench.node_tests.judge import Status
 from quantable.bench.node_tests.run import Outcome
-from quantable.ir.standard_operations import Role, StandardOperation, standard_operations
+from quantable.ir.standard_operations import (
+    MICROSOFT,
+    Role,
+    StandardOperation,
+    microsoft_operations,
+    standard_operations,
+)
 
 DISPUTED = {
     "test_attention_4d_causal_fp16": "wants every step rounded to 16 bits; sums are kept in 32 "
@@ -64,6 +71,8 @@ def page(outcomes: Sequence[Outcome], onnx_version: str) -> str:
         _HEAD, f"The tests are those of onnx {onnx_version}.\n", "## Tests\n",
         *_summary(outcomes), "", "## Tests that do not pass\n", *_failures(outcomes), "",
         "## Operations\n", _LEGEND, *operation_rows(outcomes), "",
+        "## Operations of ONNX Runtime\n", _MICROSOFT, *microsoft_rows(), "",
+        *left_out_rows(), "",
     ]  # fmt: skip
     return "\n".join(parts)
 
@@ -74,6 +83,10 @@ value, `i` a shape, indices or a condition, `f` a real number. A target without 
 operation leaves it float, or refuses the network early where it has integers alone. Shapes: `own`
 where the pass infer-shapes knows them, else those that the onnx package found at the import. Tests:
 passed of all node tests with the operation.
+"""
+_MICROSOFT = """Operations of the domain `com.microsoft`, which ONNX Runtime adds to the standard:
+those that exporters, optimizers and quantizers write. Each is compared with ONNX Runtime in
+`tests/reference/microsoft`.
 """
 
 
@@ -113,6 +126,26 @@ def operation_rows(outcomes: Sequence[Outcome]) -> Iterable[str]:
     yield "|---|---|---|---|---|---|"
     for row in standard_operations().values():
         yield f"{described(row)} {passed[row.kind]} of {total[row.kind]} |"
+
+
+def microsoft_rows() -> Iterable[str]:
+    """Yield the table of the operations of com.microsoft that are imported."""
+    yield "| operation | family | version | quantization | shapes |"
+    yield "|---|---|---|---|---|"
+    for row in microsoft_operations().values():
+        if not row.left_out:
+            yield described(replace(row, kind=row.kind.removeprefix(f"{MICROSOFT}.")))
+
+
+def left_out_rows() -> Iterable[str]:
+    """Yield, by reason, the operations of com.microsoft that are not."""
+    yield "| no import takes | because it |"
+    yield "|---|---|"
+    reasons = dict.fromkeys(row.left_out for row in microsoft_operations().values())
+    for reason in filter(None, reasons):
+        held = (row.kind for row in microsoft_operations().values() if row.left_out == reason)
+        names = ", ".join(kind.removeprefix(f"{MICROSOFT}.") for kind in held)
+        yield f"| {names} | {reason} |"
 
 
 def described(row: StandardOperation) -> str:

@@ -14,9 +14,11 @@ from quantable.passes.canonicalize.shapes.symbols import Expression
 def _share(site: Site, whole: Expression, parts: int) -> Expression:
     """Return the size of one of several equal parts."""
     found = whole.exact_quotient(Expression.of(parts)) if parts > 0 else None
-    if found is None:
+    if found is not None:
+        return found
+    if parts < 1 or whole.constant is not None:
         raise site.error(f"expected a size that {parts} divides, found {whole.dim}")
-    return found
+    return whole.floor_quotient(parts)
 
 
 def _self_attention(site: Site, dtype: DType, past_slot: int) -> tuple[Tensor, ...]:
