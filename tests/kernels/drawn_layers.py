@@ -123,3 +123,10 @@ def draw_mean(network: Network) -> None:
     """Add means over any image."""
     channels, high, wide = (int(network.random.integers(1, limit)) for limit in (40, 8, 8))
     add_means(network, channels, high, wide)
+
+
+DRAWN = {
+    "conv": draw_conv, "depthwise": lambda network: draw_conv(network, is_depthwise=True),
+    "linear": draw_linear, "add": draw_add, "mean": draw_mean,
+}  # fmt: skip
+"""By kind of kernel."""

@@ -15,6 +15,20 @@ from quantable.targets.kernel_sets import KernelSet
 from tests.kernels.conftest import VECTORS, Network
 
 
+def demand_kernels(
+    network: Network,
+    folder: Path,
+    kernels: KernelSet,
+    used: tuple[str, ...],
+    portable: tuple[str, ...] = ("q_conv_", "q_depthwise_"),
+) -> None:
+    """Emit a network, and demand that it calls some functions, and none of portable kernels."""
+    emit(network.graph(), folder, kernels=kernels)
+    source = (folder / "model.c").read_text("utf-8")
+    assert [name for name in used if f"  {name}(" not in source] == []
+    assert [name for name in portable if f"  {name}" in source] == []
+
+
 def demand_reference(
     network: Network,
     folder: Path,

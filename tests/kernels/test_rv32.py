@@ -6,21 +6,11 @@ import itertools
 
 import pytest
 
-from quantable.backends.c import emit
 from quantable.targets.kernel_sets import RV32
 from tests.kernels.conftest import Network
-from tests.kernels.drawn_layers import (
-    I16,
-    U8,
-    add_conv,
-    add_linear,
-    add_means,
-    draw_add,
-    draw_conv,
-    draw_linear,
-    draw_mean,
-)
-from tests.kernels.emulation import demand_reference
+from tests.kernels.drawn_layers import DRAWN, I16, U8, add_conv, add_linear, add_means
+from tests.kernels.emulation import demand_kernels, demand_reference
+from tests.kernels.layers import window
 
 FLAGS = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover")
 
@@ -31,13 +21,6 @@ def network(request):
     return Network(request.param)
 
 
-def _window(network, kernel, dilations):
-    """Draw sizes that the window fits in, and borders up to far outside."""
-    pads = [int(network.random.integers(0, 4)) for _ in (*kernel, *kernel)]
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    return [span + int(network.random.integers(0, 6)) for span in spans], pads
-
-
 def _add_convs(network):
     """Whole blocks of channels and not, runs of any length, strides, dilations, images."""
     for in_c, out_c in ((1, 5), (3, 8), (4, 1), (8, 6)):
@@ -45,7 +28,7 @@ def _add_convs(network):
             ((1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)),
             ((2, 5), (2, 3), (2, 2)), ((10, 4), (2, 2), (1, 1)),
         ):  # fmt: skip
-            size, pads = _window(network, kernel, dilations)
+            size, pads = window(network, kernel, dilations)
             add_conv(network, (in_c, out_c), size, kernel, strides, dilations, pads, batch=2)
     add_conv(network, (5, 7), (9,), (3,), (2,), (1,), (1, 2))
     add_conv(network, (8, 7), (6, 7), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), I16)
@@ -57,7 +40,7 @@ def _add_depthwise(network):
         ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((5, 2), (1, 3), (2, 1)),
         ((1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 2)), ((3, 3), (1, 2), (2, 1)),
     )):  # fmt: skip
-        size, pads = _window(network, kernel, dilations)
+        size, pads = window(network, kernel, dilations)
         add_conv(
             network, (channels,) * 2, size, kernel, strides, dilations, pads, batch=2,
             is_depthwise=True,
@@ -93,10 +76,6 @@ USED = {
     "linear": ("q_scalar_conv_u8", "q_scalar_conv_i16"),
     "elements": ("q_scalar_add", "q_scalar_mean"),
 }  # fmt: skip
-DRAWN = {
-    "conv": draw_conv, "depthwise": lambda network: draw_conv(network, is_depthwise=True),
-    "linear": draw_linear, "add": draw_add, "mean": draw_mean,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("layers", sorted(LAYERS))
@@ -110,11 +89,8 @@ def test_plain_c(network, agree, layers):
 def test_every_layer_has_a_kernel(tmp_path, layers):
     network = Network(1)
     LAYERS[layers](network)
-    emit(network.graph(), tmp_path, kernels=RV32)
-    source = (tmp_path / "model.c").read_text("utf-8")
-    assert all(f"  {function}(" in source for function in USED[layers])
-    for portable in ("q_conv_", "q_depthwise_", "q_add_", "q_reduce_mean_"):
-        assert f"  {portable}" not in source
+    portable = ("q_conv_", "q_depthwise_", "q_add_", "q_reduce_mean_")
+    demand_kernels(network, tmp_path, RV32, USED[layers], portable)
 
 
 @pytest.mark.slow

@@ -6,21 +6,11 @@ import itertools
 
 import pytest
 
-from quantable.backends.c import emit
 from quantable.targets.kernel_sets import RVV
+from tests.kernels import drawn_layers
 from tests.kernels.conftest import Network
-from tests.kernels.drawn_layers import (
-    I16,
-    U8,
-    add_conv,
-    add_linear,
-    add_means,
-    draw_add,
-    draw_conv,
-    draw_linear,
-    draw_mean,
-)
-from tests.kernels.emulation import demand_reference
+from tests.kernels.drawn_layers import I16, U8, add_conv, add_linear, add_means
+from tests.kernels.emulation import demand_kernels, demand_reference
 
 FLAGS = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover")
 LENGTHS = (128, 256, 512)
@@ -95,10 +85,7 @@ USED = {
     "linear": ("q_vector_conv_u8", "q_vector_conv_i16"),
     "elements": ("q_vector_add", "q_vector_mean", "q_vector_maximum"),
 }  # fmt: skip
-DRAWN = {
-    "conv": draw_conv, "depthwise": lambda network: draw_conv(network, is_depthwise=True),
-    "linear": draw_linear, "add": draw_add, "mean": draw_mean, "maximum": _draw_maximum,
-}  # fmt: skip
+DRAWN = {**drawn_layers.DRAWN, "maximum": _draw_maximum}
 
 
 @pytest.mark.parametrize("layers", sorted(LAYERS))
@@ -112,11 +99,8 @@ def test_plain_c(network, agree, layers):
 def test_every_layer_has_a_kernel(tmp_path, layers):
     network = Network(1)
     LAYERS[layers](network)
-    emit(network.graph(), tmp_path, kernels=RVV)
-    source = (tmp_path / "model.c").read_text("utf-8")
-    assert all(f"  {function}(" in source for function in USED[layers])
-    for portable in ("q_conv_", "q_depthwise_", "q_add_", "q_reduce_mean_", "q_max_pool_"):
-        assert f"  {portable}" not in source
+    portable = ("q_conv_", "q_depthwise_", "q_add_", "q_reduce_mean_", "q_max_pool_")
+    demand_kernels(network, tmp_path, RVV, USED[layers], portable)
 
 
 @pytest.mark.slow

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from quantable.adapters.c_compiler import Array, TensorInfo
+from quantable.adapters.emulated import EmulatedModel, EmulatedRun
 from quantable.bench.datasets import NETWORKS, Network
 from quantable.bench.datasets import Samples as Inputs
 from quantable.driver.compile import Calibration, compile_model
 from quantable.driver.data import Sample
+from quantable.ir import Graph
+from quantable.reference import ReferenceRuntime
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 TARGETS = ("onnxruntime", "x86-vnni")
@@ -82,3 +87,24 @@ def compilers() -> list[str]:
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
     return names[:2]
+
+
+def integers(case: Case, tensors: Sequence[TensorInfo], count: int) -> dict[str, Array]:
+    """Return evaluation samples as a program's inputs, with a leading axis of samples."""
+    samples = case.inputs("evaluation", count)
+    return {
+        t.value: np.concatenate([t.quantize(sample[t.name]) for sample in samples])[:, None]
+        for t in tensors
+    }
+
+
+def demand_reference(case: Case, graph: Graph, model: EmulatedModel, count: int) -> EmulatedRun:
+    """Run samples on an emulated machine, demand the reference's integers, and return the run."""
+    reference = ReferenceRuntime(graph)
+    run = model.run(integers(case, model.inputs, count), timeout=900.0)
+    for index, sample in enumerate(case.inputs("evaluation", count)):
+        expected = reference.run(sample)
+        for t in model.outputs:
+            found = t.dequantize(run.outputs[t.value][index])
+            np.testing.assert_array_equal(found, expected[t.name])
+    return run

@@ -10,14 +10,14 @@ import pytest
 
 from quantable.adapters.c_counts import count_instructions
 from quantable.adapters.c_program import ProgramModel
+from quantable.bench.datasets import NETWORKS
 from quantable.driver.validate import validate
 from tests.networks.conftest import Case
 
-pytestmark = pytest.mark.slow
 GCC, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FORMS = ("-march=armv8.2-a+dotprod", "-march=armv8.2-a+dotprod+i8mm")
-NETWORKS = ("resnet8", "dscnn_kws", "mobilenetv1_vww", "cct_cifar")
-"""Small ones, which have every kernel among them."""
+SMALL = ("resnet8", "dscnn_kws", "mobilenetv1_vww", "cct_cifar")
+"""They have every kernel among them."""
 INSTRUCTIONS_PER_PRODUCT = {FORMS[0]: 0.104, FORMS[1]: 0.073}
 """The most that resnet8 may take on average; measured, and a little more."""
 
@@ -28,7 +28,10 @@ def _require_tools() -> None:
         pytest.skip(f"needs {', '.join(missing)}")
 
 
-@pytest.mark.parametrize("case", NETWORKS, indirect=True)
+@pytest.mark.parametrize("case", [
+    pytest.param(name, marks=pytest.mark.slow if name in SMALL else pytest.mark.fuzz)
+    for name in NETWORKS
+], indirect=True)  # fmt: skip
 def test_emulated_code_gives_the_integers_of_the_reference(
     case: Case, compiled: Callable[[Case, str], Path]
 ) -> None:
@@ -41,6 +44,7 @@ def test_emulated_code_gives_the_integers_of_the_reference(
     assert [f"{claim.name}: {claim.found}" for claim in claims if not claim.held] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", ["resnet8"], indirect=True)
 def test_no_more_instructions_than_measured(

@@ -1,4 +1,4 @@
-"""The networks of MLPerf Tiny on emulated cores: the integers, and what they cost."""
+"""Shared networks on emulated cores: the integers, and what those of MLPerf Tiny cost."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 
 from quantable.adapters.emulated import EmulatedModel
 from quantable.adapters.processors import missing_tools
-from quantable.reference import ReferenceRuntime
+from quantable.bench.datasets import NETWORKS
 from quantable.schema import load
-from tests.networks.conftest import Case
+from tests.networks.conftest import Case, demand_reference, integers
 
-pytestmark = pytest.mark.slow
 INSTRUCTIONS_PER_PRODUCT = {
     "cortex-m4": {
         "resnet8": 1.1, "dscnn_kws": 1.4, "mobilenetv1_vww": 2.0, "fc_autoencoder": 1.1,
@@ -30,9 +29,12 @@ ARENA_BYTES = {
 }  # fmt: skip
 """The most that each network may need where kernels make pixels in order."""
 
+TINY = sorted(INSTRUCTIONS_PER_PRODUCT["cortex-m4"])
 
+
+@pytest.mark.slow
 @pytest.mark.parametrize("core", sorted(INSTRUCTIONS_PER_PRODUCT))
-@pytest.mark.parametrize("case", sorted(INSTRUCTIONS_PER_PRODUCT["cortex-m4"]), indirect=True)
+@pytest.mark.parametrize("case", TINY, indirect=True)
 def test_emulated_code_gives_the_integers_of_the_reference(
     case: Case, core: str, compiled: Callable[[Case, str], Path]
 ) -> None:
@@ -40,27 +42,30 @@ def test_emulated_code_gives_the_integers_of_the_reference(
         pytest.skip(f"needs {', '.join(missing_tools(core))}")
     folder = compiled(case, core)
     model = EmulatedModel(folder, processor=core)
-    reference = ReferenceRuntime(load(folder / "06-plan.qir"))
-    samples = case.inputs("evaluation", 3)
-    inputs = {
-        t.value: np.concatenate([t.quantize(sample[t.name]) for sample in samples])[:, None]
-        for t in model.inputs
-    }
-    runs = [model.run(inputs) for _ in "ab"]
+    inputs = integers(case, model.inputs, 3)
+    graph = load(folder / "06-plan.qir")
+    runs = [model.run(inputs), demand_reference(case, graph, model, 3)]
     if model.manifest["push"] is not None:
         by_rows = EmulatedModel(folder, processor=core, by_rows=True).run(inputs)
         for name, expected in runs[0].outputs.items():
             np.testing.assert_array_equal(by_rows.outputs[name], expected)
         assert max(by_rows.instructions) <= 1.05 * max(runs[0].instructions)
     assert runs[0].instructions == runs[1].instructions
-    for index, sample in enumerate(samples):
-        expected = reference.run(sample)
-        for t in model.outputs:
-            found = t.dequantize(runs[0].outputs[t.value][index])
-            np.testing.assert_array_equal(found, expected[t.name])
     if core == "cortex-m4":
         assert model.sizes().arena <= ARENA_BYTES[case.network.name]
     products = model.manifest["macs"]
     assert isinstance(products, int)
     limit = INSTRUCTIONS_PER_PRODUCT[core][case.network.name] * products
     assert max(runs[0].instructions) <= limit
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("core", sorted(INSTRUCTIONS_PER_PRODUCT))
+@pytest.mark.parametrize("case", sorted({*NETWORKS} - {*TINY}), indirect=True)
+def test_all_other_networks(case: Case, core: str, compiled: Callable[[Case, str], Path]) -> None:
+    """One sample each."""
+    if missing_tools(core):
+        pytest.skip(f"needs {', '.join(missing_tools(core))}")
+    folder = compiled(case, core)
+    graph = load(folder / "06-plan.qir")
+    demand_reference(case, graph, EmulatedModel(folder, processor=core), 1)

@@ -15,7 +15,7 @@ class Layer:
     """The constants of a layer of unsigned bytes, without the input's zero point in the bias.
 
     Attributes:
-        weight: [outputs, products].
+        weight: [outputs, products] or, for some kernels, products in runs.
         bias: [outputs].
         multiplier: [outputs].
         reach: The largest absolute value of an accumulator.

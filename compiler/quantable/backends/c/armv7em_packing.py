@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+
+from quantable.backends.c.accumulators import Layer
 
 GROUP = 4
 """Products that are computed together: two instructions of two."""
@@ -16,25 +16,12 @@ _SMALLEST = 2.0**-100
 """Multipliers above can be divided by 256 exactly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """The constants of a convolution or linear layer.
-
-    Attributes:
-        weight: [outputs, runs, run].
-        bias: [outputs], with the input's zero point folded in.
-        multiplier: [outputs].
-        reach: The largest absolute value of an accumulator.
-    """
-
-    weight: npt.NDArray[np.int64]
-    bias: npt.NDArray[np.int64]
-    multiplier: npt.NDArray[np.float32]
-    reach: int
-
-
 def is_joined(layer: Layer) -> bool:
-    """Whether two weights fit one 16-bit number, and sums 256 times as large int32."""
+    """Whether two weights fit one 16-bit number, and sums 256 times as large int32.
+
+    Args:
+        layer: Weights [outputs, runs, run], the zero point of the input in the bias.
+    """
     even, odd = _pairs(_filled_runs(layer.weight, 1))
     joined = JOINED_SCALE * odd + even
     return (
@@ -47,7 +34,8 @@ def is_joined(layer: Layer) -> bool:
 def packed_layer(layer: Layer, block: int) -> npt.NDArray[np.uint32]:
     """Return what each block of `block` channels reads: bias, weights, multipliers.
 
-    Runs are filled up to whole groups, channels to whole blocks, with zeros.
+    The layer is as in `is_joined`. Runs are filled up to whole groups, channels to whole blocks,
+    with zeros.
     """
     full, bias, multiplier = _filled_runs(layer.weight, block), layer.bias, layer.multiplier
     channels = full.shape[0]

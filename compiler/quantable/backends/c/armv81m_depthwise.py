@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from quantable.backends.c.accumulators import multipliers
 from quantable.backends.c.armv81m_packing import LANES, fits_pairs, packed_depthwise
-from quantable.backends.c.armv81m_products import is_suited, multipliers
+from quantable.backends.c.armv81m_products import is_suited
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import fold_zero_point, kernel_weight, window
 from quantable.ir import DType

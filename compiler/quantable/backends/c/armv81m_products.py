@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
+from quantable.backends.c.accumulators import multipliers
 from quantable.backends.c.armv81m_packing import LANES, filled, packed_blocks
+from quantable.backends.c.cortex_m_products import (
+    STACK,
+    Product,
+    conv_product,
+    linear_product,
+)
 from quantable.backends.c.text import C_TYPES
 from quantable.backends.c.unit import Step
 from quantable.backends.c.windows import (
     fold_zero_point,
     is_rounded_without_clamp,
-    kernel_weight,
-    window,
 )
 from quantable.ir import DType
-from quantable.ir.streaming import Axis
 
 _TILE = (3, 2)
 """Pixels and channels that are computed together (q_mve_tile.h)."""
 _COLUMN = (1, 6)
-_STACK = 32768
-"""Bytes of the stack that windows may take; larger ones run in portable C."""
-_POINT = "{1, 1, 1, 1, 1, 0, 0}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Product:
-    """A product of windows with weights, as q_mve_window.h is told it.
-
-    Attributes:
-        height, width: Initializers of `q_axis`.
-        rows: The axis of height.
-        batch, depth: Images, and channels of an input pixel.
-        pieces, taps: Runs in a row of the window, and pixels in each.
-        pixels: Output pixels in all.
-        is_point: Whether windows are pixels, one behind the other.
-        weight: [outputs, products].
-    """
-
-    height: str
-    width: str
-    rows: Axis
-    batch: int
-    depth: int
-    pieces: int
-    taps: int
-    pixels: int
-    is_point: bool
-    weight: npt.NDArray[np.int64]
 
 
 def emit_conv(step: Step) -> bool:
@@ -60,30 +31,12 @@ def emit_conv(step: Step) -> bool:
     is_one = op.int_attribute("group") == 1
     if op.string_attribute("layout", "NCHW") != "NHWC" or not is_one or not is_suited(step):
         return False
-    geometry = window(step)
-    rows, columns = geometry.taps
-    pieces = 1 if op.ints_attribute("dilations")[-1] == 1 else columns
-    weight = kernel_weight(step).reshape(geometry.out_c, geometry.in_c, -1)
-    steps = (*op.ints_attribute("strides"), rows, columns)
-    is_point = all(value == 1 for value in steps) and not any(op.ints_attribute("pads"))
-    pixels = math.prod(step.shape(step.output())) // geometry.out_c
-    return _emit(step, _Product(
-        geometry.height, geometry.width, geometry.rows, geometry.batch, geometry.in_c, pieces,
-        columns // pieces, pixels, is_point,
-        weight.transpose(0, 2, 1).reshape(geometry.out_c, -1),
-    ))  # fmt: skip
+    return _emit(step, conv_product(step))
 
 
 def emit_linear(step: Step) -> bool:
-    """int.Linear on signed bytes: a 1 x 1 convolution over its rows."""
-    if not is_suited(step):
-        return False
-    x, weight = step.shape(step.input(0)), kernel_weight(step)
-    rows = math.prod(x[:-1])
-    line = f"{{{rows}, {rows}, 1, 1, 1, 0, 0}}"
-    return _emit(step, _Product(
-        _POINT, line, Axis(1, 1), 1, x[-1], 1, 1, rows, True, weight.T,
-    ))  # fmt: skip
+    """int.Linear on signed bytes."""
+    return is_suited(step) and _emit(step, linear_product(step))
 
 
 def is_suited(step: Step) -> bool:
@@ -95,25 +48,21 @@ def is_suited(step: Step) -> bool:
     )
 
 
-def multipliers(step: Step, channels: int) -> npt.NDArray[np.float32]:
-    """Return the multiplier of every channel."""
-    return np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
-
-
-def _emit(step: Step, product: _Product) -> bool:
+def _emit(step: Step, product: Product) -> bool:
     y = step.output()
-    channels, inner = product.weight.shape
+    weight = product.weight.reshape(len(product.weight), -1)
+    channels, inner = weight.shape
     pixels, block = _TILE if product.pixels >= _TILE[0] else _COLUMN
     # A few pixels are read where they lie only where all of the input is there.
-    is_point = product.is_point and not (block == _COLUMN[1] and step.is_streamed)
+    is_point = product.is_dense and not (block == _COLUMN[1] and step.is_streamed)
     room = (pixels * -(-inner // LANES) + 1) * LANES
     if is_point and block == _COLUMN[1]:
         room = 0
-    if room > _STACK:
+    if room > STACK:
         return False
-    step.macs = product.pixels * product.weight.size
+    step.macs = product.pixels * weight.size
     zero = step.operation.int_attribute("x_zero_point")
-    bias = fold_zero_point(step.array(2).astype(np.int64), zero, product.weight)
+    bias = fold_zero_point(step.array(2).astype(np.int64), zero, weight)
     facts = [product.batch, product.depth, channels, zero, product.pieces, product.taps, inner]
     facts.append(int(is_point))
     stem = "q_mve_points" if is_point else "q_mve_conv"
@@ -129,7 +78,7 @@ def _emit(step: Step, product: _Product) -> bool:
     )
     if room:
         step.lines.append(f"int8_t window[{room}];")
-    blocks = packed_blocks(product.weight, bias, block)
+    blocks = packed_blocks(weight, bias, block)
     operands = [
         step.rows(product.rows),
         step.pointer(step.input(0).name),

@@ -2,20 +2,14 @@
 #ifndef QUANTABLE_Q_MAXIMUM_H
 #define QUANTABLE_Q_MAXIMUM_H
 
-#include "q_share.h"
-#include "q_window.h"
+#include "q_plain_maximum.h"
 #include "q_x86.h"
-
-typedef struct {
-  q_axis h, w;
-  int32_t images, channels;
-} q_maximum_params;
 
 /* All channels of one output pixel. */
 static inline void q_maximum_pixel(const q_maximum_params *p, const uint8_t *x, q_taps th,
                                    q_taps tw, uint8_t *y) {
-  const ptrdiff_t channels = p->channels;
 #if Q_LANES
+  const ptrdiff_t channels = p->channels;
   for (ptrdiff_t c = 0; c < channels; c += 4 * Q_LANES) {
     q_bytes most = q_bytes_at(x, 0);
     for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
@@ -28,33 +22,10 @@ static inline void q_maximum_pixel(const q_maximum_params *p, const uint8_t *x, 
     q_bytes_put(y + c, most, channels - c);
   }
 #else
-  memset(y, 0, (size_t)channels);
-  for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
-    for (ptrdiff_t kw = tw.first; kw < tw.last; kw++) {
-      const ptrdiff_t row = th.origin + kh * p->h.dilation, at = tw.origin + kw * p->w.dilation;
-      const uint8_t *pixel = x + (row * p->w.in + at) * channels;
-      for (ptrdiff_t c = 0; c < channels; c++) {
-        y[c] = pixel[c] > y[c] ? pixel[c] : y[c];
-      }
-    }
-  }
+  q_plain_maximum(p, x, th, tw, y);
 #endif
 }
 
-static inline void q_maximum_bytes(q_share share, const q_maximum_params *p, const uint8_t *x,
-                                   uint8_t *y) {
-  const int32_t first = (int32_t)q_share_first(share, p->h.out);
-  const int32_t last = (int32_t)q_share_last(share, p->h.out);
-  const ptrdiff_t line = (ptrdiff_t)p->w.out * p->channels;
-  for (ptrdiff_t n = 0; n < p->images; n++, x += (ptrdiff_t)p->h.in * p->w.in * p->channels) {
-    for (int32_t oh = first; oh < last; oh++) {
-      const q_taps th = q_taps_of(&p->h, oh);
-      for (int32_t ow = 0; ow < p->w.out; ow++) {
-        q_maximum_pixel(p, x, th, q_taps_of(&p->w, ow), y + oh * line + ow * p->channels);
-      }
-    }
-    y += p->h.out * line;
-  }
-}
+#include "q_maximum_pixels.h"
 
 #endif
