@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "build":
         models = zoo_models(options.zoo, options.folder / "models", options.networks)
         for name, model in models.items():
-            for line in build(model, options.folder / name, tuple(options.threads)):
+            for line in build(model, options.folder / name, tuple(options.threads), options.again):
                 sys.stderr.write(f"{line}\n")
         return 0
     rows = [
@@ -58,6 +58,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="with a folder a network")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--again", action="store_true", help="build: emit our code again")
     parser.add_argument("--seconds", type=float, default=3.0, help="to run each runtime for")
     default = root.parent / "shared" / "bench" / "zoo.py"
     zoo = "the script that builds the networks, or a folder with them"

@@ -1,8 +1,9 @@
 """What is measured, made ahead: emitted code, and the files that other runtimes read.
 
-A folder a network: ``build`` holds our code, ``onnxruntime/quantized.onnx`` what ONNX Runtime's
-quantizer makes (QDQ, uint8 activations, weights by channel), ``nncf/quantized.xml`` what NNCF makes
-for OpenVINO. A ``quantized.tflite`` for LiteRT is measured where somebody put one.
+A folder a network: ``quantized.qir`` is our quantized network, ``build`` its code,
+``onnxruntime/quantized.onnx`` what ONNX Runtime's quantizer makes (QDQ, uint8 activations, weights
+by channel), ``nncf/quantized.xml`` what NNCF makes for OpenVINO. A ``quantized.tflite`` for LiteRT is
+measured where somebody put one.
 """
 
 from __future__ import annotations
@@ -33,22 +34,27 @@ FILES = {
     "int8": "quantized.tflite",
 }
 """Files of a network's folder that other runtimes read, by what made them."""
-CODE = "build"
-"""Folder of a network's folder that holds our code."""
-COMPILED = "compiled"
+QUANTIZED, CODE, COMPILED = "quantized.qir", "build", "compiled"
+"""Of a network's folder: our quantized network, its code, and what was compiled of that."""
 
 
-def build(model: Path, folder: Path, threads: tuple[int, ...]) -> Iterator[str]:
+def build(
+    model: Path, folder: Path, threads: tuple[int, ...], again: bool = False
+) -> Iterator[str]:
     """Make what is missing of a network's folder, and yield what was done or could not be.
 
     Args:
         model: The float network, one input.
         folder: The network's folder.
         threads: For how many to compile our code.
+        again: Whether to emit our code again, as the sources of Quantable are now.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if again:
+        shutil.rmtree(folder / CODE, ignore_errors=True)
     steps: dict[str, Callable[[], None]] = {
-        CODE: lambda: _emit(model, folder / CODE),
+        QUANTIZED: lambda: _quantize(model, folder / QUANTIZED),
+        CODE: lambda: _emit(folder / QUANTIZED, folder / CODE),
         FILES["QDQ"]: lambda: _onnxruntime(model, folder / "onnxruntime"),
         FILES["NNCF"]: lambda: _nncf(model, folder / "nncf"),
     }
@@ -80,12 +86,16 @@ def _samples(model: Path) -> Float:
     return np.random.default_rng(0).standard_normal((SAMPLES, *dims)).astype(np.float32)
 
 
-def _emit(model: Path, out: Path) -> None:
+def _quantize(model: Path, out: Path) -> None:
     graph = api.canonicalize(api.import_model(model))
     profile = api.observe(graph, list(_samples(model)))
     quantized = api.calibrate(api.quantize(graph, TARGET), profile, target=TARGET)
+    api.save(api.refine(quantized, target=TARGET), out)
+
+
+def _emit(quantized: Path, out: Path) -> None:
     unfinished = out.with_name("unfinished")
-    api.emit(api.lower(api.refine(quantized, target=TARGET)), unfinished, target=TARGET)
+    api.emit(api.lower(api.load(quantized)), unfinished, target=TARGET)
     unfinished.rename(out)
 
 
