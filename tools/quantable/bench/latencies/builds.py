@@ -2,8 +2,8 @@
 
 A folder a network: ``quantized.qir`` is our quantized network, ``build`` its code,
 ``onnxruntime/quantized.onnx`` what ONNX Runtime's quantizer makes (QDQ, uint8 activations, weights
-by channel), ``nncf/quantized.xml`` what NNCF makes for OpenVINO. A ``quantized.tflite`` for LiteRT is
-measured where somebody put one.
+by channel), ``nncf/quantized.xml`` what NNCF makes for OpenVINO. A ``quantized.tflite`` is
+measured with LiteRT where somebody put one.
 """
 
 from __future__ import annotations
