@@ -59,3 +59,30 @@ def test_results_and_bytes_stay(model: onnx.ModelProto, seed: int) -> None:
 def test_results_and_bytes_stay_in_many_models(model: onnx.ModelProto, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _check(model, seed, Path(folder))
+
+
+_OPSETS = """<ir_version: 8, opset_import: ["": {opset}]>
+g (float[1,2,3,3] x) => (float[1,2,3,3] y)
+<float s = {{0.5}}, uint8 z = {{128}}, int8[2,2,1,1] w = {{1, -2, 3, 127}}, float ws = {{0.25}},
+ int8 wz = {{0}}, float t = {{2}}, int8 v = {{-3}}> {{
+    xq = QuantizeLinear (x, s, z)
+    xd = DequantizeLinear (xq, s, z)
+    wd = DequantizeLinear (w, ws, wz)
+    c = Conv (xd, wd)
+    cq = QuantizeLinear (c, t, v)
+    y = DequantizeLinear (cq, t, v)
+}}"""
+
+
+@pytest.mark.parametrize("opset", [10, 11, 13, 17, 19, 20, 21, 22, 23])
+def test_every_opset_with_quantizers(opset: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(_OPSETS.format(opset=opset)), path)
+    made = api.quantize(api.canonicalize(api.import_model(path)), "onnxruntime")
+    assert [op.kind for op in made.operations] == ["Conv"]
+    api.emit(made, tmp_path / "out")
+    x = np.random.default_rng(4).normal(0, 30, (1, 2, 3, 3)).astype(np.float32)
+    expected = OrtModel(path).run({"x": x})["y"]
+    np.testing.assert_array_equal(ReferenceRuntime(made).run({"x": x})["y"], expected)
+    again = OrtModel(tmp_path / "out" / "model.onnx").run({"x": x})["y"]
+    np.testing.assert_array_equal(again, expected)
