@@ -342,3 +342,22 @@ def test_an_integer_target_names_every_tensor_without_a_row(adopt: Adopt) -> Non
     for place in ("'a' (Relu", "in0: the model does not quantize 'x'", "out0", "'b' (Add"):
         assert place in str(caught.value.message)
     assert "--requantize" in caught.value.help
+
+
+def test_an_integer_target_quantizes_constants_that_the_model_leaves_real(
+    tmp_path: Path,
+) -> None:
+    text = """g (float[2,3] x) => (float[2,3] y)
+        <float s = {0.5}, uint8 z = {128}, float[3] c = {0.25, -1, 0.5}> {
+        xq = QuantizeLinear (x, s, z)
+        xd = DequantizeLinear (xq, s, z)
+        [a] a = Mul (xd, c)
+        q = QuantizeLinear (a, s, z)
+        y = DequantizeLinear (q, s, z)
+    }"""
+    onnx.save(_parsed(text), tmp_path / "model.onnx")
+    context = PassContext(FloatExecutor(), load_target("c-portable"))
+    made = run_passes(import_model(tmp_path / "model.onnx"), [AdoptQuantizers()], context)
+    assert slot(made, "a", "in", 1) == (*OWN, "a.in1")
+    assert made.rows["a.in1"].scale == (float(np.float32(1 / 127)),)
+    assert ["leaves 'c' real" in text for _, _, text in context.remarks] == [True]

@@ -22,9 +22,11 @@ Preconditions:
        so are the slots inside a fusion of the target, whose last operation quantizes.
     4. All other quantizers (computed scales, float16, blocks of activations) stay operations; the
        remarks say why. A target with an integer level refuses the graph where an operation breaks
-       its rules or a tensor has no row, all of it at once.
+       its rules or a tensor has no row, all of it at once. Real constants beside quantized
+       operands get the row of their own range there, which the remarks say.
 
-Numerics: bit-exact (the slots do what the operations did).
+Numerics: bit-exact (the slots do what the operations did); lossy where an integer target needs the
+row of a real constant.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from quantable.ir import (
 )
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.quantizer_forms import QUANTIZERS
+from quantable.passes.quantize.adopted_constants import with_constants
 from quantable.passes.quantize.adoption import Adoption
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.fuse_overlaps import inside_fusions
@@ -86,6 +89,7 @@ class AdoptQuantizers(Pass):
             if op.kind not in QUANTIZERS and op not in made.quantable_operations
         ]
         if target.has_integer_level:
+            made = with_constants(made, target, context.remarks)
             _require_integers(made, target)
         return made
 
