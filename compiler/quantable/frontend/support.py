@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -39,8 +39,24 @@ def require_supported(proto: onnx.ModelProto, path: Path, library: OperationLibr
             f"{len(found)} {plural} in this model cannot be imported:{lines}",
             where=str(path),
             help="replace these in the source model, or cut the model before them; 'quantable"
-            " list standard-operations' shows what can be imported",
+            " list standard-operations' shows what can be imported" + _own(graphs, library),
         )
+
+
+def _own(graphs: Iterable[onnx.GraphProto], library: OperationLibrary) -> str:
+    """Say how operations of domains that nobody knows are made known, where there are some."""
+    nodes = (node for graph in graphs for node in graph.node)
+    foreign = {
+        node.domain
+        for node in nodes
+        if not is_standard(node) and node.domain != MICROSOFT and kind_of(node) not in library
+    }
+    if not foreign:
+        return ""
+    return (
+        f"; operations of domain {', '.join(sorted(foreign))} are made known by a package with an "
+        "entry point 'quantable.operations', or by --operations FILE.py"
+    )
 
 
 def node_label(node: onnx.NodeProto) -> str:

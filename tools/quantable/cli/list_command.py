@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import click
 
 from quantable.cli.operation_options import operations_of, operations_option
 from quantable.cli.options import json_option
-from quantable.cli.output import table
+from quantable.cli.output import say, table
+
+if TYPE_CHECKING:
+    from quantable.ir import OperationLibrary
 
 LISTINGS = (
     "passes", "targets", "operations", "standard-operations", "user-operations", "stages", "efforts"
@@ -130,12 +134,16 @@ def _standard_operations() -> Listing:
     return ("operation", "family", "opsets", "quantization"), rows
 
 
-def _user_operations() -> Listing:
+def _library() -> OperationLibrary:
     from quantable.driver.operations import library_of
 
-    library = operations_of()
+    found: OperationLibrary | None = operations_of()
+    return library_of() if found is None else found
+
+
+def _user_operations() -> Listing:
     rows: list[tuple[object, ...]] = []
-    for kind, held in (library_of() if library is None else library).items():
+    for kind, held in _library().items():
         definition = held.definition
         integer = type(definition.integer).__name__ if definition.integer else "none: stays float"
         has_c = definition.kernel is None or definition.kernel.c is not None
@@ -143,14 +151,19 @@ def _user_operations() -> Listing:
             kind, f"{held.package} {held.version}", held.digest[:12], ", ".join(definition.inputs),
             integer if has_c else f"{integer} without C", definition.summary,
         ))  # fmt: skip
+    if not rows:
+        say("none: a package registers some by an entry point 'quantable.operations', a file is "
+            "given with --operations FILE.py")  # fmt: skip
     return ("operation", "package", "definition", "inputs", "integers", "what it does"), rows
 
 
 def _rules(target: str) -> Listing:
     from quantable.targets.description import load_target
+    from quantable.targets.user_rules import with_user_rules
 
+    known = with_user_rules(load_target(target), _library())
     rows: list[tuple[object, ...]] = [
         (rule.kind, rule.role, ", ".join(rule.inputs), ", ".join(rule.outputs))
-        for rule in load_target(target).rules.values()
+        for rule in known.rules.values()
     ]
     return ("operation", "role", "inputs", "outputs"), rows

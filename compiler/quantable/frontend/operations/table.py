@@ -33,10 +33,7 @@ def user_reason(
     """
     held = library.get(kind_of(node))
     if held is None:
-        return (
-            f"operations of domain '{node.domain}' are not known; one is made known by a package "
-            "with an entry point 'quantable.operations', or by --operations FILE.py"
-        )
+        return f"operations of domain '{node.domain}' are not supported"
     found, definition = versions.get(node.domain, 1), held.definition
     if found not in definition.versions:
         known = ", ".join(map(str, definition.versions))
