@@ -73,6 +73,34 @@ def test_pad(network, agree, mode):
     np.testing.assert_array_equal(found["y0.0"], np.pad(found["x0"], widths, **numpy_mode))
 
 
+ROWS = (
+    ((0, 0), (1, 2), (0, 3), (0, 0)), ((0, 0), (0, 0), (2, 1), (0, 0)),
+    ((0, 0), (1, 0), (0, 0), (0, 0)), ((0, 0), (0, 0), (1, 1), (2, 3)),
+    ((0, 0), (0, 0), (0, 0), (1, 0)), ((1, 2), (0, 0), (0, 0), (0, 0)),
+    ((1, 0), (0, 2), (0, 0), (0, 0)),
+)  # fmt: skip
+OTHERS = (((0, 0), (1, 1), (1, 1), (0, 1)), ((0, 0), (-1, 2), (0, 3), (0, 0)))
+
+
+@pytest.mark.parametrize("dtype", [DType.UINT8, DType.INT16])
+def test_padded_rows(network, agree, dtype, tmp_path):
+    """One axis, two that are neighbours, and what is filled and copied: other axes, cuts."""
+    for widths in (*ROWS, *OTHERS):
+        shape = [2, 3, 4, 5]
+        pads = network.parameter([side for sides in zip(*widths, strict=True) for side in sides],
+                                 I64)  # fmt: skip
+        operands = [network.input(dtype, shape), pads, network.parameter(np.array(7), dtype)]
+        padded = [s + a + b for s, (a, b) in zip(shape, widths, strict=True)]
+        network.apply("Pad", operands, (dtype, padded))
+    found = agree(network)
+    for index, widths in enumerate((*ROWS, OTHERS[0])):
+        expected = np.pad(found[f"x{index}"], ((0, 0), *widths), constant_values=7)
+        np.testing.assert_array_equal(found[f"y{index}.0"], expected)
+    source = (tmp_path / "model.c").read_text("utf-8")
+    assert source.count("  q_pad_") == len(ROWS)
+    assert source.count("  q_fill_") == len(OTHERS)
+
+
 def test_gather(network, agree):
     for axis, index in ((0, [2, 0, -1]), (1, [[1, 1], [0, 3]]), (-1, 2)):
         x = network.input(DType.INT16, (3, 4, 5))

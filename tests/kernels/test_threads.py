@@ -71,6 +71,8 @@ def _movement(network):
     pads = network.parameter(np.array([0, 1, 2, 0, 0, 1, 0, 3]), DType.INT64)
     value = network.parameter(np.array(9), U8)
     network.apply("Pad", (x, pads, value), (U8, (2, 5, 7, 10)))
+    pads = network.parameter(np.array([0, 1, 2, 0, 0, 1, 0, 0]), DType.INT64)
+    network.apply("Pad", (x, pads, value), (U8, (2, 5, 7, 7)))
     network.apply("Concat", (x, x), (U8, (2, 6, 5, 7)), axis=1)
 
 

@@ -94,23 +94,54 @@ def emit_slice(step: Step) -> None:
 
 
 def emit_pad(step: Step) -> None:
-    """Pad: constant padding fills and copies, the other modes copy every region."""
+    """Pad: by rows where it can be, else constants fill, and every region is copied."""
     x, y = step.input(0), step.output()
     shape, mode = step.shape(x), step.operation.string_attribute("mode", "constant")
     pads = _ints(step, 1)
     axes = _ints(step, 3) if step.has_input(3) else list(range(len(shape)))
+    borders = {a % len(shape): (pads[i], pads[i + len(axes)]) for i, a in enumerate(axes)}
+    if mode == "constant" and _emit_rows(step, shape, borders):
+        return
     segments = [[segment] for segment in _whole(shape)]
     for position, axis in enumerate(axes):
         begin, end = pads[position], pads[position + len(axes)]
         segments[axis] = _padded(mode, shape[axis], begin, end)
     if mode == "constant":
-        value = int(step.array(2).reshape(-1)[0]) if step.has_input(2) else 0
+        value = _filler(step)
         function = step.kernel("q_fill", "q_move.h", X=y.dtype)
         count = str(math.prod(step.shape(y)))
         step.shared_call(function, count, str(value), step.pointer(y.name))
         step.meet()
     for regions in itertools.product(*segments):
         copy(step, x, y, regions)
+
+
+def _filler(step: Step) -> int:
+    return int(step.array(2).reshape(-1)[0]) if step.has_input(2) else 0
+
+
+def _emit_rows(step: Step, shape: Sequence[int], borders: dict[int, tuple[int, int]]) -> bool:
+    """Pad two neighbouring axes, or one, with constants, every element written once."""
+    padded = sorted(axis for axis, sides in borders.items() if any(sides))
+    if not padded or padded[-1] - padded[0] > 1 or min(map(min, borders.values())) < 0:
+        return False
+    inner_axis = padded[-1]
+    top, bottom = borders[padded[0]] if len(padded) == 2 else (0, 0)
+    outer_axes = shape[: inner_axis + 1 - len(padded)]
+    rows = shape[padded[0]] if len(padded) == 2 else 1
+    left, right = borders[inner_axis]
+    inner = math.prod(shape[inner_axis + 1 :])
+    line = (left + shape[inner_axis] + right) * inner
+    facts = [
+        math.prod(outer_axes), rows, shape[inner_axis] * inner, top * line + left * inner,
+        (left + right) * inner, right * inner + bottom * line,
+    ]  # fmt: skip
+    y = step.output()
+    function = step.kernel("q_pad", "q_move.h", X=y.dtype)
+    parameters = step.parameters("q_pad", [str(fact) for fact in facts])
+    x = step.pointer(step.input(0).name)
+    step.shared_call(function, parameters, str(_filler(step)), x, step.pointer(y.name))
+    return True
 
 
 def _padded(mode: str, dim: int, begin: int, end: int) -> list[Segment]:

@@ -10,6 +10,12 @@
 typedef struct {
   int32_t outer, axis, inner, count;
 } q_gather;
+
+/* Pad: `images` times `rows` lines of `line` elements, one behind the other in the input; in the
+ * output constants lie before the first row of an image, between rows, and after the last. */
+typedef struct {
+  int32_t images, rows, line, before, between, after;
+} q_pad;
 #endif
 
 /* y[space.b] = x[space.a]; strides may be negative (a reversed slice) or 0 (an edge repeated). */
@@ -37,6 +43,27 @@ static inline void Q_NAME(q_fill)(q_share share, ptrdiff_t count, Q_X value, Q_X
   const ptrdiff_t last = q_share_last(share, count);
   for (ptrdiff_t i = q_share_first(share, count); i < last; i++) {
     y[i] = value;
+  }
+}
+
+static inline void Q_NAME(q_repeat)(ptrdiff_t count, Q_X value, Q_X *y) {
+  for (ptrdiff_t i = 0; i < count; i++) {
+    y[i] = value;
+  }
+}
+
+static inline void Q_NAME(q_pad)(q_share share, const q_pad *p, Q_X value, const Q_X *x, Q_X *y) {
+  const ptrdiff_t lines = (ptrdiff_t)p->images * p->rows, last = q_share_last(share, lines);
+  const ptrdiff_t pitch = p->line + p->between;
+  const ptrdiff_t image = p->before + p->rows * pitch - p->between + p->after;
+  for (ptrdiff_t i = q_share_first(share, lines); i < last; i++) {
+    const ptrdiff_t row = i % p->rows;
+    Q_X *to = y + i / p->rows * image + p->before + row * pitch;
+    if (row == 0) {
+      Q_NAME(q_repeat)(p->before, value, to - p->before);
+    }
+    memcpy(to, x + i * p->line, (size_t)p->line * sizeof(*y));
+    Q_NAME(q_repeat)(row + 1 == p->rows ? p->after : p->between, value, to + p->line);
   }
 }
 
