@@ -145,6 +145,16 @@ def test_what_cannot_be_exported_is_named(
     assert re.search(where, caught.value.where)
 
 
+@pytest.mark.slow
+def test_what_the_exporter_ignores_is_refused(net_py: str) -> None:
+    for options, message in (
+        ({"opset": 99}, "torch's exporter cannot write 99"),
+        ({"output_names": ["a", "b"]}, "names of outputs: expected 1, found 2"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            api.import_module(f"{net_py}:ResNet", ["1x3x16x16"], **options)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

@@ -66,7 +66,8 @@ def export_module(
 
     Raises:
         UserError: onnxscript is not installed.
-        OptionError: Inputs are missing, or do not fit the module's parameters.
+        OptionError: Inputs are missing or do not fit the module's parameters, or the exporter
+            cannot write the opset or has another number of outputs.
         ModelError: The module cannot be called or exported.
     """
     _require_onnxscript()
@@ -79,6 +80,7 @@ def export_module(
     finally:
         for name, held in module.named_modules():
             held.training = training[name]
+    _check(model.model, label, opset, output_names)
     model.model.graph.name = type(module).__name__
     name_nodes(model.model, [name for name, _ in module.named_modules()])
     model.save(str(path))
@@ -211,6 +213,22 @@ def _exported(
             where=_module_of(module, call, node[1], label),
             help="replace this operation in the module by ones that ONNX has",
         ) from error
+
+
+def _check(model: Any, label: str, opset: int | None, output_names: Sequence[str]) -> None:
+    """Raise where the exporter did otherwise than it was told, which it does without a word."""
+    found = model.opset_imports[""]
+    if opset not in (None, found):
+        raise OptionError(
+            f"opset: torch's exporter cannot write {opset}, it wrote {found}", where=label,
+            help="leave it out: the import upgrades what is older than it needs",
+        )  # fmt: skip
+    names = [value.name for value in model.graph.outputs]
+    if output_names and [*output_names] != names:
+        raise OptionError(
+            f"names of outputs: expected {len(names)}, found {len(output_names)}", where=label,
+            help=f"the exporter's own are {', '.join(names)}",
+        )  # fmt: skip
 
 
 def _uncaptured(cause: BaseException, module: nn.Module, call: _Call, label: str) -> ModelError:
