@@ -113,6 +113,7 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
                               const int32_t *bias, const float *multiplier, Q_Y *y,
                               ptrdiff_t left, ptrdiff_t from, ptrdiff_t to) {
   enum { tall = Q_NAME(q_tall), narrow = Q_NAME(q_narrow), wider = Q_NAME(q_wider) };
+  enum { wide = narrow + (wider > 0) }; /* no tile has more pixels than registers, used or not */
 #if Q_HIGH > 1
   if (tall > 1) {
     enum { whole = Q_HIGH / (tall > 1 ? tall : 1), rest = Q_HIGH % (tall > 1 ? tall : 1) };
@@ -133,9 +134,9 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
     ptrdiff_t piece = first, at = first * narrow + (first < wider ? first : wider);
     const uint8_t *pixel = x + line * Q_LINE;
     Q_Y *to_line = y + line * Q_WIDE * p->pitch;
-    for (; piece < (last < wider ? last : wider); piece++, at += narrow + 1) {
+    for (; piece < (last < wider ? last : wider); piece++, at += wide) {
       Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
-                     p->pitch, left, narrow + 1);
+                     p->pitch, left, wide);
     }
     for (; piece < last; piece++, at += narrow) {
       Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
