@@ -27,6 +27,7 @@ SCHEMES = {8: "activation", 16: "wide"}
 _SHAPES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
     "Conv": ("Conv", (1, 32, 28, 28), (32, 32, 3, 3)),
     "depthwise Conv": ("Conv", (1, 128, 28, 28), (128, 1, 3, 3)),
+    "ConvTranspose": ("ConvTranspose", (1, 32, 14, 14), (32, 32, 3, 3)),
     "quantable.Linear": ("quantable.Linear", (64, 512), (512, 256)),
     "MatMul": ("MatMul", (4, 64, 64), (4, 64, 64)),
 }
@@ -52,6 +53,8 @@ def layer(name: str) -> Graph:
         attributes = {
             "kernel_shape": other[2:], "pads": (1, 1, 1, 1), "strides": (1, 1), "group": group,
         }  # fmt: skip
+    if kind == "ConvTranspose":
+        attributes = {"kernel_shape": other[2:], "pads": (1, 1, 1, 1), "strides": (2, 2)}
     op = Operation("y", kind, ("x", "w"), ("y",), attributes)
     graph = Graph(
         name.replace(" ", "-"), Level.FLOAT, 21, tuple(inputs), ("y",), values, (op,), held,

@@ -15,6 +15,7 @@ DEPTHWISE = "depthwise Conv"
 PRODUCT_COSTS: dict[tuple[str, int], int] = {
     ("Conv", 8): 100, ("Conv", 16): 107,
     (DEPTHWISE, 8): 145, (DEPTHWISE, 16): 136,
+    ("ConvTranspose", 8): 219, ("ConvTranspose", 16): 175,
     ("quantable.Linear", 8): 27, ("quantable.Linear", 16): 14,
     ("MatMul", 8): 44, ("MatMul", 16): 45,
 }  # fmt: skip
