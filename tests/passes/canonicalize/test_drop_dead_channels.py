@@ -254,3 +254,18 @@ def test_options_are_checked() -> None:
         DropDeadChannels(tolerance=2.0).check()
     with pytest.raises(OptionError, match="multiple: expected at least 1, found 0"):
         DropDeadChannels(multiple=0).check()
+
+
+@pytest.mark.parametrize("sizes", [(2, 6), (3, 4), (1, 2, 6)])
+def test_a_reshape_that_is_no_flattening_hands_no_channel_on(sizes: tuple[int, ...]) -> None:
+    """Elements of a constant channel come to lie in all channels of the linear layer behind it."""
+    linear = np.arange(1, 2 * sizes[-1] + 1).reshape(sizes[-1], 2).tolist()
+    text = (
+        f"x: f32[1,2,2,2]; w: f32[3,2,1,1] = {weights(3, 2, 1, {0: 0})}; "
+        f"b: f32[3] = [2, 1, -1]; s: i64[{len(sizes)}] = {list(sizes)}; "
+        f"v: f32[{sizes[-1]},2] = {linear}\n"
+        f"a = Conv(x, w, b) {window()}\nr = Reshape(a, s)\ny = quantable.Linear(r, v)\nreturn y"
+    )
+    graph = parse_graph(text)
+    done = ANY.run(graph, PassContext())
+    assert_equal_results(graph, done)

@@ -32,6 +32,7 @@ class ChannelLinks:
 
     Attributes:
         axes: The channel axis of every value whose channels are known.
+        flattenings: Names of the Reshapes that make one channel as many as it has positions.
         layers: Layers that mix channels and are understood, by name.
         depthwise: Convolutions of one channel each, by name.
     """
@@ -40,6 +41,7 @@ class ChannelLinks:
         self._graph = graph
         self._editor = GraphEditor(graph)
         self.axes: dict[str, int] = {}
+        self.flattenings: set[str] = set()
         self.layers: dict[str, Operation] = {}
         self.depthwise: dict[str, Operation] = {}
         self._first: dict[str, int] = {}
@@ -128,6 +130,7 @@ class ChannelLinks:
         if not self._make(y, 1):
             return False
         self._unite(y, np.repeat(self._numbers(x), positions))
+        self.flattenings.add(op.name)
         return True
 
     def _is_single(self, op: Operation) -> bool:

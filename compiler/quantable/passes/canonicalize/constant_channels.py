@@ -29,7 +29,9 @@ def constant_channels(
     for op in graph.operations:
         for name in op.outputs:
             if name in links.axes:
-                known = _computed(graph, op, found, weights)
+                known = None
+                if op.kind != "Reshape" or op.name in links.flattenings:
+                    known = _computed(graph, op, found, weights)
                 found[name] = known if known is not None else _unknown(links, name)
     for name in links.axes:
         found.setdefault(name, _unknown(links, name))
