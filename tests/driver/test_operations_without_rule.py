@@ -17,10 +17,10 @@ NETWORK = """<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1]>
 net (float[1, 8] x) => (float[1, 8] y) {
     h = MatMul(x, w)
     s = CumSum(h, axis)
-    q = com.microsoft.QuickGelu <alpha = 1.5> (s)
+    q = com.microsoft.SimplifiedLayerNormalization <axis = -1> (s, g)
     y = MatMul(q, v)
 }"""
-WITHOUT_RULE = {"CumSum", "com.microsoft.QuickGelu"}
+WITHOUT_RULE = {"CumSum", "com.microsoft.SimplifiedLayerNormalization"}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     proto = onnx.parser.parse_model(NETWORK)
     held = {name: rng.standard_normal((8, 8)).astype(np.float32) for name in "wv"}
-    held["axis"] = np.array(1)
+    held |= {"axis": np.array(1), "g": np.ones(8, np.float32)}
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in held.items())
     path = tmp_path_factory.mktemp("model") / "net.onnx"
     onnx.save(proto, path)

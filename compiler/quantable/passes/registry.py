@@ -34,6 +34,8 @@ class PassEntry:
 
 
 _TABLE: tuple[PassEntry, ...] = (
+    PassEntry("unfuse-operations", "canonicalize", "UnfuseOperations",
+              "write operations of ONNX Runtime's optimizer as those of the standard"),
     PassEntry("bind-symbols", "canonicalize", "BindSymbols",
               "give symbolic dimensions numbers", is_default=False),
     PassEntry("expand-qoperators", "canonicalize", "ExpandQoperators",
