@@ -63,8 +63,17 @@ def test_linear_is_numerics_bit_for_bit(
 ) -> None:
     config, row = scheme
     expected = dequantize(quantize(x, config, row), config, row)
-    found = slot_quantizer(config, row)(torch.from_numpy(x.copy())).numpy()
-    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+    for over in (False, True):
+        found = slot_quantizer(config, row, over=over)(torch.from_numpy(x.copy())).numpy()
+        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+def test_memory_that_nobody_else_has_is_taken() -> None:
+    row = QuantizationParameters("r").filled([0.5], 0, "test")
+    x = torch.tensor([0.3, -1.26])
+    found = slot_quantizer(TensorQuantizationConfig(), row, over=True)(x)
+    assert found.data_ptr() == x.data_ptr()
+    assert found.tolist() == [0.5, -1.5]
 
 
 @pytest.mark.parametrize("rounding", Rounding)

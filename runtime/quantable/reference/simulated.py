@@ -78,26 +78,35 @@ def taken_parameters(graph: Graph, op: QuantableOperation) -> dict[int, Tensor]:
 
 
 def slot_quantizers(
-    graph: Graph, op: QuantableOperation
+    graph: Graph, op: QuantableOperation, *, fresh: bool = False
 ) -> tuple[tuple[SlotQuantizer | None, ...], tuple[SlotQuantizer | None, ...]]:
-    """Return what quantizes each activation input and each output, None for nothing."""
+    """Return what quantizes each activation input and each output, None for nothing.
 
-    def of(config: TensorQuantizationConfig, name: str) -> SlotQuantizer | None:
+    Args:
+        graph: The graph.
+        op: One of its operations.
+        fresh: Whether the outputs have memory of their own, which is written over.
+    """
+
+    def of(config: TensorQuantizationConfig, name: str, over: bool = False) -> SlotQuantizer | None:
         if not name or name in graph.parameters or not config.state.is_in_force:
             return None
-        return slot_quantizer(config, graph.rows[config.row])
+        return slot_quantizer(config, graph.rows[config.row], over=over)
 
     inputs = zip(op.config.inputs, op.inputs, strict=True)
     outputs = zip(op.config.outputs, op.outputs, strict=True)
-    return tuple(of(*pair) for pair in inputs), tuple(of(*pair) for pair in outputs)
+    return tuple(of(*pair) for pair in inputs), tuple(of(*pair, fresh) for pair in outputs)
 
 
-def slot_quantizer(config: TensorQuantizationConfig, row: QuantizationParameters) -> SlotQuantizer:
+def slot_quantizer(
+    config: TensorQuantizationConfig, row: QuantizationParameters, *, over: bool = False
+) -> SlotQuantizer:
     """Return the function float32 tensor -> float32 tensor that a slot in force is.
 
     Args:
         config: The slot's config.
         row: Its row; not looked at where the policy is dynamic.
+        over: Whether the result may take the tensor's memory.
     """
     if config.policy.dynamic:
         return functools.partial(_quantize_dynamic, config=config)
@@ -105,7 +114,7 @@ def slot_quantizer(config: TensorQuantizationConfig, row: QuantizationParameters
     zero = torch.from_numpy(row.zero_point_array.copy())
     if config.policy.is_floating:
         return lambda x: _quantize_floating(x, config, _along(scale, x, config))
-    return _linear_quantizer(config, scale, zero)
+    return _linear_quantizer(config, scale, zero, over)
 
 
 def _along(row: Tensor, x: Tensor, config: TensorQuantizationConfig) -> Tensor:
@@ -121,7 +130,7 @@ def _along(row: Tensor, x: Tensor, config: TensorQuantizationConfig) -> Tensor:
 
 
 def _linear_quantizer(
-    config: TensorQuantizationConfig, scale: Tensor, zero: Tensor
+    config: TensorQuantizationConfig, scale: Tensor, zero: Tensor, over: bool = False
 ) -> SlotQuantizer:
     # (round(x / s) + z clamped) - z is round(x / s) clamped to bounds shifted by z: integers that
     # the working type holds exactly, so that neither the sum nor the difference rounds.
@@ -135,7 +144,10 @@ def _linear_quantizer(
         divisor_tensor = scale.to(quotient).reshape(())
 
         def run_tensor(x: Tensor) -> Tensor:
-            q = rounded(x.to(quotient) / divisor_tensor).to(steps).clamp_(*bounds)
+            # Fresh memory would cost as much as two of the other passes.
+            place = x if over and x.dtype is quotient else None
+            divided = torch.div(x.to(quotient), divisor_tensor, out=place)
+            q = rounded(divided).to(steps).clamp_(*bounds)
             # Adding zero makes the zero of a negative number positive, as an integer has it.
             return q.add_(0.0).to(quotient).mul_(divisor).to(torch.float32)
 

@@ -18,7 +18,7 @@ from quantable.ir import (
     UnsupportedError,
 )
 from quantable.reference.integer.table import INTEGER_OPERATIONS
-from quantable.reference.operations.overwriting import FRESH, overwriting
+from quantable.reference.operations.overwriting import FRESH, makes_fresh, overwriting
 from quantable.reference.operations.table import FLOAT_OPERATIONS
 from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
 from quantable.reference.site import Item, Kernel, Site
@@ -114,19 +114,20 @@ def _step(
     if builder is None:
         raise UnsupportedError("the kind of operation is unknown", where=op.where())
     keys = list(op.inputs)
-    before: tuple[Quantizer, ...] = (None,) * len(op.inputs)
-    after: tuple[Quantizer, ...] = (None,) * len(op.outputs)
     if isinstance(op, QuantableOperation):
         for slot, tensor in taken_parameters(graph, op).items():
             keys[slot] = f"{op.name}\0{slot}"  # no value has a zero character in its name
             parameters[keys[slot]] = tensor
-        before, after = slot_quantizers(graph, op)
     constants = {slot: parameters[key] for slot, key in enumerate(keys) if key in parameters}
     types = functools.partial(_types, graph)
     site = Site(
         op, graph.opset, constants, types(op.inputs), types(op.outputs), graph.store,
         _shapes(graph, op.inputs), _shapes(graph, op.outputs), regions(graph, op),
     )  # fmt: skip
+    before: tuple[Quantizer, ...] = (None,) * len(op.inputs)
+    after: tuple[Quantizer, ...] = (None,) * len(op.outputs)
+    if isinstance(op, QuantableOperation):
+        before, after = slot_quantizers(graph, op, fresh=makes_fresh(site))
     return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees), site
 
 

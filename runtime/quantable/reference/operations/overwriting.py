@@ -61,6 +61,12 @@ BINARY: Mapping[str, Callable[..., Any]] = {
 """What writes over either input, by kind."""
 
 
+def makes_fresh(site: Site) -> bool:
+    """Whether what an operation returns has memory that nothing else refers to."""
+    is_clip = site.operation.kind == "Clip" and clip_bounds(site) not in (None, (None, None))
+    return is_clip or site.operation.kind in FRESH
+
+
 def overwriting(site: Site, slot: int) -> Kernel | None:
     """Return the kernel that writes over an input slot, None where there is none.
 
