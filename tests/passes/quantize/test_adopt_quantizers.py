@@ -220,6 +220,24 @@ def test_a_constant_with_two_readers_is_baked_in_both(adopt: Adopt) -> None:
     assert [len(op.baked) for op in graph.quantable_operations] == [1, 1]
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_a_resize_that_interpolates_leaves_the_grid(mode: str, adopt: Adopt) -> None:
+    """It has the row of its input in the table; a pair behind it was taken for a second one."""
+    graph = adopt(
+        f"""g (float[1,1,2,2] x) => (float[1,1,4,4] y)
+        <{CONSTANTS}, float[4] scales = {{1, 1, 2, 2}}> {{
+        xq = QuantizeLinear (x, s, z)
+        xd = DequantizeLinear (xq, s, z)
+        [r] r = Resize <mode = "{mode}"> (xd, , scales)
+        q = QuantizeLinear (r, s, z)
+        y = DequantizeLinear (q, s, z)
+    }}""",
+        canonical=True,
+    )
+    state, _, _ = slot(graph, "r", "out", 0)
+    assert state is (State.OVERLAPPED if mode == "nearest" else State.ACTIVATED)
+
+
 _TWICE = """g (float[2,2] x) => (float[2,2] y)
     <float t = {0.25}, int8 y0 = {3}, float s = {0.5}, uint8 z = {128}, int8[2,2] w = {1,2,3,4}> {
     d = DequantizeLinear (w, t, y0)

@@ -137,8 +137,16 @@ def moves_elements(graph: Constants, op: Operation) -> bool:
         return False
     if op.kind == "Dropout" and len(op.inputs) > 1:  # it may scale
         return False
+    if op.kind == "Resize" and not _is_nearest(op):  # it has the row of its input, and interpolates
+        return False
     fills = [name for slot, name in enumerate(op.inputs) if row.slot(slot) == "p" and name]
     return all(name in graph.parameters and _is_zero(graph.array(name)) for name in fills)
+
+
+def _is_nearest(op: Operation) -> bool:
+    """Whether a Resize takes one element for each, and none from outside."""
+    place = op.string_attribute("coordinate_transformation_mode", "half_pixel")
+    return op.string_attribute("mode", "nearest") == "nearest" and place != "tf_crop_and_resize"
 
 
 def _is_zero(number: Array) -> bool:
