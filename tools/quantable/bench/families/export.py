@@ -69,8 +69,7 @@ class Export:
         if not any(self.axes.get(name) for name in self.inputs):
             return None
         return tuple(
-            dict.fromkeys(self.axes.get(name, {}), torch.export.Dim.DYNAMIC)
-            for name, _ in zip(self.inputs, example, strict=True)
+            dict(self.axes.get(name, {})) for name, _ in zip(self.inputs, example, strict=True)
         )
 
     def _export(

@@ -75,7 +75,7 @@ _BERT = Export(
 BERT = Family(
     "bert", "embeddings, mask, post-normalized encoder, pooled classes",
     {"legacy-13": _BERT.legacy(13), "legacy-17": _BERT.legacy(17), "dynamo-20": _BERT.dynamo(20)},
-    _text, least_db=25.0,
+    _text, least_db=30.0,
     fixed=Fixed(_text_of_16, 'bind-symbols{sizes=["length=16"]},canonicalize'),
 )  # fmt: skip
 
@@ -203,8 +203,8 @@ _DECODER = Export(
 DECODER = Family(
     "decoder", "rotary embedding, causal mask, cache of keys and values, gated units",
     {"legacy-17": _DECODER.legacy(17), "dynamo-20": _DECODER.dynamo(20)},
-    _step, least_db=25.0,
+    _step, least_db=27.0,
     fixed=Fixed(
-        _continued, 'bind-symbols{sizes=["length=4","past=8"]},canonicalize', least_db=20.0
+        _continued, 'bind-symbols{sizes=["length=4","past=8"]},canonicalize', least_db=27.0
     ),
 )  # fmt: skip

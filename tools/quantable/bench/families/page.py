@@ -35,7 +35,8 @@ _CODE = """
 
 What `quantable validate` says of the code of each target: elements of the integer outputs that
 differ from the reference, with each set of compiler flags that the target tells apart. SQNR as
-above, of the integers. Shapes are fixed by `bind-symbols`; recurrent networks are unrolled.
+above, of the integers. One form of each network is compiled; shapes are fixed by `bind-symbols`,
+recurrent networks are unrolled.
 
 | network | form | target | SQNR | validate |
 |---|---|---|---|---|
