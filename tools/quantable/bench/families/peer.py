@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,17 @@ def quantize_static(model: Path, samples: Sequence[Inputs], folder: Path) -> Pat
 
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    prepared, path = folder / "prepared.onnx", folder / "quantized.onnx"
     try:
-        prepared, path = folder / "prepared.onnx", folder / "quantized.onnx"
-        # Symbolic inference fails on embeddings and on growth by factors; that of ONNX is enough.
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        quantization.quantize_static(
-            str(prepared), str(path), Reader(), per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ranges that masks make infinite
+            # Symbolic inference fails on embeddings and on growth by factors; ONNX's is enough.
+            quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+            quantization.quantize_static(
+                str(prepared), str(path), Reader(), per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )  # fmt: skip
     finally:
         logging.disable(level)
     return path
