@@ -33,6 +33,17 @@ def _one(building: Any, data: Any, kind: str) -> tuple[Any, list[Any]]:
     return network.finish(y), samples
 
 
+@pytest.mark.parametrize("kind", ["Add", "Sub"])
+def test_a_sum_of_coarse_bytes_and_fine_words_was_three_steps_off(building: Any, kind: str) -> None:
+    network = building.Network(dict.fromkeys("ab", (1, 1, 1, 64)))
+    slots = [network.own("o.in0", "u8", -3.0, 4.0), network.own("o.in1", "i16", -1.0, 1.0)]
+    out = network.own("o.out0", "i16", -2.0, 3.0)
+    graph = network.finish(network.add("o", kind, ["a", "b"], (1, 1, 1, 64), slots, out))
+    rng = np.random.default_rng(0)
+    samples = [rng.uniform(-3.0, 4.0, (1, 1, 1, 64)), rng.uniform(-1.0, 1.0, (1, 1, 1, 64))]
+    assert building.steps_apart(graph, *samples) <= 1
+
+
 @pytest.mark.parametrize("kind", [*BINARY, *UNARY])
 def test_one_operation_with_any_rows(building: Any, kind: str) -> None:
     @settings(max_examples=25, deadline=None, derandomize=True, database=None)

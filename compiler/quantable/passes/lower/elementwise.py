@@ -24,8 +24,9 @@ def _weighted_sum(operation: QuantableOperation, lowering: Lowering, sign: int) 
     a, b = lowering.read(operation, 0), lowering.read(operation, 1)
     target = lowering.target(operation)
     to = target.grid.scale
-    is_small = all(grid.dtype.bits == 8 for grid in (a.grid, b.grid, target.grid))
-    shift = lowering.requantization.add_shifts[not is_small]
+    are_bytes = a.grid.dtype.bits == b.grid.dtype.bits == 8
+    width = 0 if are_bytes and target.grid.dtype.bits == 8 else 1 if are_bytes else 2
+    shift = lowering.requantization.add_shifts[width]
     scale = max(a.grid.scale, b.grid.scale) * 2.0**-shift
     attributes = {
         "a_zero_point": a.grid.zero_point,

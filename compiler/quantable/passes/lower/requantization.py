@@ -33,14 +33,16 @@ class Requantization:
         attribute: What operations say; "" is the default of the format.
         dtype: Of multipliers: fixed-point ones need 31 bits, and lie in float64 without rounding.
         needs_powers: Whether multipliers other than those of means are powers of two.
-        add_shifts: Fraction bits of the factors of an addition: of 8-bit operands, of wider ones.
+        add_shifts: Fraction bits of the factors of an addition: where all tensors have 8 bits,
+            where both operands have, and else. Factors are rounded to them, and the error grows
+            with an operand's steps: 16 bits need eight more.
     """
 
     name: str
     attribute: str
     dtype: DType
     needs_powers: bool
-    add_shifts: tuple[int, int]
+    add_shifts: tuple[int, int, int]
 
     @property
     def is_fixed_point(self) -> bool:
@@ -75,14 +77,18 @@ class Requantization:
             )
 
 
-_FLOAT = Requantization("float32-multiply", "", DType.FLOAT32, False, (14, 20))
+_FLOAT = Requantization("float32-multiply", "", DType.FLOAT32, False, (14, 20, 28))
 REQUANTIZATIONS = {
     row.name: row
     for row in (
         _FLOAT,
-        Requantization("fixed-point-double", "fixed-point-double", DType.FLOAT64, False, (14, 12)),
-        Requantization("fixed-point-single", "fixed-point-single", DType.FLOAT64, False, (14, 12)),
-        Requantization("shift", "fixed-point-single", DType.FLOAT64, True, (14, 12)),
+        Requantization(
+            "fixed-point-double", "fixed-point-double", DType.FLOAT64, False, (14, 12, 12)
+        ),
+        Requantization(
+            "fixed-point-single", "fixed-point-single", DType.FLOAT64, False, (14, 12, 12)
+        ),
+        Requantization("shift", "fixed-point-single", DType.FLOAT64, True, (14, 12, 12)),
     )
 }
 """Every form by name."""
