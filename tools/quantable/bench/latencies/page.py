@@ -24,6 +24,8 @@ best peer's time over ours; "best ratio" compares each runtime's fastest block, 
 touches least; "of peak" is of what the processor reaches on products of bytes that wait for no
 memory. "QDQ" is what ONNX Runtime's quantizer makes (uint8 activations, weights by channel), "NNCF"
 what NNCF makes for OpenVINO, "int8" what ai-edge-quantizer makes for LiteRT; "-" was not measured.
+On processors without VNNI, ONNX Runtime and OpenVINO add pairs of products in 16 bits, which
+saturate (see [decisions](decisions.md#benchmarks)); emitted code is exact everywhere.
 
 Machine: {machine}. Versions: {versions}.
 
