@@ -13,7 +13,7 @@ from quantable.bench.datasets import NETWORKS
 from quantable.driver.reduce.case import Arrays
 from quantable.driver.reduce.reduction import reduce_graph
 from quantable.ir import Graph, QuantableError, verify
-from quantable.reference import ReferenceRuntime, runtime
+from quantable.reference import ReferenceRuntime, steps
 from quantable.reference.site import Builder, Kernel, Site
 from quantable.schema import load
 from tests.networks.conftest import SHARED, Case
@@ -54,7 +54,7 @@ def test_a_network_of_a_hundred_operations_becomes_the_faulty_one(
     graph = load(compiled(case, "x86-vnni") / file)
     assert len(graph.operations) >= 100
     is_integer = kind.startswith("int.")
-    table = runtime.INTEGER_OPERATIONS if is_integer else runtime.FLOAT_OPERATIONS
+    table = steps.INTEGER_OPERATIONS if is_integer else steps.FLOAT_OPERATIONS
     right = table[kind]
 
     def differs(candidate: Graph, inputs: Arrays | None) -> bool:

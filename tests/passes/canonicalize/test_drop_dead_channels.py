@@ -269,3 +269,16 @@ def test_a_reshape_that_is_no_flattening_hands_no_channel_on(sizes: tuple[int, .
     graph = parse_graph(text)
     done = ANY.run(graph, PassContext())
     assert_equal_results(graph, done)
+
+
+def test_a_reader_far_behind_a_reshape_dropped_what_the_reshape_still_made() -> None:
+    """What an unknown operation makes stays, also where only a later layer looks at channels."""
+    text = (
+        "x: f32[1,4,9]; w: f32[1,4,1] = [[[1],[2],[3],[4]]]; s: i64[2] = [1, -1]; "
+        "v: f32[9,1] = [[1],[2],[3],[4],[5],[6],[0],[8],[9]]\n"
+        "a = Conv(x, w) {dilations=[1] group=1 kernel_shape=[1] pads=[0,0] strides=[1]}\n"
+        "r = Reshape(a, s)\ne = Elu(r)\ny = quantable.Linear(e, v)\nreturn y"
+    )
+    graph = parse_graph(text)
+    done = ANY.run(graph, PassContext())
+    assert_equal_results(graph, done)

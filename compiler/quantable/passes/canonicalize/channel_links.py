@@ -45,6 +45,7 @@ class ChannelLinks:
         self.layers: dict[str, Operation] = {}
         self.depthwise: dict[str, Operation] = {}
         self._first: dict[str, int] = {}
+        self._pinned: set[str] = set()
         self._parents: list[int] = [0]  # class 0 is pinned
         for op in graph.operations:
             self._visit(op)
@@ -152,7 +153,8 @@ class ChannelLinks:
             return False
         self.axes[value] = axis
         self._first[value] = len(self._parents)
-        self._parents += range(len(self._parents), len(self._parents) + int(shape[axis]))
+        fresh = range(len(self._parents), len(self._parents) + int(shape[axis]))
+        self._parents += [0] * len(fresh) if value in self._pinned else fresh
         return True
 
     def _count(self, value: str) -> int:
@@ -176,6 +178,7 @@ class ChannelLinks:
             self._parents[high] = low
 
     def _pin(self, value: str) -> None:
+        self._pinned.add(value)  # also where its channels are numbered later, by a reader
         if value in self._first:
             for number in self._numbers(value):
                 self._parents[self._root(int(number))] = 0
