@@ -379,3 +379,21 @@ def test_an_integer_target_quantizes_constants_that_the_model_leaves_real(
     assert slot(made, "a", "in", 1) == (*OWN, "a.in1")
     assert made.rows["a.in1"].scale == (float(np.float32(1 / 127)),)
     assert ["leaves 'c' real" in text for _, _, text in context.remarks] == [True]
+
+
+def test_the_first_reader_in_the_graph_names_a_row_of_two_pairs(adopt: Adopt) -> None:
+    """The pair of the later reader stood first, named the row, and was read back otherwise."""
+    graph = adopt(
+        f"""g (float[2,3] x) => (float[2,3] y, float[2,3] z) <{CONSTANTS}> {{
+        x_q = QuantizeLinear (x, s, z0)
+        x_d = DequantizeLinear (x_q, s, z0)
+        x_p = QuantizeLinear (x, s, z0)
+        x_e = DequantizeLinear (x_p, s, z0)
+        y = Exp (x_e)
+        z = Neg (x_d)
+    }}""".replace("z0", "zero").replace("uint8 z ", "uint8 zero ")
+    )
+    first, second = (op.name for op in graph.operations)
+    assert [op.kind for op in graph.operations] == ["Exp", "Neg"]
+    assert slot(graph, first, "in", 0) == (*OWN, f"{first}.in0")
+    assert slot(graph, second, "in", 0) == (*SHARED, f"{first}.in0")

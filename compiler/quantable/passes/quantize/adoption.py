@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from quantable.ir import (
@@ -53,6 +53,7 @@ class Adoption:
         self._held: dict[Slot, TensorQuantizationConfig] = {}
         self._rows: dict[str, QuantizationParameters] = {}
         self._baked: dict[Slot, ContentRef] = {}
+        self._places = {op.name: place for place, op in enumerate(graph.operations)}
         self._known = self._read()
         self._configs = AdoptedConfigs(graph, self._known)
 
@@ -158,7 +159,7 @@ class Adoption:
     def _quantize_readers(
         self, source: str, results: list[str], quantizer: Quantizer, place: str
     ) -> None:
-        row = ""
+        slots = []
         for result in results:
             uses = self._editor.uses(result)
             if result in self._editor.outputs or not all(map(_can_hold, (op for op, _ in uses))):
@@ -167,14 +168,24 @@ class Adoption:
                 )
                 self._own(Slot(made.name, "out", 0), quantizer, place, is_parameter=False)
                 continue
-            for op, index in uses:
-                slot = Slot(op.name, "in", index)
-                self._rewire(slot, source)
-                if row:
-                    held = self._configs.of(quantizer, is_parameter=False)
-                    self._held[slot] = held.moved(State.PASSIVE_INIT).sharing(self._rows[row])
-                else:
-                    row = self._own(slot, quantizer, place, is_parameter=False)
+            slots += [Slot(op.name, "in", index) for op, index in uses]
+        row = ""
+        for slot in self._in_order(slots):
+            self._rewire(slot, source)
+            if row:
+                held = self._configs.of(quantizer, is_parameter=False)
+                self._held[slot] = held.moved(State.PASSIVE_INIT).sharing(self._rows[row])
+            else:
+                row = self._own(slot, quantizer, place, is_parameter=False)
+
+    def _in_order(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Return slots by their operation's place in the graph, however many pairs feed them.
+
+        The first one names the row: a graph that was written with one pair for all of them and
+        read again must name it alike.
+        """
+        last = len(self._places)  # of operations that this pass makes
+        return sorted(slots, key=lambda s: (self._places.get(s.operation, last), s.index))
 
     def _rewire(self, slot: Slot, value: str) -> None:
         op = self._editor.operations[slot.operation]
@@ -231,7 +242,7 @@ class Adoption:
         value, uses = op.outputs[0], self._editor.uses(op.outputs[0])
         if value in self._editor.outputs or not all(_can_hold(user) for user, _ in uses):
             return []
-        return [Slot(user.name, "in", index) for user, index in uses]
+        return self._in_order([Slot(user.name, "in", index) for user, index in uses])
 
     def _place_in_front(self, op: Operation) -> Slot | None:
         """Return the slot in front of a movement that can quantize instead of its output."""
