@@ -71,3 +71,19 @@ def test_the_page_names_what_is_missed() -> None:
              "runs": 3, "bar": 1.5}  # fmt: skip
     assert page(facts).endswith("- missed: net\n")
     assert "missed" not in page({**facts, "rows": [{**row, "wall_ratio": 1.4}]})
+
+
+@pytest.mark.parametrize("busy", [3, 1000])
+def test_a_run_waits_for_threads_that_still_compute(
+    monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    """They made the next run slower: ONNX Runtime's threads keep a core for 50 ms."""
+    sleeps: list[float] = []
+    monkeypatch.setattr(reference, "sleep", sleeps.append)
+    monkeypatch.setattr(reference, "process_time", lambda: 0.02 * min(len(sleeps), busy))
+    if busy == 3:
+        reference.rest()
+        assert len(sleeps) == 4
+    else:
+        with pytest.raises(TimeoutError, match="compute without an end"):
+            reference.rest()

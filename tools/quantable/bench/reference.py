@@ -2,7 +2,8 @@
 
 ResNet-50, MobileNetV2 and BERT-base (built by ``zoo.py``, random weights) on a batch of 8 with 2
 threads. Both runtimes are in one process and take turns run by run, so that a slow phase of the
-machine meets both. Peak memory is that of a fresh process each.
+machine meets both. A run starts when the threads of the run before have come to rest: those of ONNX
+Runtime look for more work for some 50 ms. Peak memory is that of a fresh process each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,7 @@ def _row(name: str, model: Path, scratch: Path, options: argparse.Namespace) -> 
     seconds: dict[str, list[tuple[float, float]]] = {tool: [] for tool in TOOLS}
     for run in range(options.runs):
         for tool in TOOLS if run % 2 else TOOLS[::-1]:
+            rest()
             start, used = perf_counter(), process_time()
             calls[tool]()
             seconds[tool].append((perf_counter() - start, process_time() - used))
@@ -96,6 +98,24 @@ def _row(name: str, model: Path, scratch: Path, options: argparse.Namespace) -> 
         row[f"{kind}_best_ratio"] = min(mine) / min(theirs)
     row["peak_mb"] = [_fresh_memory(tool, path, options) for tool in TOOLS]
     return row
+
+
+def rest(pause: float = 0.02, busy: float = 0.05) -> None:
+    """Wait until no thread of this process computes.
+
+    Args:
+        pause: Seconds for which nothing has to happen.
+        busy: The share of a processor that counts as nothing.
+
+    Raises:
+        TimeoutError: Threads still compute after 100 pauses.
+    """
+    for _ in range(100):
+        used = process_time()
+        sleep(pause)
+        if process_time() - used < pause * busy:
+            return
+    raise TimeoutError(f"threads of this process compute without an end ({100 * pause} s)")
 
 
 def _opened(tool: str, model: Path, threads: int) -> Call:

@@ -8,11 +8,13 @@ from typing import Any
 _HEAD = """# Speed of the float reference
 
 Written by `python -m quantable.bench.reference`; do not edit. Networks with random weights, a batch
-of {batch}, {threads} threads. The reference and ONNX Runtime take turns run by run in one process;
-ratios are the reference's time over ONNX Runtime's (bar: {bar}). "best" compares the fastest run of
-each, which other load on the machine touches least; "processor" is the time of all cores, in which
-ONNX Runtime's waiting threads count. "peak" is the resident memory of a fresh process, Python and
-packages included. "difference" is the largest one between elements of the outputs.
+of {batch}, {threads} threads. The reference and ONNX Runtime take turns run by run in one process,
+each run after the threads of the one before have come to rest: those of ONNX Runtime look for more
+work for some 50 ms, on a core that the other would need. Ratios are the reference's time over ONNX
+Runtime's (bar: {bar}). "best" compares the fastest run of each, which other load on the machine
+touches least; "processor" is the time of all cores during the run. "peak" is the resident memory of
+a fresh process, Python and packages included. "difference" is the largest one between elements of
+the outputs.
 
 Machine: {machine}. Versions: {versions}. Median of {runs} runs.
 
