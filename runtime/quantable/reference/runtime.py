@@ -21,6 +21,7 @@ from quantable.ir import (
 )
 from quantable.reference.batch import Cut, run_parts
 from quantable.reference.borders import Given, check_items
+from quantable.reference.fusion import fused
 from quantable.reference.site import Item
 from quantable.reference.steps import BROKEN, Step, compile_steps
 from quantable.reference.tensors import Array, to_array
@@ -74,6 +75,7 @@ class ReferenceRuntime:
         self._parameters: dict[str, Tensor] = {}
         compiled = graph if self._cut is None else self._cut.graph
         self._steps = compile_steps(compiled, self._parameters, region_kernels)
+        self._fusion = None if hooks else fused(compiled, self._steps)
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Iterable[str] | None = None
@@ -204,21 +206,15 @@ class ReferenceRuntime:
     def _execute(self, given: Mapping[str, Item], wanted: Sequence[str]) -> Mapping[str, Item]:
         environment: dict[str, Item] = {**self._parameters, **given}
         kept = frozenset(wanted)
-        last = self._last_step(kept)
-        for step in self._steps[:last]:
+        is_fused = self._fusion is not None and self._fusion.serves(given, kept)
+        steps = self._fusion.steps if self._fusion is not None and is_fused else self._steps
+        for step in steps[: _last_step(steps, kept)]:
             results = self._apply(step, environment, kept)
             environment.update(zip(step.outputs, results, strict=False))
             for name in step.frees:
                 if name not in kept:
                     del environment[name]
         return environment
-
-    def _last_step(self, wanted: frozenset[str]) -> int:
-        """Return how many steps must run until every wanted value is there."""
-        for index in range(len(self._steps), 0, -1):
-            if not wanted.isdisjoint(self._steps[index - 1].outputs):
-                return index
-        return 0
 
     def _apply(
         self, step: Step, environment: Mapping[str, Item], kept: frozenset[str]
@@ -266,6 +262,14 @@ class ReferenceRuntime:
                     tensor = tensor if replacement is None else replacement
             shown.append(tensor)
         return shown
+
+
+def _last_step(steps: Sequence[Step], wanted: frozenset[str]) -> int:
+    """Return how many steps must run until every wanted value is there."""
+    for index in range(len(steps), 0, -1):
+        if not wanted.isdisjoint(steps[index - 1].outputs):
+            return index
+    return 0
 
 
 def _failure(operation: Operation, tensors: Sequence[Item], error: Exception) -> DataError:

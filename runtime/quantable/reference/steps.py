@@ -18,6 +18,7 @@ from quantable.ir import (
     UnsupportedError,
 )
 from quantable.reference.integer.table import INTEGER_OPERATIONS
+from quantable.reference.operations.elementwise import clamp_bounds
 from quantable.reference.operations.overwriting import FRESH, makes_fresh, overwriting
 from quantable.reference.operations.table import FLOAT_OPERATIONS
 from quantable.reference.simulated import SlotQuantizer, slot_quantizers, taken_parameters
@@ -48,6 +49,7 @@ class Step:
         frees: Values that nobody reads after this step.
         over: The one of them whose memory the result may take, '' for none.
         over_kernel: What runs in the kernel's place where nobody else has hold of that value.
+        clamp: (low, high) where that is all the operation does, None for another one.
     """
 
     operation: Operation
@@ -59,6 +61,7 @@ class Step:
     frees: tuple[str, ...]
     over: str = ""
     over_kernel: Kernel | None = None
+    clamp: tuple[float, float] | None = None
 
 
 def compile_steps(graph: Graph, parameters: dict[str, Tensor], regions: Regions) -> list[Step]:
@@ -128,7 +131,8 @@ def _step(
     after: tuple[Quantizer, ...] = (None,) * len(op.outputs)
     if isinstance(op, QuantableOperation):
         before, after = slot_quantizers(graph, op, fresh=makes_fresh(site))
-    return Step(op, builder(site), tuple(keys), op.outputs, before, after, frees), site
+    step = Step(op, builder(site), tuple(keys), op.outputs, before, after, frees)
+    return replace(step, clamp=clamp_bounds(site)), site
 
 
 def _owned(graph: Graph) -> frozenset[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from quantable.ir import Dim
-from quantable.reference.site import Builder, Kernel, Site
+from quantable.reference.site import Builder, Item, Kernel, Site
 from quantable.reference.threads import one_thread
 from quantable.reference.windows import Window
 
@@ -32,10 +33,46 @@ def kernel_shape(site: Site) -> tuple[int, ...] | None:
     return None if weight is None else tuple(weight.shape[2:])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedConvolution:
+    """A convolution of float32 images [N, channels, H, W] with constant weights, run by oneDNN.
+
+    Attributes:
+        weight: [O, channels / group, *kernel], as oneDNN blocks it.
+        bias: [O] or None.
+        geometry: Pads, strides, dilations and number of groups.
+        channels: Of the input.
+        window: The window, its pads included.
+        clamp: (low, high), low at most high, between which the results are put, None for nothing. A
+            sum that is NaN becomes one of them.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int]
+    channels: int
+    window: Window
+    clamp: tuple[float, float] | None = None
+
+    def __call__(self, x: Tensor, *_: Item) -> Tensor:
+        """Return the convolution of an input; weight and bias of the call are not looked at."""
+        if x.dim() != 4 or x.shape[1] != self.channels or x.dtype is not torch.float32:
+            raise ValueError(f"expected {self.channels} channels of float32, found {x.dtype}")
+        if not x.numel():
+            nothing = _of_nothing(self.window, x, self.weight.shape[0], self.bias)
+            return nothing if self.clamp is None else nothing.clamp_(*self.clamp)
+        x = x if self.window.is_symmetric else self.window.padded(x)
+        attribute, scalars = ("none", []) if self.clamp is None else ("hardtanh", [*self.clamp])
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
+            x, self.weight, self.bias, *self.geometry, attribute, scalars, ""
+        )
+        return result
+
+
 def prepared_convolution(
     window: Window, weight: Tensor, bias: Tensor | None, group: int, size: Sequence[Dim] | None
-) -> Callable[[Tensor], Tensor]:
-    """Return a convolution with constant weights.
+) -> Callable[..., Tensor]:
+    """Return a convolution with constant weights, a `PackedConvolution` where it can be one.
 
     oneDNN blocks float32 weights for the processor's vectors; torch's own convolution does it again
     in every call, which costs a fifth of the time. Its algorithm is the direct one: no product is
@@ -48,39 +85,36 @@ def prepared_convolution(
         group: Number of groups.
         size: Spatial size of the input, a hint for the blocking.
     """
-    if not window.is_symmetric:
-        inner = prepared_convolution(
-            window.without_pads(), weight, bias, group, window.padded_size(size)
-        )
-        return lambda x: inner(window.padded(x))
     channels = weight.shape[1] * group
     if group < 1 or weight.shape[0] % group or tuple(weight.shape[2:]) != window.kernel:
         raise ValueError(f"weight of shape {list(weight.shape)}, {group} groups, {window}")
-    pads, strides = window.begin_pads(), window.strides
-    geometry = (pads, strides, window.dilations, group)
+    dense = window
+    if not window.is_symmetric:
+        dense, size = window.without_pads(), window.padded_size(size)
+    pads, strides = dense.begin_pads(), dense.strides
+    geometry = (pads, strides, dense.dilations, group)
     is_packable = HAS_ONEDNN and weight.dtype is torch.float32 and len(window.kernel) == 2
-    if not is_packable or size is None or not all(isinstance(dim, int) for dim in size):
-        plain = CONVOLUTIONS[len(window.kernel)]
-        return lambda x: plain(x, weight, bias, strides, pads, window.dilations, group)
-    with one_thread():
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, *geometry, (1, channels, *size)
-        )
-    pointwise = torch.ops.mkldnn._convolution_pointwise.default
+    if is_packable and size is not None and all(isinstance(dim, int) for dim in size):
+        with one_thread():
+            packed = torch.ops.mkldnn._reorder_convolution_weight(
+                weight, *geometry, (1, channels, *size)
+            )
+        return PackedConvolution(packed, bias, geometry, channels, window)
+    plain = CONVOLUTIONS[len(window.kernel)]
 
-    def run(x: Tensor) -> Tensor:
-        if x.dim() != 4 or x.shape[1] != channels or x.dtype is not torch.float32:
-            raise ValueError(f"expected {channels} channels of float32, found {x.dtype}")
-        result: Tensor = pointwise(x, packed, bias, *geometry, "none", [], "")
-        return result
+    def run(x: Tensor, *_: Item) -> Tensor:
+        if not x.numel():
+            return _of_nothing(window, x, weight.shape[0], bias)
+        x = x if window.is_symmetric else window.padded(x)
+        return plain(x, weight, bias, strides, pads, dense.dilations, group)
 
     return run
 
 
-def _of_nothing(window: Window, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _of_nothing(window: Window, x: Tensor, count: int, bias: Tensor | None) -> Tensor:
     """Return the convolution of no elements, which torch refuses: the bias where a window lies."""
     spatial = [max(length, 0) for length in window.resolve(x.shape[2:])[2]]
-    y = x.new_zeros(x.shape[0], weight.shape[0], *spatial)
+    y = x.new_zeros(x.shape[0], count, *spatial)
     return y if bias is None else y + bias.view(-1, *[1] * len(spatial))
 
 
@@ -89,14 +123,13 @@ def _convolution(site: Site) -> Kernel:
     weight, bias = site.constants.get(1), site.constants.get(2)
     if known is not None and weight is not None and (bias is not None or not site.has(2)):
         shape = site.input_shape()
-        window, size = Window.of(site, known), None if shape is None else shape[2:]
-        convolve = prepared_convolution(window, weight, bias, group, size)
-        return lambda x, *_: convolve(x) if x.numel() else _of_nothing(window, x, weight, bias)
+        size = None if shape is None else shape[2:]
+        return prepared_convolution(Window.of(site, known), weight, bias, group, size)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         window = Window.of(site, known or weight.shape[2:])
         if not x.numel():
-            return _of_nothing(window, x, weight, bias)
+            return _of_nothing(window, x, weight.shape[0], bias)
         pads: Sequence[int] = (0,) * (x.dim() - 2)
         if window.is_symmetric:
             pads = window.begin_pads()

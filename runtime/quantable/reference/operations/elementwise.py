@@ -61,6 +61,17 @@ def clip_bounds(site: Site) -> tuple[float | None, float | None] | None:
     return low, high
 
 
+def clamp_bounds(site: Site) -> tuple[float, float] | None:
+    """Return (low, high) where an operation is min(max(x, low), high), None where it is not."""
+    if site.operation.kind == "Relu":
+        return 0.0, math.inf
+    bounds = clip_bounds(site) if site.operation.kind == "Clip" else None
+    if bounds is None:
+        return None
+    low, high = bounds
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 def _clip(site: Site) -> Kernel:
     bounds = clip_bounds(site)
     if bounds == (None, None):
