@@ -29,6 +29,9 @@ static inline q_lanes q_dot(q_lanes acc, q_spread x, q_quads w) {
 
 #else
 
+/* Products of bytes are products of words that are widened. */
+#define Q_WIDENS 1
+
 /* Bytes 0 and 2 of a quad, and bytes 1 and 3, as pairs of 16 bits. */
 typedef struct {
   __m256i even, odd;
@@ -60,9 +63,11 @@ static inline q_lanes q_dot(q_lanes acc, q_spread x, q_quads w) {
 #endif
 
 /* RNE(acc * m): the caller knows that no product leaves int32. */
+static inline q_lanes q_scaled_each(q_lanes acc, __m256 m) {
+  return (q_lanes)_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc), m));
+}
 static inline q_lanes q_scaled(q_lanes acc, const float *m) {
-  const __m256 real = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc), _mm256_loadu_ps(m));
-  return (q_lanes)_mm256_cvtps_epi32(real);
+  return q_scaled_each(acc, _mm256_loadu_ps(m));
 }
 
 /* Sixteen bytes of which `count` are there, zeros for the others; a multiple of 8 needs no loop. */
@@ -200,8 +205,7 @@ static inline q_lanes q_times(q_lanes a, int32_t factor) {
 }
 static inline q_lanes q_lanes_of(int32_t v) { return (q_lanes)_mm256_set1_epi32(v); }
 static inline q_lanes q_scaled_by(q_lanes acc, float m) {
-  const __m256 real = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc), _mm256_set1_ps(m));
-  return (q_lanes)_mm256_cvtps_epi32(real);
+  return q_scaled_each(acc, _mm256_set1_ps(m));
 }
 
 #endif

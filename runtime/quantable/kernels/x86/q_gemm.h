@@ -13,6 +13,9 @@
  */
 #include "q_share.h"
 #include "q_x86.h"
+#if Q_WIDENS
+#include "q_avx2_step.h"
+#endif
 
 #ifndef QUANTABLE_Q_GEMM_H
 #define QUANTABLE_Q_GEMM_H
@@ -35,7 +38,11 @@ static inline int32_t q_quad(const uint8_t *x, int count) {
 /* Where the window of pixel i of a tile begins; a tile is a piece of one line, or whole lines. */
 #define Q_AT(i) ((i) / Q_WIDE * Q_LINE + (i) % Q_WIDE * Q_PIXEL)
 
-#if Q_LANES
+#if Q_WIDENS && Q_HIGH * Q_WIDE > 1 && 8 * Q_ROWS * Q_COLUMNS * Q_QUADS <= Q_WIDE_BYTES / 2
+
+#include "q_wide_gemm.h"
+
+#elif Q_LANES
 
 Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t *w,
                              const int32_t *bias, const float *multiplier, Q_Y *y,

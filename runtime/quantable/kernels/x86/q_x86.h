@@ -22,6 +22,9 @@
 #else
 #define Q_LANES 0
 #endif
+#if !defined(Q_WIDENS)
+#define Q_WIDENS 0
+#endif
 
 /* Halves of a block of 16 lanes that are computed one after the other. */
 #if Q_LANES
