@@ -56,6 +56,11 @@ class _Gemm:
     column: int
     weight: npt.NDArray[np.int64]
 
+    def is_joined(self, kernels: VectorKernels) -> bool:
+        """Return whether the runs of a window are to be copied side by side."""
+        runs = self.rows * self.columns
+        return runs > 1 and self.run % QUAD > 0 and runs * self.run <= kernels.joins
+
 
 def emit_conv(step: Step, kernels: VectorKernels) -> bool:
     """int.Conv without padding, channels last, on unsigned bytes; of one group, or depthwise."""
@@ -165,11 +170,14 @@ def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
     step.macs = gemm.images * gemm.outputs.lines * gemm.outputs.pixels * gemm.weight.size
     flat = gemm.weight.reshape(channels, -1)
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
-    if gemm.run % QUAD and _has_slack(step):
+    weights = gemm.weight
+    if gemm.is_joined(kernels):
+        weights = flat[:, None]
+    elif gemm.run % QUAD and _has_slack(step):
         gemm = replace(gemm, run=-(-gemm.run // QUAD) * QUAD)
     for block in cut(layout, channels, gemm.outputs):
         is_words = y.dtype is DType.INT16
-        weight = packed_weights(layout, gemm.weight, block, is_words=is_words)
+        weight = packed_weights(layout, weights, block, is_words=is_words)
         function = _instance(step, kernels, gemm, block)
         facts = [gemm.images, gemm.image, block.blocks, block.channels, channels]
         name = f"p{block.first}"
@@ -222,6 +230,8 @@ def _instance(step: Step, kernels: VectorKernels, gemm: _Gemm, block: Block) -> 
         "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
         **kernels.weight_facts(gemm.weight), **kernels.output_facts(step),
     }  # fmt: skip
+    if kernels.joins:
+        facts["JOINED"] = int(gemm.is_joined(kernels))
     types = {"Y": C_TYPES[step.output().dtype], "WORDS": str(int(is_words))}
     tag = "_".join(["i16" if is_words else "u8", *map(str, facts.values())])
     macros = types | {key: str(value) for key, value in facts.items()}

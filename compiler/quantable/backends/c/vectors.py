@@ -28,6 +28,8 @@ class VectorKernels:
         bias_shifts: Rows of biases: in each, this is added to inputs before they are multiplied
             with weights, and taken out again.
         weight_facts: Further macros of a product, which depend on its weights.
+        joins: Bytes of a window at most whose runs, no whole quads, are copied side by side and
+            count as one.
         output_facts: Those of products and depthwise convolutions, which depend on their output.
     """
 
@@ -38,6 +40,7 @@ class VectorKernels:
     is_saturating: bool = False
     bias_shifts: tuple[int, ...] = (0,)
     weight_facts: Callable[[npt.NDArray[np.int64]], Mapping[str, int]] = lambda _: {}
+    joins: int = 0
     output_facts: Callable[[Step], Mapping[str, int]] = lambda _: {}
 
     def header(self, stem: str) -> str:

@@ -20,7 +20,7 @@ def _cycles(pixels: int, vectors: int) -> float:
     return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP
 
 
-KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4)
+KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4, joins=1024)
 EMITTERS = {
     **vector_emitters(KERNELS),
     "int.LayerNormalization": x86_sequences.emit_layer_normalization,

@@ -3,7 +3,8 @@
  * Template: Q_Y output type; Q_WORDS 1 where that is int16_t, 0 for uint8_t; Q_VECTORS, 1 to 4,
  * vectors of 16 lanes in a block of output channels; the window, all distances in bytes: Q_ROWS x
  * Q_COLUMNS runs of Q_RUN consecutive bytes, Q_ROW and Q_COLUMN apart; the outputs: Q_HIGH lines of
- * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_TAG.
+ * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_JOINED, whether the runs of a window
+ * are copied and count as one, else 0; Q_TAG.
  *
  * A run of weights is filled up to whole quads with zeros; constants are packed [block][run][quad]
  * [16 * Q_VECTORS][4], bias and multipliers [block][16 * Q_VECTORS]. Lane e of the l-th four of
@@ -33,12 +34,40 @@ static inline int32_t q_quad(const uint8_t *x, int count) {
 }
 #endif
 
-#define Q_QUADS ((Q_RUN + 3) / 4)
-#define Q_BLOCK_BYTES (Q_ROWS * Q_COLUMNS * Q_QUADS * 64 * Q_VECTORS)
 /* Where the window of pixel i of a tile begins; a tile is a piece of one line, or whole lines. */
 #define Q_AT(i) ((i) / Q_WIDE * Q_LINE + (i) % Q_WIDE * Q_PIXEL)
+/* A window as the loops over products see it. */
+#if Q_JOINED
+#define Q_WINDOW (Q_ROWS * Q_COLUMNS * Q_RUN)
+#define Q_PITCH ((Q_WINDOW + 15) / 16 * 16)
+#define Q_RUNS(count) 1
+#define Q_LENGTH ((Q_WINDOW + 3) / 4 * 4)
+#define Q_RUN_AT(i) ((i) * Q_PITCH)
+#else
+#define Q_RUNS(count) (count)
+#define Q_LENGTH Q_RUN
+#define Q_RUN_AT(i) Q_AT(i)
+#endif
+#define Q_QUADS ((Q_LENGTH + 3) / 4)
+#define Q_ALL_QUADS (Q_RUNS(Q_ROWS) * Q_RUNS(Q_COLUMNS) * Q_QUADS)
+#define Q_BLOCK_BYTES (Q_ALL_QUADS * 64 * Q_VECTORS)
 
-#if Q_WIDENS && Q_HIGH * Q_WIDE > 1 && 8 * Q_ROWS * Q_COLUMNS * Q_QUADS <= Q_WIDE_BYTES / 2
+#if Q_LANES && Q_JOINED
+/* Copy the windows of pixels `from` to `to`, Q_PITCH bytes apart. */
+static inline void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *window) {
+  for (ptrdiff_t i = from; i < to; i++, window += Q_PITCH) {
+    uint8_t *run = window;
+    for (int row = 0; row < Q_ROWS; row++) {
+      for (int column = 0; column < Q_COLUMNS; column++, run += Q_RUN) {
+        memcpy(run, x + Q_AT(i) + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN, Q_RUN);
+      }
+    }
+    memset(run, 0, Q_PITCH - Q_WINDOW);
+  }
+}
+#endif
+
+#if Q_WIDENS && Q_HIGH * Q_WIDE > 1 && 8 * Q_ALL_QUADS <= Q_WIDE_BYTES / 2
 
 #include "q_wide_gemm.h"
 
@@ -55,10 +84,15 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
       acc[i][j] = q_lanes_at(bias + 16 * j);
     }
   }
-  for (int row = 0; row < Q_ROWS; row++) {
-    for (int column = 0; column < Q_COLUMNS; column++) {
+#if Q_JOINED
+  uint8_t windows[14 * Q_PITCH];
+  Q_NAME(q_join)(x, 0, pixels, windows);
+  x = windows;
+#endif
+  for (int row = 0; row < Q_RUNS(Q_ROWS); row++) {
+    for (int column = 0; column < Q_RUNS(Q_COLUMNS); column++) {
       const uint8_t *run = x + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN;
-      for (int quad = 0; quad < Q_RUN / 4; quad++, run += 4, w += 64 * Q_VECTORS) {
+      for (int quad = 0; quad < Q_LENGTH / 4; quad++, run += 4, w += 64 * Q_VECTORS) {
         q_quads weights[Q_VECTORS];
         Q_UNROLL
         for (int j = 0; j < Q_VECTORS; j++) {
@@ -66,20 +100,20 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
         }
         Q_UNROLL
         for (int i = 0; i < pixels; i++) {
-          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), 4));
+          const q_spread values = q_spread_of(q_quad(run + Q_RUN_AT(i), 4));
           Q_UNROLL
           for (int j = 0; j < Q_VECTORS; j++) {
             acc[i][j] = q_dot(acc[i][j], values, weights[j]);
           }
         }
       }
-#if Q_RUN % 4
+#if Q_LENGTH % 4
       Q_UNROLL
       for (int j = 0; j < Q_VECTORS; j++) {
         const q_quads weights = q_quads_at(w + 64 * j);
         Q_UNROLL
         for (int i = 0; i < pixels; i++) {
-          const q_spread values = q_spread_of(q_quad(run + Q_AT(i), Q_RUN % 4));
+          const q_spread values = q_spread_of(q_quad(run + Q_RUN_AT(i), Q_LENGTH % 4));
           acc[i][j] = q_dot(acc[i][j], values, weights);
         }
       }
@@ -175,13 +209,14 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 
 /* One output of block `w`, `lane` of its lanes. */
 static inline int32_t Q_NAME(q_lane)(const uint8_t *x, const int8_t *w, int32_t acc) {
+  ptrdiff_t at = 0; /* in the weights of the lane */
   for (ptrdiff_t row = 0; row < Q_ROWS; row++) {
     for (ptrdiff_t column = 0; column < Q_COLUMNS; column++) {
       const uint8_t *run = x + row * Q_ROW + column * Q_COLUMN;
-      for (ptrdiff_t k = 0; k < Q_RUN; k++) {
-        acc = q_add_wrapping(acc, run[k] * w[k / 4 * 64 * Q_VECTORS + k % 4]);
+      for (ptrdiff_t k = 0; k < Q_RUN; k++, at++) {
+        acc = q_add_wrapping(acc, run[k] * w[at / 4 * 64 * Q_VECTORS + at % 4]);
       }
-      w += Q_QUADS * 64 * Q_VECTORS;
+      at = Q_JOINED ? at : (at + 3) / 4 * 4;
     }
   }
   return acc;
@@ -207,9 +242,15 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 
 #endif
 
-#undef Q_QUADS
-#undef Q_BLOCK_BYTES
 #undef Q_AT
+#undef Q_WINDOW
+#undef Q_PITCH
+#undef Q_RUNS
+#undef Q_LENGTH
+#undef Q_RUN_AT
+#undef Q_QUADS
+#undef Q_ALL_QUADS
+#undef Q_BLOCK_BYTES
 #undef Q_Y
 #undef Q_WORDS
 #undef Q_VECTORS
@@ -222,4 +263,5 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_WIDE
 #undef Q_LINE
 #undef Q_PIXEL
+#undef Q_JOINED
 #undef Q_TAG

@@ -7,9 +7,8 @@
  * Some tiles (a piece) are widened at a time; a group of blocks, whose weights the second cache
  * holds, is computed for all pieces before the next group.
  */
-#define Q_ALL_QUADS (Q_ROWS * Q_COLUMNS * Q_QUADS)
 /* Rows are not whole pages apart, which would put all of them into the same places of the cache. */
-#define Q_WIDE_ROW (8 * Q_ALL_QUADS + (Q_ALL_QUADS % 128 == 0 ? 64 : 0))
+#define Q_WIDE_ROW ((Q_ALL_QUADS + 3) / 4 * 32 + (Q_ALL_QUADS % 128 == 0 ? 64 : 0))
 /* Whether the two vectors of a pass are the halves of one vector of 16 lanes, or neighbours. */
 #define Q_HALVES(pass) (Q_WORDS || Q_VECTORS == 1 || (Q_VECTORS == 3 && (pass) == 2))
 /* Whether the last eight channels of a block are half of each of its last two vectors, or one. */
@@ -34,31 +33,50 @@ static inline ptrdiff_t Q_NAME(q_first_pixel)(ptrdiff_t tile) {
   return tile * Q_NAME(q_narrow) + (tile < Q_NAME(q_wider) ? tile : Q_NAME(q_wider));
 }
 
-/* Widen the windows of pixels `from` to `to`. */
-static inline void Q_NAME(q_widen)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *wide) {
+/* Widen a run of `length` bytes; returns where its neighbour goes. */
+Q_INLINE uint8_t *Q_NAME(q_widen_run)(const uint8_t *run, const int length, uint8_t *wide) {
   const __m256i places = _mm256_setr_epi8(0, -1, 2, -1, 1, -1, 3, -1, 4, -1, 6, -1, 5, -1, 7, -1,
                                           8, -1, 10, -1, 9, -1, 11, -1, 12, -1, 14, -1, 13, -1,
                                           15, -1);
+  for (int k = 0; k < length / 16; k++, run += 16, wide += 32) {
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)run);
+    const __m256i both = _mm256_broadcastsi128_si256(bytes);
+    _mm256_storeu_si256((__m256i *)(void *)wide, _mm256_shuffle_epi8(both, places));
+  }
+  if (length & 8) {
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)run);
+    _mm_storeu_si128((__m128i *)(void *)wide,
+                     _mm_shuffle_epi8(bytes, _mm256_castsi256_si128(places)));
+    run += 8, wide += 16;
+  }
+  Q_UNROLL
+  for (int left = length % 8; left > 0; left -= 4, run += 4, wide += 8) {
+    const uint32_t bytes = (uint32_t)q_quad(run, left < 4 ? left : 4);
+    const uint32_t pairs[2] = {bytes & 0xff00ff, bytes >> 8 & 0xff00ff};
+    memcpy(wide, pairs, 8);
+  }
+  return wide;
+}
+
+/* Widen the windows of pixels `from` to `to`. */
+static inline void Q_NAME(q_widen)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *wide) {
+#if Q_JOINED
+  uint8_t windows[Q_NAME(q_piece) * Q_NAME(q_most) * Q_PITCH];
+  Q_NAME(q_join)(x, from, to, windows);
+  for (ptrdiff_t i = 0; i < to - from; i++, wide += Q_WIDE_ROW) {
+    (void)Q_NAME(q_widen_run)(windows + i * Q_PITCH, Q_PITCH, wide);
+  }
+#else
   for (ptrdiff_t i = from; i < to; i++, wide += Q_WIDE_ROW) {
     uint8_t *quad = wide;
     for (int row = 0; row < Q_ROWS; row++) {
       for (int column = 0; column < Q_COLUMNS; column++) {
         const uint8_t *run = x + Q_AT(i) + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN;
-        for (int k = 0; k < Q_RUN / 16; k++, run += 16, quad += 32) {
-          const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)run);
-          const __m256i both = _mm256_broadcastsi128_si256(bytes);
-          _mm256_storeu_si256((__m256i *)(void *)quad, _mm256_shuffle_epi8(both, places));
-        }
-        Q_UNROLL
-        for (int k = Q_RUN / 16 * 4; k < Q_QUADS; k++, run += 4, quad += 8) {
-          const int count = Q_RUN - 4 * k < 4 ? Q_RUN - 4 * k : 4;
-          const uint32_t bytes = (uint32_t)q_quad(run, count);
-          const uint32_t pairs[2] = {bytes & 0xff00ff, bytes >> 8 & 0xff00ff};
-          memcpy(quad, pairs, 8);
-        }
+        quad = Q_NAME(q_widen_run)(run, Q_RUN, quad);
       }
     }
   }
+#endif
 }
 
 /* A pass: `vectors` of them for the channels from y[0] on, `second` lanes apart. One vector has two
@@ -204,7 +222,6 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
   }
 }
 
-#undef Q_ALL_QUADS
 #undef Q_WIDE_ROW
 #undef Q_HALVES
 #undef Q_EIGHT
