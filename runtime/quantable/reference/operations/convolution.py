@@ -15,6 +15,7 @@ from quantable.reference.threads import one_thread
 from quantable.reference.windows import Window
 
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_POINTWISE = torch.ops.mkldnn._convolution_pointwise.default if HAS_ONEDNN else None
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d,
@@ -43,6 +44,7 @@ class PackedConvolution:
         geometry: Pads, strides, dilations and number of groups.
         channels: Of the input.
         window: The window, its pads included.
+        is_padded: Whether the input is padded before, since the pads are not symmetric.
         clamp: (low, high), low at most high, between which the results are put, None for nothing. A
             sum that is NaN becomes one of them.
     """
@@ -52,6 +54,7 @@ class PackedConvolution:
     geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int]
     channels: int
     window: Window
+    is_padded: bool
     clamp: tuple[float, float] | None = None
 
     def __call__(self, x: Tensor, *_: Item) -> Tensor:
@@ -61,11 +64,10 @@ class PackedConvolution:
         if not x.numel():
             nothing = _of_nothing(self.window, x, self.weight.shape[0], self.bias)
             return nothing if self.clamp is None else nothing.clamp_(*self.clamp)
-        x = x if self.window.is_symmetric else self.window.padded(x)
-        attribute, scalars = ("none", []) if self.clamp is None else ("hardtanh", [*self.clamp])
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
-            x, self.weight, self.bias, *self.geometry, attribute, scalars, ""
-        )
+        assert _POINTWISE is not None
+        attribute, ends = ("none", ()) if self.clamp is None else ("hardtanh", self.clamp)
+        x = self.window.padded(x) if self.is_padded else x
+        result: Tensor = _POINTWISE(x, self.weight, self.bias, *self.geometry, attribute, ends, "")
         return result
 
 
@@ -88,8 +90,8 @@ def prepared_convolution(
     channels = weight.shape[1] * group
     if group < 1 or weight.shape[0] % group or tuple(weight.shape[2:]) != window.kernel:
         raise ValueError(f"weight of shape {list(weight.shape)}, {group} groups, {window}")
-    dense = window
-    if not window.is_symmetric:
+    dense, is_padded = window, not window.is_symmetric
+    if is_padded:
         dense, size = window.without_pads(), window.padded_size(size)
     pads, strides = dense.begin_pads(), dense.strides
     geometry = (pads, strides, dense.dilations, group)
@@ -99,13 +101,13 @@ def prepared_convolution(
             packed = torch.ops.mkldnn._reorder_convolution_weight(
                 weight, *geometry, (1, channels, *size)
             )
-        return PackedConvolution(packed, bias, geometry, channels, window)
+        return PackedConvolution(packed, bias, geometry, channels, window, is_padded)
     plain = CONVOLUTIONS[len(window.kernel)]
 
     def run(x: Tensor, *_: Item) -> Tensor:
         if not x.numel():
             return _of_nothing(window, x, weight.shape[0], bias)
-        x = x if window.is_symmetric else window.padded(x)
+        x = window.padded(x) if is_padded else x
         return plain(x, weight, bias, strides, pads, dense.dilations, group)
 
     return run
