@@ -62,11 +62,13 @@ DRAWN = {
     "softmax": _draw_softmax, "layer_normalization": _draw_layer_normalization,
     "table": _draw_table, "scaled": _draw_scaled,
 }  # fmt: skip
+WITH_AVX2 = DRAWN | {"nine": layers.add_random_window_of_nine}
+"""With what other forms have no kernel of their own for."""
 KERNELS = {
     "conv": "q_gemm", "depthwise": "q_columns", "linear": "q_gemm", "matmul": "q_matrix",
     "sum": "q_sum_bytes", "mean": "q_mean_bytes", "maximum": "q_maximum_bytes",
     "softmax": "q_softmax_bytes", "layer_normalization": "q_layer_norm_bytes",
-    "table": "q_table_bytes", "scaled": "q_table_bytes",
+    "table": "q_table_bytes", "scaled": "q_table_bytes", "nine": "q_gemm",
 }  # fmt: skip
 """What makes most layers of a kind."""
 
@@ -85,22 +87,22 @@ def _demand_the_reference(folder, network, flags, threads=1):
             )
 
 
-@pytest.mark.parametrize("kind", sorted(DRAWN))
+@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
 def test_layers_of_a_kind_are_made_by_its_kernel(tmp_path, kind):
     network = Network(50)
     for _ in range(20):
-        DRAWN[kind](network)
+        WITH_AVX2[kind](network)
     emit(network.graph(), tmp_path, kernels=X86)
     source = (tmp_path / "model.c").read_text("utf-8")
     assert source.count(f"  {KERNELS[kind]}") >= 18
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("kind", sorted(DRAWN))
+@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
 def test_five_hundred_random_layers(tmp_path, kind):
     network = Network(300)
     for _ in range(500):
-        DRAWN[kind](network)
+        WITH_AVX2[kind](network)
     _demand_the_reference(tmp_path, network, vector_flags("avx2", ("-O0",)))
 
 
@@ -127,11 +129,11 @@ def test_five_hundred_random_layers_with_instructions_of_avx512(tmp_path, kind, 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize("kind", sorted(DRAWN))
+@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
 def test_threads_share_random_layers(tmp_path, kind, threads):
     network = Network(302)
     for _ in range(100):
-        DRAWN[kind](network)
+        WITH_AVX2[kind](network)
     _demand_the_reference(tmp_path, network, vector_flags("avx2", ("-O1",)), threads)
 
 

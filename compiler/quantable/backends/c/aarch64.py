@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from quantable.backends.c.gemm import Gemm
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.unit import Step
 from quantable.backends.c.vector_emitters import vector_emitters
@@ -22,9 +22,9 @@ def _instructions(pixels: int, vectors: int) -> float:
     return products + values + weights + loop
 
 
-def _weight_facts(weight: npt.NDArray[np.int64]) -> dict[str, int]:
+def _product_facts(gemm: Gemm) -> dict[str, int]:
     """Return whether two products fit 16 bits."""
-    return {"SMALL": int(weight.min(initial=0) > np.iinfo(np.int8).min)}
+    return {"SMALL": int(gemm.weight.min(initial=0) > np.iinfo(np.int8).min)}
 
 
 def _output_facts(step: Step) -> dict[str, int]:
@@ -37,7 +37,7 @@ def _output_facts(step: Step) -> dict[str, int]:
 
 KERNELS = VectorKernels(
     "q_neon_", Layout(4, 8, PIXELS, _instructions, False, True), 64, 4,
-    is_saturating=True, bias_shifts=(0, _SIGNED), weight_facts=_weight_facts,
+    is_saturating=True, bias_shifts=(0, _SIGNED), product_facts=_product_facts,
     output_facts=_output_facts,
 )  # fmt: skip
 EMITTERS = vector_emitters(KERNELS)

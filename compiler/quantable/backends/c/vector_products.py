@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from quantable.backends.c.gemm import Gemm
 from quantable.backends.c.packing import (
     QUAD,
     Block,
@@ -29,37 +30,6 @@ from quantable.backends.c.windows import (
     window,
 )
 from quantable.ir import DType
-
-
-@dataclass(frozen=True, slots=True)
-class _Gemm:
-    """A product of windows with weights, as the kernel is told it; distances in bytes.
-
-    Attributes:
-        images, image: How many, and from one to the next.
-        outputs: Output pixels of an image.
-        line, pixel: Between the windows of neighbours.
-        rows, columns, run: Runs of consecutive bytes in a window.
-        row, column: Between them.
-        weight: [outputs, runs, run].
-    """
-
-    images: int
-    image: int
-    outputs: Outputs
-    line: int
-    pixel: int
-    rows: int
-    columns: int
-    run: int
-    row: int
-    column: int
-    weight: npt.NDArray[np.int64]
-
-    def is_joined(self, kernels: VectorKernels) -> bool:
-        """Return whether the runs of a window are to be copied side by side."""
-        runs = self.rows * self.columns
-        return runs > 1 and self.run % QUAD > 0 and runs * self.run <= kernels.joins
 
 
 def emit_conv(step: Step, kernels: VectorKernels) -> bool:
@@ -93,7 +63,7 @@ def _emit_conv(step: Step, geometry: Window, kernels: VectorKernels) -> bool:
     if rows == columns == 1 and run == channels and line == pixel * outputs.pixels:
         # A point reads one pixel: all pixels of all images are one line.
         outputs, images = Outputs(1, images * outputs.lines * outputs.pixels), 1
-    return _emit(step, kernels, _Gemm(
+    return _emit(step, kernels, Gemm(
         images, image, outputs, line, pixel, rows, columns, run,
         dilations[0] * wide * channels, dilations[1] * channels,
         weight.reshape(y[-1], rows * columns, run),
@@ -107,7 +77,7 @@ def emit_linear(step: Step, kernels: VectorKernels) -> bool:
     x = step.shape(step.input(0))
     weight = kernel_weight(step)
     count, inner = math.prod(x[:-1]), x[-1]
-    return _emit(step, kernels, _Gemm(
+    return _emit(step, kernels, Gemm(
         1, 0, Outputs(1, count), 0, inner, 1, 1, inner, 0, 0, weight.T[:, None],
     ))  # fmt: skip
 
@@ -164,14 +134,14 @@ def _has_slack(step: Step) -> bool:
     return place.kind == "arena" and plan is not None and end <= plan.arena_bytes
 
 
-def _emit(step: Step, kernels: VectorKernels, gemm: _Gemm) -> bool:
+def _emit(step: Step, kernels: VectorKernels, gemm: Gemm) -> bool:
     y, layout = step.output(), kernels.layout
     channels = gemm.weight.shape[0]
     step.macs = gemm.images * gemm.outputs.lines * gemm.outputs.pixels * gemm.weight.size
     flat = gemm.weight.reshape(channels, -1)
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     weights = gemm.weight
-    if gemm.is_joined(kernels):
+    if gemm.is_joined(kernels.joins):
         weights = flat[:, None]
     elif gemm.run % QUAD and _has_slack(step):
         gemm = replace(gemm, run=-(-gemm.run // QUAD) * QUAD)
@@ -220,7 +190,7 @@ def _channels(
     return step.constant(f"{role}{block.first}", found, dtype, kernels.alignment)
 
 
-def _instance(step: Step, kernels: VectorKernels, gemm: _Gemm, block: Block) -> str:
+def _instance(step: Step, kernels: VectorKernels, gemm: Gemm, block: Block) -> str:
     is_words = step.output().dtype is DType.INT16
     facts = {
         "VECTORS": block.vectors,
@@ -228,10 +198,10 @@ def _instance(step: Step, kernels: VectorKernels, gemm: _Gemm, block: Block) -> 
         "ROW": gemm.row if gemm.rows > 1 else 0, "COLUMN": gemm.column if gemm.columns > 1 else 0,
         "HIGH": gemm.outputs.lines, "WIDE": gemm.outputs.pixels,
         "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
-        **kernels.weight_facts(gemm.weight), **kernels.output_facts(step),
+        **kernels.product_facts(gemm), **kernels.output_facts(step),
     }  # fmt: skip
     if kernels.joins:
-        facts["JOINED"] = int(gemm.is_joined(kernels))
+        facts["JOINED"] = int(gemm.is_joined(kernels.joins))
     types = {"Y": C_TYPES[step.output().dtype], "WORDS": str(int(is_words))}
     tag = "_".join(["i16" if is_words else "u8", *map(str, facts.values())])
     macros = types | {key: str(value) for key, value in facts.items()}

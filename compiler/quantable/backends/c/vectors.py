@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from quantable.backends.c.gemm import Gemm
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.unit import Step
 
@@ -27,7 +25,7 @@ class VectorKernels:
             an accumulator and its multiplier is proven to stay in int32.
         bias_shifts: Rows of biases: in each, this is added to inputs before they are multiplied
             with weights, and taken out again.
-        weight_facts: Further macros of a product, which depend on its weights.
+        product_facts: Further macros of a product.
         joins: Bytes of a window at most whose runs, no whole quads, are copied side by side and
             count as one.
         output_facts: Those of products and depthwise convolutions, which depend on their output.
@@ -39,7 +37,7 @@ class VectorKernels:
     column_vectors: int
     is_saturating: bool = False
     bias_shifts: tuple[int, ...] = (0,)
-    weight_facts: Callable[[npt.NDArray[np.int64]], Mapping[str, int]] = lambda _: {}
+    product_facts: Callable[[Gemm], Mapping[str, int]] = lambda _: {}
     joins: int = 0
     output_facts: Callable[[Step], Mapping[str, int]] = lambda _: {}
 

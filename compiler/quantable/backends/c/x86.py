@@ -6,6 +6,7 @@ from quantable.backends.c import x86_sequences
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.vector_emitters import vector_emitters
 from quantable.backends.c.vectors import VectorKernels
+from quantable.backends.c.winograd import winograd_facts
 
 PIXELS = {1: 14, 2: 14, 3: 9, 4: 6}
 """Output pixels that a tile holds at most, by the number of vectors each (32 registers)."""
@@ -20,7 +21,10 @@ def _cycles(pixels: int, vectors: int) -> float:
     return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP
 
 
-KERNELS = VectorKernels("q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4, joins=1024)
+KERNELS = VectorKernels(
+    "q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4,
+    product_facts=winograd_facts, joins=1024,
+)  # fmt: skip
 EMITTERS = {
     **vector_emitters(KERNELS),
     "int.LayerNormalization": x86_sequences.emit_layer_normalization,

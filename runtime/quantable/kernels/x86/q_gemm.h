@@ -4,7 +4,8 @@
  * vectors of 16 lanes in a block of output channels; the window, all distances in bytes: Q_ROWS x
  * Q_COLUMNS runs of Q_RUN consecutive bytes, Q_ROW and Q_COLUMN apart; the outputs: Q_HIGH lines of
  * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_JOINED, whether the runs of a window
- * are copied and count as one, else 0; Q_TAG.
+ * are copied and count as one, else 0; Q_WINOGRAD and Q_GROUP, see q_winograd_tiles.h, 0 where that
+ * does not pay; Q_TAG.
  *
  * A run of weights is filled up to whole quads with zeros; constants are packed [block][run][quad]
  * [16 * Q_VECTORS][4], bias and multipliers [block][16 * Q_VECTORS]. Lane e of the l-th four of
@@ -67,7 +68,11 @@ static inline void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to
 }
 #endif
 
-#if Q_WIDENS && Q_HIGH * Q_WIDE > 1 && 8 * Q_ALL_QUADS <= Q_WIDE_BYTES / 2
+#if Q_WIDENS && Q_WINOGRAD
+
+#include "q_winograd_tiles.h"
+
+#elif Q_WIDENS && Q_HIGH * Q_WIDE > 1 && 8 * Q_ALL_QUADS <= Q_WIDE_BYTES / 2
 
 #include "q_wide_gemm.h"
 
@@ -264,4 +269,6 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_LINE
 #undef Q_PIXEL
 #undef Q_JOINED
+#undef Q_WINOGRAD
+#undef Q_GROUP
 #undef Q_TAG
