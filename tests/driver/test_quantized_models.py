@@ -102,10 +102,11 @@ def test_stage_by_stage_is_one_shot(model: Path, tmp_path: Path) -> None:
     assert done.graphs[-1][1].level is Level.PLANNED
 
 
-def test_calibration_is_not_used_and_that_is_said(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["onnxruntime", "c-portable"])
+def test_calibration_is_not_used_and_that_is_said(target: str, model: Path, tmp_path: Path) -> None:
     said: list[tuple[str, str, str]] = []
     done = compile_model(
-        model, tmp_path / "out", target="onnxruntime", calibration=Calibration(_samples()),
+        model, tmp_path / "out", target=target, calibration=Calibration(_samples()),
         warn=said.extend,
     )  # fmt: skip
     assert done.profile is None
@@ -164,7 +165,8 @@ def test_an_integer_target_says_what_integer_weights_alone_lack(tmp_path: Path) 
     with pytest.raises(UnsupportedError) as caught:
         compile_model(path, tmp_path / "out", target="c-portable")
     assert "in0: the model does not quantize 'x'" in caught.value.message
-    assert "a zero point that is not 0" in caught.value.message
+    assert "out0: the model does not quantize 'y'" in caught.value.message
+    assert "compile --calibration DATA" in caught.value.help
     assert not (tmp_path / "out").exists()
 
 

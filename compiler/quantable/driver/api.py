@@ -168,6 +168,7 @@ def quantize(
     target: str | Path,
     *,
     passes: str = "",
+    complete: bool = False,
     remarks: Remarks | None = None,
     instruments: Sequence[Instrument] = CHECKS,
 ) -> Graph:
@@ -175,13 +176,22 @@ def quantize(
 
     By default a network whose model has quantizers keeps them: see `adopt-quantizers`.
 
+    Args:
+        graph: A float graph.
+        target: Name or description file.
+        passes: The pipeline; '' for the one that fits the graph.
+        complete: Whether tensors that such a model leaves real get rows to calibrate, where the
+            target has integers alone: see `complete-quantizers`.
+        remarks: What the passes say is appended here.
+        instruments: What watches the passes.
+
     Raises:
         UnsupportedError: The target cannot do some operations; all are listed.
         UnknownNameError: No target has the name.
     """
     return optimize(
-        graph, quantize_pipeline(graph, passes), target=target, remarks=remarks,
-        instruments=instruments,
+        graph, quantize_pipeline(graph, passes, complete=complete), target=target,
+        remarks=remarks, instruments=instruments,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from quantable.driver.quantized_models import (
     SKIPPED,
     has_quantized_weights,
     is_quantized,
+    is_waiting,
     quantize_pipeline,
     requantizing,
     with_kept_weights,
@@ -139,7 +140,8 @@ def compile_model(
         output: The folder for stage files, code and report.
         target: Name or description file.
         calibration: Data or a profile. A model that is quantized already needs none: its scales and
-            integers are kept. One with integer weights and real activations keeps them without.
+            integers are kept. For a target of integers alone, what such a model leaves real is
+            calibrated. One with integer weights and real activations keeps them without.
         requantize: Whether such a model is quantized anew, from the float network of its weights.
         pipelines: Other pipelines than those of the effort, by stage name.
         effort: 'fast', 'balanced' or 'best': see `quantable.driver.efforts`.
@@ -169,7 +171,8 @@ def compile_model(
     tell("import")
     graph = model if isinstance(model, Graph) else staging.import_model(Path(model))
     if is_quantized(graph) and not requantize:
-        run = _Run(staging, chosen, None, tell, warn, _unused(calibration, warn))
+        chosen["calibrate"] = (pipelines or {}).get("calibrate", STAGE["calibrate"].pipeline)
+        run = _kept(staging, chosen, calibration, graph, tell, warn)
     elif calibration is None and has_quantized_weights(graph) and not requantize:
         chosen["canonicalize"] = with_kept_weights(chosen["canonicalize"])
         run = _Run(staging, chosen, None, tell, warn)
@@ -186,6 +189,23 @@ def compile_model(
         return _write(Path(output), run.graphs, run.profile, manifest, run.remarks)
 
 
+def _kept(
+    staging: Staging,
+    chosen: Mapping[str, str],
+    calibration: Calibration | None,
+    graph: Graph,
+    tell: Announce,
+    warn: Warn | None,
+) -> _Run:
+    """Return the stages of a model that keeps its own quantization."""
+    if calibration is None:
+        return _Run(staging, chosen, None, tell, warn)
+    if not staging.target.has_integer_level:
+        return _Run(staging, chosen, None, tell, warn, _unused(warn))
+    staging.tuning = calibration.tuning_for(graph)
+    return _Run(staging, chosen, calibration, tell, warn, completes=True)
+
+
 @dataclass
 class _Run:
     """The stages between the import and the emission.
@@ -193,8 +213,9 @@ class _Run:
     Attributes:
         staging: Runs single stages.
         chosen: The pipeline of each.
-        calibration: None for a model that is quantized already.
+        calibration: None for a model that is quantized already, in all of its tensors.
         tell, warn: See `compile_model`.
+        completes: Whether the model is quantized already, and what it leaves real is calibrated.
         remarks: What the passes said.
         graphs: (file name, graph) of every stage that leaves a graph.
         profile: The statistics that were made.
@@ -208,6 +229,7 @@ class _Run:
     remarks: api.Remarks = field(default_factory=list)
     graphs: list[tuple[str, Graph]] = field(default_factory=list)
     profile: Profile | None = None
+    completes: bool = False
     early: tuple[Graph, api.Remarks] | None = None
 
     def stages(self, graph: Graph) -> None:
@@ -228,7 +250,13 @@ class _Run:
     def _observe(self, graph: Graph) -> None:
         """Refused early: what the target cannot do is said before any calibration."""
         assert self.calibration is not None, "the stage is skipped without"
-        self.early = self.staging.run("quantize", self.chosen["quantize"], graph)
+        pipeline = self.chosen["quantize"]
+        if self.completes:
+            pipeline = quantize_pipeline(graph, pipeline, complete=True)
+        self.early = self.staging.run("quantize", pipeline, graph)
+        if self.completes and not is_waiting(self.early[0]):
+            self.calibration, self.remarks = None, self.remarks + _unused(self.warn)
+            return
         self.profile = self.staging.observe(self.calibration, graph)
         self.remarks += _warned(graph, self.profile, self.warn)
 
@@ -240,10 +268,8 @@ class _Run:
         return self.staging.run(name, quantize_pipeline(graph, self.chosen[name]), graph)
 
 
-def _unused(calibration: Calibration | None, warn: Warn | None) -> api.Remarks:
+def _unused(warn: Warn | None) -> api.Remarks:
     """Say that a model keeps its own scales although there is something to choose others by."""
-    if calibration is None:
-        return []
     text = "the model is quantized already: its scales are kept, calibration is not used"
     found = [("compile", "calibration", f"{text}; --requantize gives them up")]
     if warn is not None:

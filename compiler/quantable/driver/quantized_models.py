@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from quantable.driver.pipelines import canonical, resolve
 from quantable.driver.stages import STAGE
-from quantable.ir import Graph, Level
+from quantable.ir import Graph, Level, State
 from quantable.passes.canonicalize.fold_constants import FoldConstants
 from quantable.passes.canonicalize.fold_shapes import FoldShapes
 from quantable.passes.canonicalize.qoperator_forms import FORMS
@@ -18,9 +18,16 @@ from quantable.passes.canonicalize.quantizer_forms import (
     quantizes_activations,
 )
 from quantable.passes.quantize.adopt_quantizers import AdoptQuantizers
+from quantable.passes.quantize.complete_quantizers import CompleteQuantizers
+from quantable.passes.quantize.fuse_overlaps import FuseOverlaps
+from quantable.passes.quantize.simplify_overlaps import SimplifyOverlaps
 
 SKIPPED = ("observe", "calibrate")
-"""Stages that there is nothing to do for: every row has its scale."""
+"""Stages that there is nothing to do for where every row has its scale."""
+COMPLETING = canonical(
+    (AdoptQuantizers(partial=True), CompleteQuantizers(), FuseOverlaps(), SimplifyOverlaps())
+)
+"""Makes configs of a model's quantizers, and empty ones of what an integer target needs besides."""
 _WEIGHTS_ONLY = ("com.microsoft.DequantizeLinear", "com.microsoft.MatMulNBits")
 
 
@@ -45,12 +52,13 @@ def has_quantized_weights(graph: Graph) -> bool:
     )
 
 
-def quantize_pipeline(graph: Graph, given: str = "") -> str:
+def quantize_pipeline(graph: Graph, given: str = "", *, complete: bool = False) -> str:
     """Return what the stage `quantize` runs.
 
     Args:
         graph: A float graph.
         given: What was asked for; '' or the stage's own pipeline for what fits the graph.
+        complete: Whether tensors that a quantized model leaves real are to be calibrated.
     """
     if given and given != STAGE["quantize"].pipeline:
         return given
@@ -58,7 +66,18 @@ def quantize_pipeline(graph: Graph, given: str = "") -> str:
         op.kind in QUANTIZERS and isinstance(quantizer_of(graph, op), Quantizer)
         for op in graph.operations
     )
-    return AdoptQuantizers.name if is_kept else STAGE["quantize"].pipeline
+    if not is_kept:
+        return STAGE["quantize"].pipeline
+    return COMPLETING if complete else AdoptQuantizers.name
+
+
+def is_waiting(graph: Graph) -> bool:
+    """Whether a quantable graph has rows to calibrate."""
+    return any(
+        config.state is State.INITIAL
+        for op in graph.quantable_operations
+        for _, _, config in op.config.slots()
+    )
 
 
 def with_kept_weights(text: str) -> str:

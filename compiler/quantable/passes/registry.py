@@ -114,6 +114,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "quantize each tensor once"),
     PassEntry("adopt-quantizers", "quantize", "AdoptQuantizers",
               "make configs of the quantizers that a model has", is_default=False),
+    PassEntry("complete-quantizers", "quantize", "CompleteQuantizers",
+              "quantize the tensors that a quantized model leaves real", is_default=False),
     PassEntry("discard-quantizers", "quantize", "DiscardQuantizers",
               "give up the quantization of a model", is_default=False),
     PassEntry("calibrate", "calibrate", "Calibrate",

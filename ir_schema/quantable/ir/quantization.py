@@ -255,6 +255,12 @@ class OperationQuantizationConfig:
     inputs: tuple[TensorQuantizationConfig, ...] = field(default=())
     outputs: tuple[TensorQuantizationConfig, ...] = field(default=())
 
+    @staticmethod
+    def of_floats(inputs: int, outputs: int) -> OperationQuantizationConfig:
+        """Return the config of an operation with so many slots, none of them quantized."""
+        none = TensorQuantizationConfig()
+        return OperationQuantizationConfig((none,) * inputs, (none,) * outputs)
+
     def slots(self) -> Iterator[tuple[str, int, TensorQuantizationConfig]]:
         """Yield ('in' or 'out', index, config) for every slot."""
         for index, config in enumerate(self.inputs):

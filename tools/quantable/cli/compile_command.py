@@ -86,7 +86,8 @@ def command(
 
     A recipe is a TOML file with the same keys as these options. With a cache, stages whose inputs
     did not change are not computed again; the result is the same, to the byte. A model that is
-    quantized already keeps its scales and integers, and needs no calibration.
+    quantized already keeps its scales and integers, and needs no calibration but for what it leaves
+    real, where the target has integers alone.
 
     \b
     Example:

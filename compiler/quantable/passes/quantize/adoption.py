@@ -303,8 +303,13 @@ class Adoption:
 
     # ---------------------------------------------------------------- the graph
 
-    def finish(self) -> Graph:
-        """Return the graph with the configs; level and target are the caller's."""
+    def finish(self, *, is_all: bool) -> Graph:
+        """Return the graph with the configs; level and target are the caller's.
+
+        Args:
+            is_all: Whether every operation becomes quantable, which then reads the rows of those
+                that make its inputs, whatever the model says of its output.
+        """
         graph = self._editor.finish()
         held: dict[str, dict[Slot, TensorQuantizationConfig]] = {}
         for slot, config in self._held.items():
@@ -313,7 +318,7 @@ class Adoption:
             self._configured(graph, op, held.get(op.name)) for op in graph.operations
         )
         made = replace(graph, operations=operations, rows=self._rows)
-        return with_derived_biases(with_overlaps(made, self._platform), _WITH_BIAS)
+        return with_derived_biases(with_overlaps(made, self._platform, is_all=is_all), _WITH_BIAS)
 
     def _configured(
         self, graph: Graph, op: Operation, slots: Mapping[Slot, TensorQuantizationConfig] | None

@@ -40,7 +40,6 @@ from quantable.ir import (
     OperationQuantizationConfig,
     OptionError,
     QuantableOperation,
-    TensorQuantizationConfig,
     UnknownNameError,
     UnsupportedError,
     graph_digest,
@@ -127,10 +126,7 @@ def chosen_target(context: PassContext) -> Target:
 
 
 def _quantable(graph: Graph, op: Operation, target: Target) -> QuantableOperation:
-    float_slot = TensorQuantizationConfig()
-    config = OperationQuantizationConfig(
-        (float_slot,) * len(op.inputs), (float_slot,) * len(op.outputs)
-    )
+    config = OperationQuantizationConfig.of_floats(len(op.inputs), len(op.outputs))
     return QuantableOperation.create(op, config, target.name, graph.parameters)
 
 

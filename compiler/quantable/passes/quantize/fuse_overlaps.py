@@ -16,6 +16,7 @@ Preconditions:
     2. The first operation's output has one reader, the second operation in slot 0, and is no output
        of the graph.
     3. Both slots and the second operation's output are quantized, and not with a fixed range.
+    4. Rows that `adopt-quantizers` took from a model stay: what quantizes inside a pair goes on.
 
 Numerics: lossy where the pair was quantized twice; now as the target computes.
 See: PPQ's QuantizeFusionPass.
@@ -28,6 +29,7 @@ from typing import ClassVar
 
 from quantable.ir import Graph, Level, QuantableOperation, Relation, State
 from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.adopted_rows import is_adopted
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.quantize.fusions import fused_followers
 from quantable.passes.slot_editor import Slot, SlotEditor
@@ -61,6 +63,10 @@ class FuseOverlaps(Pass):
             if not row or any(_is_fixed(editor, slot) for slot in inner):
                 context.remarks.append((self.name, first.where(), "declined: not quantized alike"))
                 continue
+            if any(_is_another_adopted(editor, slot, row) for slot in inner):
+                reason = "declined: the model quantizes between them"
+                context.remarks.append((self.name, first.where(), reason))
+                continue
             for slot in inner:
                 editor.overlap(slot, row)
         return editor.finish()
@@ -92,3 +98,9 @@ def inside_fusions(graph: Graph, target: Target) -> Graph:
 def _is_fixed(editor: SlotEditor, slot: Slot) -> bool:
     config = editor.config(slot)
     return config.state not in _FREE or config.observer == "fixed"
+
+
+def _is_another_adopted(editor: SlotEditor, slot: Slot, row: str) -> bool:
+    """Precondition 4."""
+    held = editor.config(slot).row
+    return held not in ("", row) and is_adopted(editor.rows[held])

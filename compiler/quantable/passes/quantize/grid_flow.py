@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,12 @@ from quantable.ir import (
     State,
     TensorQuantizationConfig,
 )
-from quantable.passes.canonicalize.quantizer_forms import moves_elements
-
-_FP32 = TensorQuantizationConfig()
+from quantable.passes.canonicalize.quantizer_forms import QUANTIZERS, moves_elements
 
 
-def with_overlaps(graph: Graph, platform: str) -> Graph:
+def with_overlaps(
+    graph: Graph, platform: str, *, is_all: bool = False, passive: Collection[str] = ()
+) -> Graph:
     """Return a graph with configs whose other slots are overlapped where they see a row's grid.
 
     A grid flows from the slot that quantizes a tensor to its readers, and through passive
@@ -29,8 +30,10 @@ def with_overlaps(graph: Graph, platform: str) -> Graph:
     Args:
         graph: Operations with configs of slots that quantize, and others.
         platform: Of operations that become quantable.
+        is_all: Whether every operation becomes quantable, and not only those that move elements.
+        passive: Kinds that make numbers on the grid of their first input, whatever they do.
     """
-    flow = _Flow(graph, {}, platform)
+    flow = _Flow(graph, {}, platform, is_all, passive)
     return replace(graph, operations=tuple(flow.visited(op) for op in graph.operations))
 
 
@@ -39,16 +42,17 @@ class _Flow:
     graph: Graph
     grids: dict[str, TensorQuantizationConfig]
     platform: str
+    is_all: bool
+    passive: Collection[str]
 
     def visited(self, op: Operation) -> Operation:
         """Return an operation with its overlapped slots, and note the grids that it makes."""
-        moves = moves_elements(self.graph, op)
+        moves = op.kind in self.passive or moves_elements(self.graph, op)
         if not isinstance(op, QuantableOperation):
-            if not (moves and op.inputs[0] in self.grids):
+            is_moved = moves and op.inputs[0] in self.grids
+            if not is_moved and not (self.is_all and op.kind not in QUANTIZERS):
                 return op
-            none = OperationQuantizationConfig(
-                (_FP32,) * len(op.inputs), (_FP32,) * len(op.outputs)
-            )
+            none = OperationQuantizationConfig.of_floats(len(op.inputs), len(op.outputs))
             op = QuantableOperation.create(op, none, self.platform, self.graph.parameters)
         for index, name in enumerate(op.inputs):
             if name in self.grids and not op.config.inputs[index].row:

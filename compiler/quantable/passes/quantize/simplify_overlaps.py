@@ -20,7 +20,8 @@ Preconditions:
        first reader's slot owns the row; readers with the same scheme share it. So do readers
        whose scheme is another one than that of the slot that quantizes the tensor.
     3. A passive operation only moves elements: its outputs stay on the grid of input 0.
-    4. Parameters and slots that are baked or suspended are left alone.
+    4. Parameters and slots that are baked or suspended are left alone, and so are those that own a
+       row which `adopt-quantizers` took from a model: its reader quantizes again.
 
 Numerics: bit-exact for 3, and for 1 and 2 once the rows are equal (quantizing twice with one row is
 quantizing once).
@@ -34,6 +35,7 @@ from typing import ClassVar
 
 from quantable.ir import Graph, Level, QuantableOperation, Relation
 from quantable.passes.base import Pass, PassContext
+from quantable.passes.quantize.adopted_rows import is_adopted
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.slot_editor import Slot, SlotEditor
 
@@ -85,8 +87,16 @@ def _readers(graph: Graph, editor: SlotEditor, value: str) -> list[Slot]:
 def _follow(editor: SlotEditor, slot: Slot, leader: Slot) -> None:
     of = editor.config(leader)
     config = editor.config(slot)
-    if _has_row(editor, leader) and config.row != of.row and config.same_scheme(of):
+    if _is_fixed(editor, slot) or not _has_row(editor, leader):
+        return
+    if config.row != of.row and config.same_scheme(of):
         editor.overlap(slot, of.row)
+
+
+def _is_fixed(editor: SlotEditor, slot: Slot) -> bool:
+    """Whether a slot owns a row of the model (precondition 4)."""
+    config = editor.config(slot)
+    return config.relation is Relation.OWN and is_adopted(editor.rows[config.row])
 
 
 def _overlap_readers(graph: Graph, editor: SlotEditor, value: str, maker: Slot) -> None:
@@ -101,7 +111,7 @@ def _share_among_readers(graph: Graph, editor: SlotEditor, value: str) -> None:
     owners: list[Slot] = []
     for slot in _readers(graph, editor, value):
         config = editor.config(slot)
-        if config.relation is not Relation.OWN:
+        if config.relation is not Relation.OWN or _is_fixed(editor, slot):
             continue
         owner = next((o for o in owners if editor.config(o).same_scheme(config)), None)
         if owner is None:

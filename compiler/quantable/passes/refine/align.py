@@ -33,7 +33,7 @@ from typing import ClassVar
 
 from quantable.ir import Graph, Level, QuantableOperation, Relation, TensorQuantizationConfig
 from quantable.passes.base import Pass, PassContext
-from quantable.passes.quantize.adopt_quantizers import AdoptQuantizers
+from quantable.passes.quantize.adopted_rows import is_adopted
 from quantable.passes.quantize.dispatch import chosen_target
 from quantable.passes.slot_editor import Slot, SlotEditor
 
@@ -76,8 +76,7 @@ def _open_inputs(editor: SlotEditor, op: QuantableOperation) -> list[Slot]:
 
 def _is_adopted(editor: SlotEditor, slot: Slot) -> bool:
     """Precondition 4."""
-    row = editor.rows[editor.config(slot).row]
-    return row.provenance.startswith(f"{AdoptQuantizers.name}:")
+    return is_adopted(editor.rows[editor.config(slot).row])
 
 
 def _to_output(graph: Graph, editor: SlotEditor, op: QuantableOperation, slot: Slot) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -56,8 +57,8 @@ def measure(
     Returns:
         Facts by name; ``failed`` alone where the tool fails.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         path = folder / "quantized.onnx"
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -65,10 +66,14 @@ def measure(
                 OrtModel(path).run(inputs[0])
         except Exception as error:  # whatever another tool raises, or ONNX Runtime on its file
             return {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
-        return _measured(path, folder, inputs, own)
+        (name,) = inputs[0]
+        given = [{name: np.asarray(item, np.float32)} for item in calibration]
+        return _measured(path, folder, inputs, own, given)
 
 
-def _measured(path: Path, folder: Path, inputs: Inputs, own: Graph) -> dict[str, Any]:
+def _measured(
+    path: Path, folder: Path, inputs: Inputs, own: Graph, calibration: Inputs
+) -> dict[str, Any]:
     remarks: api.Remarks = []
     imported = api.import_model(path)
     if not any(op.kind in _QUANTIZED for op in imported.operations):
@@ -96,7 +101,7 @@ def _measured(path: Path, folder: Path, inputs: Inputs, own: Graph) -> dict[str,
         "reasons": dict(Counter(stays)),
         **_runs(graph, path, folder, inputs),
         "import": _differing(_Reference(imported), OrtModel(path), inputs),
-        "integer": _integer(canonical, path, inputs),
+        "integer": integer_facts(canonical, path, inputs, calibration),
         "diff": _diff(diff_graphs(graph, own, [Attention.STRUCTURE, Attention.QUANTIZATION])),
     }  # fmt: skip
 
@@ -144,16 +149,56 @@ def _differing(ours: Any, theirs: Any, inputs: Inputs) -> dict[str, Any]:
     return {"differing": differing, "elements": elements, "largest": largest}
 
 
-def _integer(canonical: Graph, path: Path, inputs: Inputs) -> dict[str, Any]:
-    """Lower for an integer target without any data, and compare with ONNX Runtime."""
+def integer_facts(
+    canonical: Graph, path: Path, inputs: Inputs, calibration: Inputs
+) -> dict[str, Any]:
+    """Lower for an integer target, and compare with ONNX Runtime.
+
+    Args:
+        canonical: The file's network.
+        path: The file.
+        inputs: To compare on.
+        calibration: For what the file does not quantize; taken where it cannot be lowered without.
+
+    Returns:
+        How many elements differ, or why and in how many places the target refuses it and, under
+        'completed', what calibration makes of it.
+    """
     try:
         graph = api.quantize(canonical, INTEGER_TARGET)
         lowered = api.lower(api.refine(graph))
     except UserError as error:
-        return {"refused": error.message.splitlines()[0], "places": error.message.count("\n")}
+        places = error.message.count("\n")
+        found = {"refused": error.message.splitlines()[0], "places": places}
+        return found | {"completed": _completed(canonical, path, inputs, calibration)}
     except QuantableError as error:
         return {"refused": f"{type(error).__name__}: {error.message}".splitlines()[0], "places": 1}
     return _differing(_Reference(lowered), OrtModel(path), inputs)
+
+
+def _completed(
+    canonical: Graph, path: Path, inputs: Inputs, calibration: Inputs
+) -> dict[str, Any] | None:
+    """Return the signal to quantization noise of the worst output in dB; None where refused."""
+    try:
+        graph = api.quantize(canonical, INTEGER_TARGET, complete=True)
+        graph = api.calibrate(graph, api.observe(canonical, list(calibration)))
+        lowered = _Reference(api.lower(api.refine(graph)))
+    except UserError:
+        return None
+    theirs = OrtModel(path)
+    tiny = float(np.finfo(np.float64).tiny)
+    signal: dict[str, float] = {}
+    noise: dict[str, float] = {}
+    for given in inputs:
+        found = lowered.run(given)
+        for name, array in theirs.run(given).items():
+            real = array.astype(np.float64)
+            errors = found[name].astype(np.float64) - real
+            signal[name] = signal.get(name, 0.0) + float((real**2).sum())
+            noise[name] = noise.get(name, 0.0) + float((errors**2).sum())
+    worst = min(signal[name] / max(noise[name], tiny) for name in signal)
+    return {"sqnr": round(10 * math.log10(max(worst, tiny)), 1)}
 
 
 def _diff(found: GraphDiff) -> dict[str, Any]:

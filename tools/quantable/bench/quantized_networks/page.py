@@ -31,7 +31,9 @@ _COLUMNS = f"""
   the same without `{FUSION}`, which puts kernels on integers
   in the place of operations between quantizers.
 - **C**: elements that differ between the integer graph for `{INTEGER_TARGET}`, lowered without any
-  data, and ONNX Runtime with optimizations off; or how many places have no integers.
+  data, and ONNX Runtime with optimizations off; or how many places have no integers, and the
+  signal to quantization noise against ONNX Runtime where calibration data fill them (`compile
+  --calibration`; the file's own rows stay, the tool's samples are given).
 """
 _CAUSES = f"""## Causes
 
@@ -116,7 +118,6 @@ def _row(key: str, row: Row) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    integer = row["integer"]
     change = f"{_part(row['fast'])} ({row['fast']['largest']:.2g}) / {row['unfused']['differing']}"
     return [
         _part(row["import"]),
@@ -124,8 +125,16 @@ def _cells(row: Row) -> list[str]:
         f"{row['trip']['differing']} / {row['fast-trip']['differing']}",
         str(row["canonical"]["differing"]),
         change,
-        f"{integer['places']} places" if "refused" in integer else _part(integer),
+        _integer(row["integer"]),
     ]
+
+
+def _integer(found: Row) -> str:
+    if "refused" not in found:
+        return _part(found)
+    completed = found.get("completed")
+    places = f"{found['places']} place{'s' * (found['places'] > 1)}"
+    return places if completed is None else f"{places}, then {completed['sqnr']} dB"
 
 
 def _part(found: Row) -> str:
@@ -141,6 +150,7 @@ def _totals(facts: Facts) -> list[str]:
         "Elements that differ, summed over the networks; the columns are those below. Causes are",
         "counted in samples: no difference between configs and ONNX Runtime (=), or the first one",
         "is next to a tie of a quantizer (tie), behind the last one (end), or unexplained (?).",
+        "Files that run in integers alone with calibration data only are more (C).",
         "",
         "| tool | what it is | files | import | configs | = / tie / end / ? | trip | canonical "
         "| ort | C |",
@@ -163,6 +173,7 @@ def _total(name: str, words: str, rows: list[Row]) -> str:
     words_of = ("equal", "float32 rounding at a tie of a quantizer",
                 "float32 rounding behind the last quantizer", "unexplained")  # fmt: skip
     lowered = [row["integer"] for row in rows if "refused" not in row["integer"]]
+    completed = sum(row["integer"].get("completed") is not None for row in rows)
     cells = [
         name, words, len(rows), _sum(rows, "import"), _sum(rows, "reference"),
         " / ".join(str(causes[word]) for word in words_of) if causes else "-",
@@ -170,7 +181,7 @@ def _total(name: str, words: str, rows: list[Row]) -> str:
         _count(rows, "canonical"),
         f"{_sum(rows, 'fast')} / {_count(rows, 'unfused')}",
         f"{len(lowered)} files, {sum(f['differing'] for f in lowered)} of "
-        f"{sum(f['elements'] for f in lowered)}",
+        f"{sum(f['elements'] for f in lowered)}{f'; {completed} more' * bool(completed)}",
     ]  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 

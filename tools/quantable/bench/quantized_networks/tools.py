@@ -49,7 +49,8 @@ def _static(model: Path, inputs: Sequence[Float], path: Path, **how: Any) -> Non
     )  # fmt: skip
 
 
-def _static_tool(activation: str, weight: str, **how: Any) -> Make:
+def static_tool(activation: str, weight: str, **how: Any) -> Make:
+    """Return ONNX Runtime's static quantizer with these names of `QuantType` and options."""
     return functools.partial(_static, activation=activation, weight=weight, **how)
 
 
@@ -104,19 +105,19 @@ TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
         Tool("ort-u8s8", "ONNX Runtime, QDQ, uint8 activations, int8 weights per channel",
-             _static_tool("QUInt8", "QInt8", per_channel=True)),
+             static_tool("QUInt8", "QInt8", per_channel=True)),
         Tool("ort-u8s8-relu", "the same, Relus kept (`QDQKeepRemovableActivations`)",
-             _static_tool("QUInt8", "QInt8", per_channel=True, extra_options=_KEPT)),
+             static_tool("QUInt8", "QInt8", per_channel=True, extra_options=_KEPT)),
         Tool("ort-u8s8-7bit", "the same as the first, weights of 7 bits (`reduce_range`)",
-             _static_tool("QUInt8", "QInt8", per_channel=True, reduce_range=True)),
+             static_tool("QUInt8", "QInt8", per_channel=True, reduce_range=True)),
         Tool("ort-s8s8", "ONNX Runtime, QDQ, int8 activations, int8 weights per tensor",
-             _static_tool("QInt8", "QInt8", per_channel=False)),
+             static_tool("QInt8", "QInt8", per_channel=False)),
         Tool("ort-u16s8", "ONNX Runtime, QDQ, uint16 activations, int8 weights per channel",
-             _static_tool("QUInt16", "QInt8", per_channel=True)),
+             static_tool("QUInt16", "QInt8", per_channel=True)),
         Tool("ort-qoperator", "ONNX Runtime, QOperator, uint8 and int8 per channel",
-             _static_tool("QUInt8", "QInt8", per_channel=True, format="QOperator")),
+             static_tool("QUInt8", "QInt8", per_channel=True, format="QOperator")),
         Tool("ort-qoperator-u8u8", "ONNX Runtime, QOperator, uint8 and uint8 per tensor",
-             _static_tool("QUInt8", "QUInt8", per_channel=False, format="QOperator")),
+             static_tool("QUInt8", "QUInt8", per_channel=False, format="QOperator")),
         Tool("ort-dynamic", "ONNX Runtime, dynamic (`DynamicQuantizeLinear`, `MatMulInteger`)",
              _dynamic, False),
         Tool("ort-int4", f"ONNX Runtime, int4 weights in blocks of {_BLOCK}, QDQ",
