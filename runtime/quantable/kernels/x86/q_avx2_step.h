@@ -49,6 +49,10 @@ Q_INLINE void q_add_pairs(q_lanes *acc, __m256i x, __m256i w) {
   __asm__ volatile("vpaddd %1, %0, %0" : "+x"(*acc) : "x"(sum));
 }
 
+/* End the loop over products: without, gcc 12 keeps a second copy of sums that different branches
+ * read, and has no registers for both. */
+Q_INLINE void q_settle(q_lanes *acc) { __asm__ volatile("" : "+x"(*acc)); }
+
 /* Where four bytes go. */
 Q_INLINE void q_four_to(uint8_t *p, int32_t four) { memcpy(p, &four, 4); }
 

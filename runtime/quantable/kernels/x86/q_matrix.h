@@ -3,14 +3,17 @@
  * Template: Q_INNER, products in a sum; Q_TAG. No accumulator of the definition leaves int32, and
  * none times the multiplier does: whoever calls makes sure.
  *
- * One instruction multiplies unsigned bytes with signed ones, so that a - 128 is used, and what
- * that and the zero points add is taken out again:
+ * Where one instruction multiplies unsigned bytes with signed ones, a - 128 is used, and what that
+ * and the zero points add is taken out again:
  *
  *   sum (a - za) (b - zb) = sum (a - 128) b + (128 - za) sum b - zb sum a + Q_INNER za zb
  */
 #include "q_share.h"
 #include "q_space.h"
 #include "q_x86.h"
+#if Q_WIDENS
+#include "q_avx2_step.h"
+#endif
 
 #ifndef QUANTABLE_Q_MATRIX_H
 #define QUANTABLE_Q_MATRIX_H
@@ -20,19 +23,23 @@ typedef struct {
   float multiplier;
   q_output out;
 } q_matrix;
+#endif
 
-static inline int32_t q_row_sum(const uint8_t *a, ptrdiff_t count) {
+#if Q_WIDENS
+
+#include "q_wide_matrix.h"
+
+#elif Q_LANES
+
+#define Q_QUADS ((Q_INNER + 3) / 4)
+
+static inline int32_t Q_NAME(q_row_sum)(const uint8_t *a, ptrdiff_t count) {
   int32_t sum = 0;
   for (ptrdiff_t k = 0; k < count; k++) {
     sum += a[k];
   }
   return sum;
 }
-#endif
-
-#if Q_LANES
-
-#define Q_QUADS ((Q_INNER + 3) / 4)
 
 /* Add the products of one quad, of which `there` values exist. */
 Q_INLINE void Q_NAME(q_matrix_quad)(const uint8_t *a, const q_bytes *packed,
@@ -56,7 +63,7 @@ Q_INLINE void Q_NAME(q_matrix_tile)(const q_matrix *p, const uint8_t *a, q_bytes
   q_lanes acc[6][4];
   Q_UNROLL
   for (int i = 0; i < rows; i++) {
-    const int32_t sum = q_row_sum(a + i * Q_INNER, Q_INNER);
+    const int32_t sum = Q_NAME(q_row_sum)(a + i * Q_INNER, Q_INNER);
     const q_lanes less = q_lanes_of(-p->b_zero_point * sum);
     Q_UNROLL
     for (int j = 0; j < 4; j++) {
