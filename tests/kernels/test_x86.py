@@ -173,6 +173,23 @@ def test_functions_of_bytes(network, agree, flags):
     agree(network, flags, X86)
 
 
+TRANSPOSES = (
+    ((1, 3, 5, 7), (0, 2, 3, 1)), ((2, 3, 4, 16), (0, 2, 3, 1)), ((1, 37, 40), (0, 2, 1)),
+    ((37, 3, 8), (1, 2, 0)), ((3, 16, 33), (0, 2, 1)),
+)  # fmt: skip
+
+
+def test_transposes_of_bytes(network, agree, flags, tmp_path):
+    """Three rows, whole eights of rows, what is left of either; and one that is no matrix."""
+    for (shape, perm), dtype in itertools.product((*TRANSPOSES, ((2, 3, 4), (2, 1, 0))), (U8, I8)):
+        out = tuple(shape[axis] for axis in perm)
+        network.apply("Transpose", (network.input(dtype, shape),), (dtype, out), perm=perm)
+    emit(network.graph(), tmp_path / "code", kernels=X86)
+    source = (tmp_path / "code" / "model.c").read_text("utf-8")
+    assert source.count("  q_transpose_bytes(") == 2 * len(TRANSPOSES)
+    agree(network, flags, X86)
+
+
 @pytest.mark.parametrize(
     "level",
     [pytest.param("-O2", marks=pytest.mark.slow), pytest.param("-O3", marks=pytest.mark.fuzz)],

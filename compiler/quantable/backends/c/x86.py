@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantable.backends.c import x86_sequences
+from quantable.backends.c import x86_movement, x86_sequences
 from quantable.backends.c.packing import Layout
 from quantable.backends.c.vector_emitters import vector_emitters
 from quantable.backends.c.vectors import VectorKernels
@@ -27,6 +27,7 @@ KERNELS = VectorKernels(
 )  # fmt: skip
 EMITTERS = {
     **vector_emitters(KERNELS),
+    "Transpose": x86_movement.emit_transpose,
     "int.LayerNormalization": x86_sequences.emit_layer_normalization,
     "int.Mul": x86_sequences.emit_mul,
     "int.Softmax": x86_sequences.emit_softmax,
