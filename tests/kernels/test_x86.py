@@ -86,7 +86,7 @@ def test_conv_of_one_spatial_dimension(network, agree, flags):
     agree(network, flags, X86)
 
 
-@pytest.mark.parametrize("channels", [2, 40, 64, 100])
+@pytest.mark.parametrize("channels", [2, 16, 40, 64, 100])
 def test_depthwise_conv(network, agree, flags, channels):
     layers.add_depthwise(network, channels)
     agree(network, flags, X86)

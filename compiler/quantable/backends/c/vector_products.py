@@ -85,24 +85,21 @@ def emit_linear(step: Step, kernels: VectorKernels) -> bool:
 def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> bool:
     op, y = step.operation, step.output()
     x, out = step.shape(step.input(0)), step.shape(y)
-    strides, dilations = ((1, *op.ints_attribute(n))[-2:] for n in ("strides", "dilations"))
-    if y.dtype is not DType.UINT8 or dilations[1] != 1:
+    if y.dtype is not DType.UINT8 or (1, *op.ints_attribute("dilations"))[-1] != 1:
         return False
     channels, (rows, columns) = geometry.in_c, geometry.taps
     weight = kernel_weight(step).reshape(channels, rows, columns)
     step.macs = math.prod(out) * rows * columns
-    facts = {
-        "ROWS": rows, "COLUMNS": columns, "ROW": dilations[0] * x[-2] * channels,
-        "CHANNELS": channels, "HIGH": math.prod(out[1:-2]), "WIDE": out[-2],
-        "LINE": strides[0] * x[-2] * channels, "STRIDE": strides[1],
-        **kernels.output_facts(step),
-    }  # fmt: skip
+    lanes = kernels.layout.lanes * kernels.column_vectors
+    neighbours = _joined_pixels(step, channels, lanes) if kernels.joins_pixels else 1
+    facts = _columns_facts(step, geometry, neighbours, kernels)
     function = step.instance(
         "q_columns", kernels.header("columns"), {key: str(value) for key, value in facts.items()},
         "_".join(map(str, facts.values())),
     )  # fmt: skip
-    lanes = kernels.layout.lanes * kernels.column_vectors
-    block = Block(kernels.column_vectors, -(-channels // lanes), 0, channels)
+    weight, bias = np.tile(weight, (neighbours, 1, 1)), np.tile(step.array(2), neighbours)
+    held = len(weight)
+    block = Block(kernels.column_vectors, -(-held // lanes), 0, held)
     packed = packed_columns(kernels.layout, weight, block)
     multiplier = np.broadcast_to(step.array(3).astype(np.float32).reshape(-1), (channels,))
     images = [str(x[0]), str(math.prod(x[1:]))]
@@ -111,11 +108,39 @@ def _emit_depthwise(step: Step, geometry: Window, kernels: VectorKernels) -> boo
         step.parameters("q_columns", [*images, step.requantization()]),
         step.pointer(step.input(0).name),
         step.constant("weight", packed, DType.INT8, kernels.alignment),
-        _bias(step, kernels, weight.reshape(channels, -1), block),
-        _channels(step, kernels, "multiplier", [multiplier], block),
+        _bias(step, kernels, bias, weight.reshape(held, -1), block),
+        _channels(step, kernels, "multiplier", [np.tile(multiplier, neighbours)], block),
         step.pointer(y.name),
     )
     return True
+
+
+def _joined_pixels(step: Step, channels: int, lanes: int) -> int:
+    """Return how many neighbours of a line fill the lanes of a block, where windows move by one."""
+    stride = (1, *step.operation.ints_attribute("strides"))[-1]
+    is_joined = stride == 1 and lanes % channels == 0 and step.shape(step.output())[-2] > 1
+    return lanes // channels if is_joined else 1
+
+
+def _columns_facts(
+    step: Step, geometry: Window, neighbours: int, kernels: VectorKernels
+) -> dict[str, int]:
+    """Return the macros of a depthwise convolution, so many neighbours being one pixel of it."""
+    op, channels = step.operation, geometry.in_c
+    x, out = step.shape(step.input(0)), step.shape(step.output())
+    strides, dilations = ((1, *op.ints_attribute(n))[-2:] for n in ("strides", "dilations"))
+    (rows, columns), held = geometry.taps, channels * neighbours
+    pixels = -(-out[-2] // neighbours)
+    facts = {
+        "ROWS": rows, "COLUMNS": columns, "ROW": dilations[0] * x[-2] * channels,
+        "CHANNELS": held, "HIGH": math.prod(out[1:-2]), "WIDE": pixels,
+        "LINE": strides[0] * x[-2] * channels,
+        "STRIDE": strides[1] if neighbours == 1 else columns, **kernels.output_facts(step),
+    }  # fmt: skip
+    if kernels.joins_pixels:
+        last = out[-2] * channels - (pixels - 1) * held
+        facts |= {"COLUMN": channels, "STEP": strides[1] * held, "LAST": last}
+    return facts
 
 
 def _is_suited(step: Step, kernels: VectorKernels) -> bool:
@@ -161,17 +186,23 @@ def _emit(step: Step, kernels: VectorKernels, gemm: Gemm) -> bool:
             f"&{name}",
             step.pointer(step.input(0).name),
             step.constant(f"weight{block.first}", weight, DType.INT8, kernels.alignment),
-            _bias(step, kernels, flat, block),
+            _bias(step, kernels, step.array(2), flat, block),
             _channels(step, kernels, "multiplier", [multiplier], block),
             f"{place} + {block.first}" if block.first else place,
         )
     return True
 
 
-def _bias(step: Step, kernels: VectorKernels, weight: npt.NDArray[np.int64], block: Block) -> str:
+def _bias(
+    step: Step,
+    kernels: VectorKernels,
+    bias: npt.NDArray[np.generic],
+    weight: npt.NDArray[np.int64],
+    block: Block,
+) -> str:
     """Add biases with what zero points and shifts add to sums, weight [outputs, products]."""
-    zero, bias = step.operation.int_attribute("x_zero_point"), step.array(2).astype(np.int64)
-    rows = [fold_zero_point(bias, zero + shift, weight) for shift in kernels.bias_shifts]
+    zero, wide = step.operation.int_attribute("x_zero_point"), bias.astype(np.int64)
+    rows = [fold_zero_point(wide, zero + shift, weight) for shift in kernels.bias_shifts]
     return _channels(step, kernels, "bias", rows, block)
 
 

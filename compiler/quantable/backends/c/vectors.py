@@ -28,6 +28,8 @@ class VectorKernels:
         product_facts: Further macros of a product.
         joins: Bytes of a window at most whose runs, no whole quads, are copied side by side and
             count as one.
+        joins_pixels: Whether neighbours of a line with few channels are one pixel of a depthwise
+            convolution.
         output_facts: Those of products and depthwise convolutions, which depend on their output.
     """
 
@@ -39,6 +41,7 @@ class VectorKernels:
     bias_shifts: tuple[int, ...] = (0,)
     product_facts: Callable[[Gemm], Mapping[str, int]] = lambda _: {}
     joins: int = 0
+    joins_pixels: bool = False
     output_facts: Callable[[Step], Mapping[str, int]] = lambda _: {}
 
     def header(self, stem: str) -> str:

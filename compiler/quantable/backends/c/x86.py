@@ -23,7 +23,7 @@ def _cycles(pixels: int, vectors: int) -> float:
 
 KERNELS = VectorKernels(
     "q_", Layout(16, 4, PIXELS, _cycles, True), 64, 4,
-    product_facts=winograd_facts, joins=1024,
+    product_facts=winograd_facts, joins=1024, joins_pixels=True,
 )  # fmt: skip
 EMITTERS = {
     **vector_emitters(KERNELS),
