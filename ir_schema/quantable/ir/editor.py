@@ -145,12 +145,8 @@ class GraphEditor:
             self.replace(replace(op, inputs=renamed))
         self.outputs = [new if name == old else name for name in self.outputs]
 
-    def finish(self, **changes: object) -> Graph:
-        """Return the edited graph, operations in topological order, stable.
-
-        Args:
-            changes: Further fields of `Graph` to replace (level, rows, target ...).
-        """
+    def finish(self) -> Graph:
+        """Return the edited graph, operations in topological order, stable."""
         operations = _topological(list(self._operations.values()))
         named = {n for op in operations for n in (*op.inputs, *op.outputs) if n}
         named |= {*self.inputs, *self.outputs}
@@ -163,7 +159,6 @@ class GraphEditor:
             operations=tuple(operations),
             values=values,
             parameters=parameters,
-            **changes,  # type: ignore[arg-type]
         )
 
 

@@ -58,7 +58,7 @@ class _Quantize(torch.autograd.Function):
 
 
 def _quantize(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
-    found: Tensor = _Quantize.apply(x, scale, low, high)  # type: ignore[no-untyped-call]
+    found: Tensor = _Quantize.apply(x, scale, low, high)  # type: ignore[no-untyped-call] # torch's own
     return found
 
 

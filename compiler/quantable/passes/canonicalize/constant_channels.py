@@ -62,7 +62,8 @@ def _computed(
         other = given[1]
         return None if other is None else (x + other if op.kind == "Add" else x - other)
     if op.kind == "Concat":
-        return None if any(item is None for item in given) else np.concatenate(given)  # type: ignore[arg-type]
+        known = [item for item in given if item is not None]
+        return np.concatenate(known) if len(known) == len(given) else None
     if op.kind == "Reshape":
         shape = graph.values[op.outputs[0]].shape
         return None if shape is None else np.repeat(x, int(shape[1]) // len(x))

@@ -10,12 +10,12 @@ Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network" (201
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from quantable.ir import DType, Operation, Shape
+from quantable.ir import Attribute, DType, Operation, Shape
 from quantable.passes.lower.lowering import Lowering, Target
 
 
@@ -42,7 +42,7 @@ def emit_shuffled(
     operation: Operation,
     lowering: Lowering,
     inputs: Sequence[str],
-    attributes: dict[str, object],
+    attributes: Mapping[str, Attribute],
     target: Target,
     phases: Phases,
 ) -> None:
@@ -61,7 +61,7 @@ def emit_shuffled(
     batch, channels = shape[0], int(shape[1])
     count, rank = math.prod(phases.factors), len(phases.factors)
     if count == 1 and phases.sizes == phases.result:
-        lowering.emit(operation, "int.Conv", inputs, target, attributes)  # type: ignore[arg-type]
+        lowering.emit(operation, "int.Conv", inputs, target, attributes)
         return
     writer = _Writer(operation, lowering, target)
     value = writer.add("int.Conv", inputs, (batch, channels * count, *phases.sizes), attributes)
@@ -87,15 +87,14 @@ class _Writer:
         self._operation, self._lowering, self._target = operation, lowering, target
 
     def add(
-        self, kind: str, inputs: Sequence[str], shape: Shape, attributes: dict[str, object]
+        self, kind: str, inputs: Sequence[str], shape: Shape, attributes: Mapping[str, Attribute]
     ) -> str:
         result = self._lowering.add_value(
             f"{self._target.value}.phases", self._target.grid.dtype, shape
         )
         self._lowering.add_operation(
             f"{self._operation.name}.phases", kind, inputs, [result],
-            attributes,  # type: ignore[arg-type] # attributes of operations
-            (*self._operation.sources, *self._target.sources),
+            attributes, (*self._operation.sources, *self._target.sources),
         )  # fmt: skip
         return result
 

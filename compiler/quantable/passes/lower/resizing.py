@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import DType, Operation, QuantableOperation, UnsupportedError
+from quantable.ir import Attribute, DType, Operation, QuantableOperation, UnsupportedError
 from quantable.passes.lower.lowering import Lowering, Tensor
 from quantable.passes.lower.phases import Phases, emit_shuffled
 from quantable.passes.lower.windows import static_dims
@@ -187,7 +187,7 @@ def _lower_linear(
             f"{operation.name}.multiplier", np.full(channels * count, multiplier), form.dtype
         ),
     ]
-    attributes: dict[str, object] = {
+    attributes: dict[str, Attribute] = {
         "x_zero_point": source.grid.zero_point, "group": channels, **target.attributes,
         "kernel_shape": taps, "strides": tuple(axis.stride for axis in axes),
         "dilations": (1,) * rank, "pads": (0,) * (2 * rank),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ from quantable.passes.lower.phases import Phases, emit_shuffled
 from quantable.passes.lower.windows import static_dims
 
 Integers = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def lower_conv_transpose(operation: QuantableOperation, lowering: Lowering) -> None:
@@ -54,7 +57,7 @@ def lower_conv_transpose(operation: QuantableOperation, lowering: Lowering) -> N
     }  # fmt: skip
     phases = Phases(group, strides, made, pads[:rank], result)
     inputs = [source.name, *operands(operation, lowering, _spread(held, weight, group, strides))]
-    emit_shuffled(operation, lowering, inputs, dict(attributes), target, phases)
+    emit_shuffled(operation, lowering, inputs, attributes, target, phases)
 
 
 def _outputs_first(weight: Integers, group: int) -> Integers:
@@ -96,9 +99,8 @@ def _spread(held: Weights, weight: Integers, group: int, strides: tuple[int, ...
     """Return the weights of all phases, with bias and multiplier once for each."""
     count = int(np.prod(strides))
 
-    def repeated(vector: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def repeated(vector: npt.NDArray[Number]) -> npt.NDArray[Number]:
         apart = vector.reshape(group, 1, -1)
         return np.broadcast_to(apart, (group, count, apart.shape[2])).reshape(-1)
 
-    bias, multiplier = repeated(held.bias), repeated(held.multiplier)
-    return Weights(weight, bias.astype(np.int64), multiplier, held.dtype)  # type: ignore[arg-type]
+    return Weights(weight, repeated(held.bias), repeated(held.multiplier), held.dtype)

@@ -14,7 +14,7 @@ from quantable.reference.site import Builder, Item, Kernel, Site
 from quantable.reference.threads import one_thread
 from quantable.reference.windows import Window
 
-HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's own
 _POINTWISE = torch.ops.mkldnn._convolution_pointwise.default if HAS_ONEDNN else None
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {

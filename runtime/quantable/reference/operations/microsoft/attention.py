@@ -59,7 +59,7 @@ def refuse_options(site: Site, names: tuple[str, ...]) -> None:
 
 def in_heads(x: Tensor, heads: int) -> Tensor:
     """[B, length, heads * size] -> [B, heads, length, size]."""
-    return x if x.dim() == 4 else x.unflatten(2, (heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+    return x if x.dim() == 4 else torch.unflatten(x, 2, (heads, -1)).transpose(1, 2)
 
 
 def _flat(y: Tensor) -> Tensor:
