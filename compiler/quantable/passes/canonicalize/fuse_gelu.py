@@ -33,6 +33,7 @@ from quantable.ir import Graph, GraphEditor, Operation
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.rewriting import (
     merged_sources,
+    rewritten,
     scalar_parameter,
     sole_user,
 )
@@ -49,16 +50,7 @@ class FuseGelu(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Start from every Erf."""
-        editor = GraphEditor(graph)
-        fused = 0
-        for erf in context.rewrites.over(editor, graph.operations):
-            if erf.kind != "Erf":
-                continue
-            reason = _fused(editor, erf)
-            if reason:
-                context.remarks.append((self.name, erf.where(), f"stays: {reason}"))
-            fused += not reason
-        return editor.finish() if fused else graph
+        return rewritten(graph, context, self.name, ("Erf",), _fused)
 
 
 def _fused(editor: GraphEditor, erf: Operation) -> str:

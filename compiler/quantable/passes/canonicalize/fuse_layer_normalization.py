@@ -41,6 +41,7 @@ from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.rewriting import (
     integers_parameter,
     merged_sources,
+    rewritten,
     scalar_parameter,
     sole_user,
 )
@@ -55,16 +56,7 @@ class FuseLayerNormalization(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Start from every Sub."""
-        editor = GraphEditor(graph)
-        fused = 0
-        for centred in context.rewrites.over(editor, graph.operations):
-            if centred.kind != "Sub":
-                continue
-            found = _found(editor, centred)
-            if found is not None:
-                _replace(editor, found)
-                fused += 1
-        return editor.finish() if fused else graph
+        return rewritten(graph, context, self.name, ("Sub",), _fused)
 
 
 @dataclass(frozen=True)
@@ -79,6 +71,14 @@ class _Found:
     epsilon: float
     scale: str
     shift: str
+
+
+def _fused(editor: GraphEditor, centred: Operation) -> str | None:
+    found = _found(editor, centred)
+    if found is None:
+        return None
+    _replace(editor, found)
+    return ""
 
 
 def _found(editor: GraphEditor, centred: Operation) -> _Found | None:

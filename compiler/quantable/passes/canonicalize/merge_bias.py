@@ -33,6 +33,7 @@ from quantable.passes.canonicalize.rewriting import (
     float_parameter,
     merged_sources,
     rank_of,
+    rewritten,
     sole_user,
 )
 
@@ -49,15 +50,7 @@ class MergeBias(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Merge every Add that can be, in topological order."""
-        editor = GraphEditor(graph)
-        merged = 0
-        for add in context.rewrites.over(editor, graph.operations):
-            if add.kind == "Add":
-                reason = merge_add(editor, editor.operations[add.name])
-                if reason:
-                    context.remarks.append((self.name, add.where(), f"stays: {reason}"))
-                merged += reason == ""
-        return editor.finish() if merged else graph
+        return rewritten(graph, context, self.name, ("Add",), merge_add)
 
 
 def merge_add(editor: GraphEditor, add: Operation) -> str | None:

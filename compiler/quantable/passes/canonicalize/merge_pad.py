@@ -33,6 +33,7 @@ from quantable.passes.canonicalize.rewriting import (
     integers_parameter,
     merged_sources,
     rank_of,
+    rewritten,
     scalar_parameter,
     sole_user,
 )
@@ -47,16 +48,7 @@ class MergePad(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite the reader of every Pad; a chain of pads ends in one."""
-        editor = GraphEditor(graph)
-        merged = 0
-        for pad in context.rewrites.over(editor, reversed(graph.operations)):
-            if pad.kind != "Pad":
-                continue
-            reason = _merged(editor, editor.operations[pad.name])
-            if reason:
-                context.remarks.append((self.name, pad.where(), f"stays: {reason}"))
-            merged += not reason
-        return editor.finish() if merged else graph
+        return rewritten(graph, context, self.name, ("Pad",), _merged, from_end=True)
 
 
 def _merged(editor: GraphEditor, pad: Operation) -> str:

@@ -33,7 +33,7 @@ import numpy as np
 from quantable.ir import Attribute, Graph, GraphEditor, Operation
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.quantizer_forms import DEQUANTIZE, Quantizer, quantizer_of
-from quantable.passes.canonicalize.rewriting import rank_of, remove_dead
+from quantable.passes.canonicalize.rewriting import rank_of, remove_dead, rewritten
 
 
 @dataclass(frozen=True)
@@ -45,34 +45,27 @@ class MergeQuantizedLinear(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite each product."""
-        editor = GraphEditor(graph)
-        changes = 0
-        for op in context.rewrites.over(editor, graph.operations):
-            if op.kind in ("Gemm", "MatMul"):
-                changes += _merged(editor, op)
-        if not changes:
-            return graph
-        remove_dead(editor)
-        return editor.finish()
+        return rewritten(graph, context, self.name, ("Gemm", "MatMul"), _merged)
 
 
-def _merged(editor: GraphEditor, op: Operation) -> bool:
+def _merged(editor: GraphEditor, op: Operation) -> str | None:
     maker = editor.producer(op.inputs[1])
     if maker is None or maker.kind != DEQUANTIZE or maker.inputs[0] not in editor.parameters:
-        return False
+        return None
     quantizer = quantizer_of(editor, maker)
     rank = rank_of(editor, op.inputs[0])
     is_matrix = rank_of(editor, op.inputs[1]) == 2
     if isinstance(quantizer, str) or not is_matrix or rank is None or rank < 2:
-        return False
+        return None
     if op.inputs[0] in editor.parameters or (op.kind == "Gemm" and not _is_plain(editor, op)):
-        return False
+        return None
     weight = op.inputs[1]
     if op.int_attribute("transB"):
         weight = _transposed(editor, maker, quantizer)
     inputs = (op.inputs[0], weight, *op.inputs[2:])
     editor.replace(replace(op, kind="quantable.Linear", inputs=inputs, attributes={}))
-    return True
+    remove_dead(editor, [maker])
+    return ""
 
 
 def _is_plain(editor: GraphEditor, op: Operation) -> bool:

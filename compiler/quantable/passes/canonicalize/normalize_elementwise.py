@@ -29,7 +29,7 @@ import numpy as np
 
 from quantable.ir import Graph, GraphEditor, Operation
 from quantable.passes.base import Pass, PassContext
-from quantable.passes.canonicalize.rewriting import is_float
+from quantable.passes.canonicalize.rewriting import is_float, rewritten
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,25 @@ class NormalizeElementwise(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Rewrite each operation where it stands."""
-        editor = GraphEditor(graph)
-        changes = 0
-        for op in context.rewrites.over(editor, graph.operations):
-            if op.kind in ("Add", "Mul"):
-                changes += _ordered(editor, op)
-            elif op.kind in ("Div", "Sub") and op.inputs[1] in editor.parameters:
-                changed = is_float(editor, op.inputs[1]) and _inverted(editor, op)
-                changes += changed
-                if not changed:
-                    remark = "stays: the constant has no float inverse"
-                    context.remarks.append((self.name, op.where(), remark))
-        return editor.finish() if changes else graph
+        return rewritten(graph, context, self.name, ("Add", "Mul", "Div", "Sub"), _normalized)
 
 
-def _ordered(editor: GraphEditor, op: Operation) -> bool:
+def _normalized(editor: GraphEditor, op: Operation) -> str | None:
+    if op.kind in ("Add", "Mul"):
+        return _ordered(editor, op)
+    if op.inputs[1] not in editor.parameters:
+        return None
+    is_done = is_float(editor, op.inputs[1]) and _inverted(editor, op)
+    return "" if is_done else "the constant has no float inverse"
+
+
+def _ordered(editor: GraphEditor, op: Operation) -> str | None:
     """Precondition 2."""
     first, second = op.inputs
     if first not in editor.parameters or second in editor.parameters:
-        return False
+        return None
     editor.replace(replace(op, inputs=(second, first)))
-    return True
+    return ""
 
 
 def _inverted(editor: GraphEditor, op: Operation) -> bool:

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from quantable.ir import GraphEditor, Operation, Shape
+from quantable.ir import Graph, GraphEditor, Operation, Shape
+from quantable.passes.base import PassContext
 
 Float64 = npt.NDArray[np.float64]
+Rewrite = Callable[[GraphEditor, Operation], str | None]
+"""Rewrites around one operation. Returns '' where it was done, None where there is nothing to say,
+else why the operation stays."""
+
+
+def rewritten(
+    graph: Graph,
+    context: PassContext,
+    name: str,
+    kinds: Collection[str],
+    rewrite: Rewrite,
+    *,
+    from_end: bool = False,
+) -> Graph:
+    """Return a graph with operations of some kinds rewritten, each in its present form.
+
+    Args:
+        graph: What the pass is given.
+        context: Of the pass; remarks say which operations stay, and why.
+        name: Of the pass.
+        kinds: Of the operations to begin at.
+        rewrite: See `Rewrite`.
+        from_end: Whether to begin with the last operation.
+
+    Returns:
+        The same graph where nothing was rewritten.
+    """
+    editor, changes = GraphEditor(graph), 0
+    operations = [op for op in graph.operations if op.kind in kinds]
+    for op in context.rewrites.over(editor, reversed(operations) if from_end else operations):
+        current = editor.operations.get(op.name)
+        reason = None if current is None else rewrite(editor, current)
+        if reason:
+            context.remarks.append((name, op.where(), f"stays: {reason}"))
+        changes += reason == ""
+    return editor.finish() if changes else graph
 
 
 def merged_sources(*operations: Operation) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from quantable.passes.canonicalize.recurrent_steps import (
     State,
     StepWriter,
 )
+from quantable.passes.canonicalize.rewriting import rewritten
 
 _DEFAULT = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
 _PEEPHOLES = 7
@@ -64,18 +65,14 @@ class UnrollRecurrent(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         """Unroll one operation after the other."""
-        editor = GraphEditor(graph)
-        unrolled = 0
-        for op in context.rewrites.over(editor, graph.operations):
-            if op.kind not in GATES:
-                continue
+
+        def unrolled(editor: GraphEditor, op: Operation) -> str:
             reason = _reason(editor, op, self.longest)
-            if reason:
-                context.remarks.append((self.name, op.where(), f"stays: {reason}"))
-                continue
-            _unroll(editor, op)
-            unrolled += 1
-        return editor.finish() if unrolled else graph
+            if not reason:
+                _unroll(editor, op)
+            return reason
+
+        return rewritten(graph, context, self.name, GATES, unrolled)
 
 
 def _input(op: Operation, slot: int) -> str:
