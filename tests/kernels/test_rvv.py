@@ -83,7 +83,7 @@ LAYERS = {
 USED = {
     "conv": ("q_vector_conv_u8", "q_vector_conv_i16"), "depthwise": ("q_vector_depthwise",),
     "linear": ("q_vector_conv_u8", "q_vector_conv_i16"),
-    "elements": ("q_vector_add", "q_vector_mean", "q_vector_maximum"),
+    "elements": ("q_vector_add", "q_vector_mean", "q_maximum_bytes"),
 }  # fmt: skip
 DRAWN = {**drawn_layers.DRAWN, "maximum": _draw_maximum}
 

@@ -9,9 +9,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from quantable.backends.c import riscv_elements, riscv_products
+from quantable.backends.c import riscv_elements, riscv_products, vector_activations
 from quantable.backends.c.accumulators import settled
-from quantable.backends.c.bytes_only import is_bytes
 from quantable.backends.c.riscv_products import (
     ProductKernels,
     folded_bias,
@@ -66,24 +65,12 @@ def _emit_depthwise(step: Step) -> bool:
     return True
 
 
-def _emit_max_pool(step: Step) -> bool:
-    """int.MaxPool of unsigned bytes, channels last."""
-    geometry = window(step)
-    if not is_bytes(step, 1) or not geometry.is_channels_last:
-        return False
-    sizes = [geometry.height, geometry.width, str(geometry.batch), str(geometry.in_c)]
-    parameters = step.parameters("q_vector_maximum_params", sizes)
-    x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.shared_call(step.shared("q_vector_maximum", "q_vector_elements.h"), parameters, x, y)
-    return True
-
-
 EMITTERS: dict[str, Callable[[Step], bool]] = {
     "int.Conv": _emit_conv,
     "int.Linear": partial(riscv_products.emit_linear, kernels=KERNELS),
     "int.Add": partial(riscv_elements.emit_add, family="vector"),
     "int.AveragePool": partial(riscv_elements.emit_average_pool, family="vector"),
     "int.ReduceMean": partial(riscv_elements.emit_reduce_mean, family="vector"),
-    "int.MaxPool": _emit_max_pool,
+    "int.MaxPool": partial(vector_activations.emit_maximum, header="q_vector_maximum.h"),
 }
 """By kind: emits the operation, or returns that no kernel suits it, having added nothing."""

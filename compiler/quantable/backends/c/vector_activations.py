@@ -76,13 +76,18 @@ def _emit_mean(
 
 def emit_max_pool(step: Step, kernels: VectorKernels) -> bool:
     """int.MaxPool of unsigned bytes, channels last."""
+    return emit_maximum(step, kernels.header("maximum"))
+
+
+def emit_maximum(step: Step, header: str) -> bool:
+    """The same for a set whose header makes one pixel of `q_maximum_bytes`."""
     geometry = window(step)
     if not is_bytes(step, 1) or not geometry.is_channels_last:
         return False
     sizes = [geometry.height, geometry.width, str(geometry.batch), str(geometry.in_c)]
     parameters = step.parameters("q_maximum_params", sizes)
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
-    step.shared_call(step.shared("q_maximum_bytes", kernels.header("maximum")), parameters, x, y)
+    step.shared_call(step.shared("q_maximum_bytes", header), parameters, x, y)
     return True
 
 

@@ -1,5 +1,5 @@
-/* int.Add of unsigned bytes of one shape, means over all positions of an image, and int.MaxPool,
- * with vectors of RISC-V. Multipliers are floats, of which only the representation is looked at.
+/* int.Add of unsigned bytes of one shape, and means over all positions of an image, with vectors of
+ * RISC-V. Multipliers are floats, of which only the representation is looked at.
  */
 #ifndef QUANTABLE_Q_VECTOR_ELEMENTS_H
 #define QUANTABLE_Q_VECTOR_ELEMENTS_H
@@ -7,13 +7,6 @@
 #include "q_scalar_elements.h"
 #include "q_share.h"
 #include "q_vector.h"
-#include "q_window.h"
-
-/* Channels last; windows reach the image. */
-typedef struct {
-  q_axis h, w;
-  int32_t images, channels;
-} q_vector_maximum_params;
 
 #if Q_VECTORS
 
@@ -57,25 +50,6 @@ Q_ONE_COPY static void q_vector_mean(const q_scalar_mean_params *p, const uint8_
   }
 }
 
-/* All channels of one output pixel. */
-static inline void q_vector_maximum_pixel(const q_vector_maximum_params *p, const uint8_t *x,
-                                          q_taps th, q_taps tw, uint8_t *y) {
-  const ptrdiff_t channels = p->channels;
-  size_t vl;
-  for (ptrdiff_t c = 0; c < channels; c += (ptrdiff_t)vl) {
-    vl = __riscv_vsetvl_e8m8((size_t)(channels - c));
-    vuint8m8_t most = __riscv_vmv_v_x_u8m8(0, vl);
-    for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
-      for (ptrdiff_t kw = tw.first; kw < tw.last; kw++) {
-        const ptrdiff_t row = th.origin + kh * p->h.dilation, at = tw.origin + kw * p->w.dilation;
-        const uint8_t *pixel = x + (row * p->w.in + at) * channels + c;
-        most = __riscv_vmaxu_vv_u8m8(most, __riscv_vle8_v_u8m8(pixel, vl), vl);
-      }
-    }
-    __riscv_vse8_v_u8m8(y + c, most, vl);
-  }
-}
-
 #else
 
 static inline void q_vector_sum(const q_scalar_add_params *p, const uint8_t *a, const uint8_t *b,
@@ -87,21 +61,6 @@ static inline void q_vector_mean(const q_scalar_mean_params *p, const uint8_t *x
   q_scalar_mean(p, x, y);
 }
 
-static inline void q_vector_maximum_pixel(const q_vector_maximum_params *p, const uint8_t *x,
-                                          q_taps th, q_taps tw, uint8_t *y) {
-  const ptrdiff_t channels = p->channels;
-  memset(y, 0, (size_t)channels);
-  for (ptrdiff_t kh = th.first; kh < th.last; kh++) {
-    for (ptrdiff_t kw = tw.first; kw < tw.last; kw++) {
-      const ptrdiff_t row = th.origin + kh * p->h.dilation, at = tw.origin + kw * p->w.dilation;
-      const uint8_t *pixel = x + (row * p->w.in + at) * channels;
-      for (ptrdiff_t c = 0; c < channels; c++) {
-        y[c] = pixel[c] > y[c] ? pixel[c] : y[c];
-      }
-    }
-  }
-}
-
 #endif
 
 /* Threads share elements. */
@@ -111,20 +70,6 @@ Q_ONE_COPY static void q_vector_add(q_share share, const q_scalar_add_params *p,
   q_scalar_add_params own = *p;
   own.count = (int32_t)(q_share_last(share, p->count) - first);
   q_vector_sum(&own, a + first, b + first, y + first);
-}
-
-/* Threads share lines of outputs. */
-static inline void q_vector_maximum(q_share share, const q_vector_maximum_params *p,
-                                    const uint8_t *x, uint8_t *y) {
-  const ptrdiff_t image = (ptrdiff_t)p->h.in * p->w.in * p->channels;
-  const ptrdiff_t lines = (ptrdiff_t)p->images * p->h.out, first = q_share_first(share, lines);
-  y += first * p->w.out * p->channels;
-  for (ptrdiff_t i = first, last = q_share_last(share, lines); i < last; i++) {
-    const q_taps th = q_taps_of(&p->h, (int32_t)(i % p->h.out));
-    for (int32_t ow = 0; ow < p->w.out; ow++, y += p->channels) {
-      q_vector_maximum_pixel(p, x + i / p->h.out * image, th, q_taps_of(&p->w, ow), y);
-    }
-  }
 }
 
 #endif
