@@ -75,7 +75,7 @@ def export_module(
     training = {name: held.training for name, held in module.named_modules()}
     module.eval()
     try:
-        with _quiet():
+        with quiet():
             model = _exported(module, call, label, opset, output_names)
     finally:
         for name, held in module.named_modules():
@@ -284,7 +284,7 @@ def _module_of(module: nn.Module, call: _Call, node_name: str, label: str) -> st
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's advice about itself away from the user."""
     logger = logging.getLogger("torch")
     level = logger.level

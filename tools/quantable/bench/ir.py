@@ -22,6 +22,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
+from quantable.bench.ending import add_page
 from quantable.bench.machine import describe_machine, versions
 from quantable.driver import api
 from quantable.driver.cache import Cache
@@ -68,13 +69,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Measure printing, parsing, diffing, recompiling and starting.",
         epilog="Example: python -m quantable.bench.ir --resnet50 resnet50.onnx",
     )
-    root = Path(__file__).resolve().parents[3]
     parser.add_argument("--resnet50", type=Path, required=True, help="made by the zoo script")
     parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
-    parser.add_argument(
-        "--output", type=lambda text: Path(text) if text else None,
-        default=root / "docs" / "ir-speed.md", help="the page to write; '' for none",
-    )  # fmt: skip
+    add_page(parser, "ir-speed.md")
     return parser.parse_args(arguments)
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from quantable.bench.datasets import DEFAULT_SHARED
+from quantable.bench.ending import add_page, add_zoo, end
 from quantable.bench.machine import describe_machine, versions
 from quantable.bench.quantizers_page import page
 from quantable.bench.zoo import zoo_models
@@ -51,15 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
     facts = {"machine": describe_machine(), "versions": versions(PACKAGES), "rows": rows,
              "runs": options.runs, "misses": misses(rows)}  # fmt: skip
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    if options.output:
-        options.output.write_text(page(facts), encoding="utf-8")
+    end(facts, page, options.output)
     return 1 if facts["misses"] else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    root = Path(__file__).resolve().parents[3]
-    shared = root.parent / "shared"
     parser = argparse.ArgumentParser(
         prog="python -m quantable.bench.quantizers",
         description="Measure time and memory of quantizers, each in fresh processes.",
@@ -68,15 +66,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=TOOLS)
     parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
-    zoo = "the script that builds the networks, or a folder with them"
-    parser.add_argument("--zoo", type=Path, default=shared / "bench" / "zoo.py", help=zoo)
-    parser.add_argument("--shared", type=Path, default=shared, help="models and data")
-    parser.add_argument(
-        "--output",
-        type=lambda text: Path(text) if text else None,
-        default=root / "docs" / "benchmark.md",
-        help="the page to write; '' for none",
-    )
+    add_zoo(parser)
+    parser.add_argument("--shared", type=Path, default=DEFAULT_SHARED, help="models and data")
+    add_page(parser, "benchmark.md")
     return parser.parse_args(arguments)
 
 

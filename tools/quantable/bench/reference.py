@@ -9,7 +9,6 @@ Runtime look for more work for some 50 ms. Peak memory is that of a fresh proces
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from quantable.bench.ending import add_page, add_zoo, end
 from quantable.bench.machine import describe_machine, peak_memory_mb, versions
 from quantable.bench.reference_page import page
 from quantable.bench.zoo import rebatched, zoo_models
@@ -47,14 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": describe_machine(), "versions": versions(PACKAGES), "rows": rows,
         "batch": options.batch, "threads": options.threads, "runs": options.runs, "bar": BAR,
     }  # fmt: skip
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    if options.output:
-        options.output.write_text(page(facts), encoding="utf-8")
+    end(facts, page, options.output)
     return 1 if any(row["wall_ratio"] > BAR for row in rows) else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    root = Path(__file__).resolve().parents[3]
     parser = argparse.ArgumentParser(
         prog="python -m quantable.bench.reference",
         description="Measure the float reference beside ONNX Runtime, in turn in one process.",
@@ -64,15 +61,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="samples of a run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=15, help="of which the median is taken")
-    zoo = "the script that builds the networks, or a folder with them"
-    default = root.parent / "shared" / "bench" / "zoo.py"
-    parser.add_argument("--zoo", type=Path, default=default, help=zoo)
-    parser.add_argument(
-        "--output",
-        type=lambda text: Path(text) if text else None,
-        default=root / "docs" / "reference-speed.md",
-        help="the page to write; '' for none",
-    )
+    add_zoo(parser)
+    add_page(parser, "reference-speed.md")
     parser.add_argument("--memory", nargs=2, metavar=("TOOL", "MODEL"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -22,11 +22,11 @@ from quantable.bench.accuracy.results import OTHER_SOURCES, Results
 from quantable.bench.accuracy.rows import Row, compared, grouped, row
 from quantable.bench.accuracy.suites import SUITES, Case, cases
 from quantable.bench.datasets import DEFAULT_SHARED, network
+from quantable.bench.ending import ROOT, add_page
 from quantable.bench.machine import describe_machine, versions
 from quantable.ir import UserError
 
 PACKAGES = ("onnxruntime", "nncf", "openvino", "torch", "numpy")
-ROOT = Path(__file__).resolve().parents[4]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,12 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="take results of other sources of Quantable too; the page marks them",
     )  # fmt: skip
     parser.add_argument("--page-only", action="store_true", help="measure nothing")
-    parser.add_argument(
-        "--output",
-        type=lambda text: Path(text) if text else None,
-        default=ROOT / "docs" / "accuracy.md",
-        help="the page to write; '' for none",
-    )
+    add_page(parser, "accuracy.md")
     return parser.parse_args(arguments)
 
 

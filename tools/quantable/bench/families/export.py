@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from quantable.exporters.pytorch import quiet
 
 Axes = Mapping[str, Mapping[int, str]]
 """By input or output name: which axes are symbolic, and what they are called."""
@@ -76,21 +74,8 @@ class Export:
         self, module: nn.Module, example: tuple[torch.Tensor, ...], path: Path, opset: int,
         **options: Any,
     ) -> None:  # fmt: skip
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             torch.onnx.export(
                 module, example, str(path), input_names=list(self.inputs),
                 output_names=list(self.outputs), opset_version=opset, **options,
             )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the exporters say about themselves off the terminal."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -7,13 +7,13 @@ process, network by network, with 1 and 2 threads.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quantable.bench.ending import add_page, add_zoo, end
 from quantable.bench.latencies.builds import FILES, NETWORKS, build, opened
 from quantable.bench.latencies.page import misses, page
 from quantable.bench.latency import CalledRunner, OwnRunner, Runner, interleaved, peer
@@ -41,14 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     facts = {"machine": describe_machine(), "versions": versions(PACKAGES), "rows": rows,
              "seconds": options.seconds, "misses": misses(rows)}  # fmt: skip
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    if options.output:
-        options.output.write_text(page(facts), encoding="utf-8")
+    end(facts, page, options.output)
     return 1 if facts["misses"] else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    root = Path(__file__).resolve().parents[4]
     parser = argparse.ArgumentParser(
         prog="python -m quantable.bench.latencies",
         description="Measure emitted code beside ONNX Runtime, OpenVINO and LiteRT.",
@@ -60,15 +57,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--again", action="store_true", help="build: emit our code again")
     parser.add_argument("--seconds", type=float, default=3.0, help="to run each runtime for")
-    default = root.parent / "shared" / "bench" / "zoo.py"
-    zoo = "the script that builds the networks, or a folder with them"
-    parser.add_argument("--zoo", type=Path, default=default, help=zoo)
-    parser.add_argument(
-        "--output",
-        type=lambda text: Path(text) if text else None,
-        default=root / "docs" / "latency.md",
-        help="the page to write; '' for none",
-    )
+    add_zoo(parser)
+    add_page(parser, "latency.md")
     return parser.parse_args(arguments)
 
 
