@@ -14,6 +14,9 @@
  */
 #include "q_share.h"
 #include "q_x86.h"
+#if Q_WIDENS
+#include "q_avx2_step.h"
+#endif
 
 #ifndef QUANTABLE_Q_COLUMNS_H
 #define QUANTABLE_Q_COLUMNS_H
@@ -26,7 +29,12 @@ typedef struct {
 #define Q_QUADS ((Q_ROWS + 3) / 4)
 #define Q_OUTPUTS ((ptrdiff_t)(Q_WIDE - 1) * Q_CHANNELS + Q_LAST) /* of a line */
 
-#if Q_LANES
+#if Q_WIDENS && Q_ROWS == 3 && Q_COLUMNS == 3 && Q_COLUMN == Q_CHANNELS && \
+    Q_CHANNELS % 8 == 0 && Q_CHANNELS % 32 != 0
+
+#include "q_wide_columns.h"
+
+#elif Q_LANES
 
 /* Bring column `x` of the window into quads, [quad][vector], ready for products. */
 Q_INLINE void Q_NAME(q_column)(const uint8_t *x, ptrdiff_t left, q_spread (*values)[4]) {
