@@ -94,6 +94,26 @@ static inline void q_threads_stop(q_threads *threads) {
   pthread_mutex_destroy(&threads->mutex);
 }
 
+/* Bytes of a thread's stack at least: systems give as little as 128 KB, kernels take up to 512. */
+#define Q_THREADS_STACK 2097152
+
+static inline int q_threads_create(q_threads *threads, pthread_t *id) {
+  pthread_attr_t attributes;
+  size_t size = 0;
+  if (pthread_attr_init(&attributes) != 0) {
+    return -1;
+  }
+  int status = pthread_attr_getstacksize(&attributes, &size);
+  if (status == 0 && size < Q_THREADS_STACK) {
+    status = pthread_attr_setstacksize(&attributes, Q_THREADS_STACK);
+  }
+  if (status == 0) {
+    status = pthread_create(id, &attributes, q_threads_work, threads);
+  }
+  pthread_attr_destroy(&attributes);
+  return status;
+}
+
 /* Make a pool of `count` threads, at most QUANTABLE_THREADS; the caller is one of them. Return how
  * many it has, which are fewer where the system gives no more, or 0 if it cannot be made. */
 static inline int q_threads_start(q_threads *threads, int count) {
@@ -108,7 +128,7 @@ static inline int q_threads_start(q_threads *threads, int count) {
     return 0;
   }
   while (threads->parts < count && threads->parts < QUANTABLE_THREADS) {
-    if (pthread_create(&threads->ids[threads->parts], NULL, q_threads_work, threads) != 0) {
+    if (q_threads_create(threads, &threads->ids[threads->parts]) != 0) {
       break;
     }
     threads->parts++;
