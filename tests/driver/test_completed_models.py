@@ -87,3 +87,44 @@ def test_a_target_that_leaves_them_real_uses_no_calibration(model: Path, tmp_pat
     )  # fmt: skip
     assert done.profile is None
     assert "calibration is not used" in said[0][2]
+
+
+_BY_CHANNEL = """<ir_version: 10, opset_import: ["": 21]>
+g (float[1,2,4,4] x) => (float[1,2,4,4] y)
+<float s = {0.0625}, uint8 z = {128}, float[2,2,1,1] w = {0.5, -0.25, 2, 1}, float[2] b = {1, -2},
+ float[2] cs = {0.03125, 0.0625}, uint8[2] cz = {0, 0}, float vs = {0.25}, int8[2,1,1,1] v = {5, 6},
+ float six = {6}, float none = {0}> {
+    xq = QuantizeLinear (x, s, z)
+    xd = DequantizeLinear (xq, s, z)
+    [conv] c = Conv (xd, w, b)
+    [clip] r = Clip (c, none, six)
+    rq = QuantizeLinear <axis = 1> (r, cs, cz)
+    rd = DequantizeLinear <axis = 1> (rq, cs, cz)
+    vd = DequantizeLinear (v, vs)
+    [depthwise] y = Conv <group = 2> (rd, vd)
+}"""
+
+
+def test_scales_of_channels_go_into_the_weights(tmp_path: Path) -> None:
+    """NNCF quantizes the inputs of depthwise convolutions by channel."""
+    # 6 is 192 steps of the first channel: that Clip is no Relu for the quantizer.
+    onnx.save(onnx.parser.parse_model(_BY_CHANNEL), tmp_path / "bounded.onnx")
+    calibration = Calibration(_samples())
+    with pytest.raises(UnsupportedError, match="quantizes 'r' by channel") as caught:
+        compile_model(
+            tmp_path / "bounded.onnx", tmp_path / "out", target="c-portable",
+            calibration=calibration,
+        )  # fmt: skip
+    assert "fold-channel-scales" in caught.value.help
+    text = _BY_CHANNEL.replace("six = {6}", "six = {16}")
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    done = compile_model(
+        tmp_path / "model.onnx", tmp_path / "out", target="c-portable", calibration=calibration
+    )
+    graph = dict(done.graphs)["04-opt.qir"]
+    rows = {row.scale for row in graph.rows.values() if is_adopted(row)}
+    assert rows == {(0.0625,), (0.125, 0.25)}  # powers of two: nothing is rounded
+    claims = validate(tmp_path / "out", {"x": _samples()})
+    assert [claim.name for claim in claims if not claim.held] == []
+    network = api.quantize_network(tmp_path / "model.onnx", _samples(), "c-portable")
+    assert network.rows == graph.rows

@@ -29,7 +29,7 @@ from quantable.driver.files import save_arrays
 from quantable.driver.importing import import_model, import_module
 from quantable.driver.pipelines import resolve, split_assignments, with_dispatch
 from quantable.driver.preprocessing import Preprocessing
-from quantable.driver.quantized_models import quantize_pipeline
+from quantable.driver.quantized_models import for_integers, is_quantized, quantize_pipeline
 from quantable.driver.reproduce import replay as replay_passes
 from quantable.driver.reproduce import run_passes
 from quantable.driver.stages import STAGE
@@ -243,18 +243,17 @@ def quantize_network(
     if isinstance(data, Iterator):
         data = list(data)  # it is read more than once
     tuning = open_tuning_data(graph, data, preprocessing, samples=samples, checkpoint=checkpoint)
-    graph = canonicalize(
-        graph, passes=found["canonicalize"], target=target, tuning=tuning, remarks=remarks
-    )
+    completes = load_target(target).has_integer_level and is_quantized(graph)
+    steps = for_integers(graph, found["canonicalize"]) if completes else found["canonicalize"]
+    graph = canonicalize(graph, passes=steps, target=target, tuning=tuning, remarks=remarks)
     profile = observe(graph, data, preprocessing, samples=samples)
     if remarks is not None:
         remarks += calibration_warnings(graph, profile)
     table, schemes = split_assignments(assign, load_target(target))
     passes = with_dispatch(found["quantize"], table=table, schemes=schemes)
-    graph = quantize(graph, target, passes=passes, remarks=remarks)
-    graph = calibrate(
-        graph, profile, passes=found["calibrate"], target=target, tuning=tuning, remarks=remarks
-    )
+    graph = quantize(graph, target, passes=passes, complete=completes, remarks=remarks)
+    passes = STAGE["calibrate"].pipeline if completes else found["calibrate"]
+    graph = calibrate(graph, profile, passes=passes, target=target, tuning=tuning, remarks=remarks)
     return refine(graph, target=target, remarks=remarks)
 
 

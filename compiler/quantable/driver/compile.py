@@ -22,6 +22,7 @@ from quantable.driver.pipelines import resolve
 from quantable.driver.preprocessing import Preprocessing
 from quantable.driver.quantized_models import (
     SKIPPED,
+    for_integers,
     has_quantized_weights,
     is_quantized,
     is_waiting,
@@ -172,6 +173,8 @@ def compile_model(
     graph = model if isinstance(model, Graph) else staging.import_model(Path(model))
     if is_quantized(graph) and not requantize:
         chosen["calibrate"] = (pipelines or {}).get("calibrate", STAGE["calibrate"].pipeline)
+        if staging.target.has_integer_level:
+            chosen["canonicalize"] = for_integers(graph, chosen["canonicalize"])
         run = _kept(staging, chosen, calibration, graph, tell, warn)
     elif calibration is None and has_quantized_weights(graph) and not requantize:
         chosen["canonicalize"] = with_kept_weights(chosen["canonicalize"])

@@ -7,11 +7,13 @@ from dataclasses import replace
 from quantable.driver.pipelines import canonical, resolve
 from quantable.driver.stages import STAGE
 from quantable.ir import Graph, Level, State
+from quantable.passes.canonicalize.fold_channel_scales import FoldChannelScales
 from quantable.passes.canonicalize.fold_constants import FoldConstants
 from quantable.passes.canonicalize.fold_shapes import FoldShapes
 from quantable.passes.canonicalize.qoperator_forms import FORMS
 from quantable.passes.canonicalize.quantizer_forms import (
     DEQUANTIZE,
+    QUANTIZE,
     QUANTIZERS,
     Quantizer,
     quantizer_of,
@@ -86,6 +88,22 @@ def with_kept_weights(text: str) -> str:
         replace(item, weights=False) if isinstance(item, (FoldConstants, FoldShapes)) else item
         for item in resolve(text)
     )
+
+
+def for_integers(graph: Graph, text: str) -> str:
+    """Return the pipeline of `canonicalize` for a quantized model and a target of integers alone.
+
+    Args:
+        graph: What was imported.
+        text: The pipeline for all targets.
+    """
+    is_by_channel = any(
+        isinstance(found, Quantizer) and found.axis is not None
+        for op in graph.operations
+        if op.kind == QUANTIZE
+        for found in [quantizer_of(graph, op)]
+    )
+    return f"{text},{FoldChannelScales.name}" if is_by_channel else text
 
 
 def requantizing(text: str) -> str:

@@ -88,6 +88,8 @@ _TABLE: tuple[PassEntry, ...] = (
               "give every consumer of a parameter its own copy"),
     PassEntry("drop-dead-channels", "canonicalize", "DropDeadChannels",
               "remove channels that no input changes, or that nobody reads"),
+    PassEntry("fold-channel-scales", "canonicalize", "FoldChannelScales",
+              "quantize inputs of depthwise convolutions with one scale", is_default=False),
     PassEntry("silence-channels", "canonicalize", "SilenceChannels",
               "clear the weights of channels that are zero or that nobody reads",
               is_default=False),

@@ -11,6 +11,10 @@ _COMPLETE = (
     "calibrate what the model does not quantize: compile --calibration DATA, or quantize "
     "--complete, then calibrate"
 )
+_FOLD = (
+    "compile, or the passes canonicalize,fold-channel-scales, bring scales of channels into the "
+    "weights between a convolution and a depthwise one"
+)
 _HELP = (
     "let the tool that made the model quantize these, or choose a target that can leave them "
     "float, for instance onnxruntime",
@@ -40,7 +44,9 @@ def require_integers(graph: Graph, target: Target, *, is_partial: bool = False) 
             missing = [] if is_partial else missing_rows(graph, op, target)
             helps += [_COMPLETE] if missing else []
             found = [f"{slot}: the model does not quantize '{name}'" for slot, name in missing]
-            found += [*_weight_faults(graph, op, target), *_activation_faults(graph, op)]
+            by_channel = _activation_faults(graph, op)
+            helps += [_FOLD] if by_channel else []
+            found += [*_weight_faults(graph, op, target), *by_channel]
             lines += [f"  {op.where()} {text}" for text in found]
     if lines:
         raise UnsupportedError(

@@ -26,6 +26,7 @@ from quantable.driver.quantized_models import (
 )
 from quantable.ir import Graph, QuantableError, UserError
 from quantable.ir.diff import Attention, GraphDiff, diff_graphs
+from quantable.passes.canonicalize.fold_channel_scales import FoldChannelScales
 from quantable.passes.canonicalize.qoperator_forms import FORMS
 from quantable.passes.canonicalize.quantizer_forms import QUANTIZERS
 from quantable.passes.quantize.adopt_quantizers import AdoptQuantizers
@@ -164,6 +165,7 @@ def integer_facts(
         How many elements differ, or why and in how many places the target refuses it and, under
         'completed', what calibration makes of it.
     """
+    canonical = api.optimize(canonical, FoldChannelScales.name)
     try:
         graph = api.quantize(canonical, INTEGER_TARGET)
         lowered = api.lower(api.refine(graph))

@@ -31,9 +31,9 @@ _COLUMNS = f"""
   the same without `{FUSION}`, which puts kernels on integers
   in the place of operations between quantizers.
 - **C**: elements that differ between the integer graph for `{INTEGER_TARGET}`, lowered without any
-  data, and ONNX Runtime with optimizations off; or how many places have no integers, and the
-  signal to quantization noise against ONNX Runtime where calibration data fill them (`compile
-  --calibration`; the file's own rows stay, the tool's samples are given).
+  data (behind `fold-channel-scales`), and ONNX Runtime with optimizations off; or how many places
+  have no integers, and the signal to quantization noise against ONNX Runtime where calibration data
+  fill them (`compile --calibration`; the file's own rows stay, the tool's samples are given).
 """
 _CAUSES = f"""## Causes
 
