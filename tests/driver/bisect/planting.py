@@ -22,7 +22,7 @@ from quantable.passes.base import PassContext
 from quantable.passes.lower.lowering import Lowering
 from quantable.passes.plan.layout_writer import LayoutWriter
 from quantable.passes.quantize import dispatch
-from quantable.passes.quantize.assign_configs import _Assigner
+from quantable.passes.quantize.config_assigner import ConfigAssigner
 from quantable.passes.registry import pass_class
 from quantable.passes.slot_editor import SlotEditor
 
@@ -200,7 +200,7 @@ KINDS: dict[str, tuple[tuple[Any, str], Spoil]] = {
     "two bits": (PUT, _narrow),
     "wrong row": ((SlotEditor, "overlap"), _other_row),
     "wrong share": ((SlotEditor, "share"), _other_row),
-    "wrong scheme": ((_Assigner, "_own"), _wrong_scheme),
+    "wrong scheme": ((ConfigAssigner, "_own"), _wrong_scheme),
     "wrong kind": ((dispatch, "_quantable"), _wrong_kind),
     "wrong multiplier": (STORE, _contents("f32", lambda array: array * np.float32(1.5))),
     "lost integer bias": (STORE, _contents("i32", np.zeros_like)),
