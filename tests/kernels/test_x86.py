@@ -214,6 +214,15 @@ def test_instructions_of_avx512_on_an_emulated_pc(tmp_path, level):
     demand_reference(network, tmp_path, X86, ("x86-64-avx512vnni",), (level,))
 
 
+def test_avx2_stores_eight_channels_wherever_they_lie(network, agree):
+    """The intrinsic for the upper half of a vector wants an aligned double."""
+    for out_c in (8, 20, 24, 36, 70):
+        layers.add_conv(network, (5, out_c), (7, 3), (1, 1), (1, 1), (1, 1))
+    network.apply("Transpose", (network.input(U8, (1, 9, 17)),), (U8, (1, 17, 9)), perm=(0, 2, 1))
+    sanitized = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover")
+    agree(network, vector_flags("avx2", sanitized), X86)
+
+
 @pytest.mark.parametrize("real", [AVX512, AVX_VNNI], ids=["avx512", "avxvnni"])
 @pytest.mark.parametrize("level", ["-O2", "-O3"])
 def test_every_set_compiles_without_a_warning(network, tmp_path, real, level):

@@ -89,8 +89,8 @@ Q_INLINE void q_put_pair_bytes(const q_lanes *a, const q_lanes *b, const q_outpu
   } else {
     _mm_storel_epi64((__m128i *)(void *)ya, low);
     _mm_storel_epi64((__m128i *)(void *)(ya + 4 * vectors), high);
-    _mm_storeh_pd((double *)(void *)yb, _mm_castsi128_pd(low));
-    _mm_storeh_pd((double *)(void *)(yb + 4 * vectors), _mm_castsi128_pd(high));
+    q_upper_to(yb, low);
+    q_upper_to(yb + 4 * vectors, high);
   }
 }
 
@@ -104,7 +104,7 @@ Q_INLINE void q_put_eight_bytes(q_lanes a, q_lanes b, const q_output *out, uint8
                           _mm256_set1_epi8((char)out->clamp_max));
   const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes),
                                           _mm256_extracti128_si256(bytes, 1));
-  _mm_storeh_pd((double *)(void *)yb, _mm_castsi128_pd(both));
+  q_upper_to(yb, both);
   _mm_storel_epi64((__m128i *)(void *)ya, both);
 }
 

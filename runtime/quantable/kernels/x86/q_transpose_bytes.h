@@ -58,7 +58,7 @@ static inline void q_eight_rows(const uint8_t *x, ptrdiff_t pitch, uint8_t *y, p
   Q_UNROLL
   for (int i = 0; i < 8; i++) {
     _mm_storel_epi64((__m128i *)(void *)(y + 2 * i * rows), v[i]);
-    _mm_storeh_pd((double *)(void *)(y + (2 * i + 1) * rows), _mm_castsi128_pd(v[i]));
+    q_upper_to(y + (2 * i + 1) * rows, v[i]);
   }
 }
 

@@ -32,6 +32,12 @@
 #define Q_INLINE static inline __attribute__((always_inline))
 /* Loops over the vectors of a tile are written out, so that every one has its register. */
 #define Q_UNROLL _Pragma("GCC unroll 16")
+
+/* Store the upper half of a vector anywhere: the intrinsic for it wants an aligned double. */
+Q_INLINE void q_upper_to(uint8_t *p, __m128i v) {
+  const int64_t upper = _mm_extract_epi64(v, 1);
+  memcpy(p, &upper, sizeof(upper));
+}
 #endif
 
 #endif
