@@ -156,12 +156,13 @@ def add_random_conv(network, depth=0):
 
 
 def add_random_window_of_nine(network):
-    """Add a convolution of 3 x 3 that moves by one, of whole vectors of channels."""
+    """Add a convolution of 3 x 3 that moves by one or two, of whole vectors of channels."""
     random = network.random
     channels = int(random.choice([16, 32, 48, 64, 80, 128])), int(random.integers(16, 100))
     size = [int(random.integers(4, 20)) for _ in "hw"]
     add_conv(
-        network, channels, size, (3, 3), (1, 1), (1, 1), U8 if random.random() < 0.8 else I16,
+        network, channels, size, (3, 3), (int(random.integers(1, 3)),) * 2, (1, 1),
+        U8 if random.random() < 0.8 else I16,
         int(random.integers(1, 3)), 0, None, bool(random.random() < 0.2),
     )  # fmt: skip
 

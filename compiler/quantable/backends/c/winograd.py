@@ -8,11 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from quantable.backends.c.gemm import Gemm
 
-_BOUNDS = {4: 2**25, 2: 2**29}
-"""Magnitude below which sums of products come back whole, by the edge of a tile of outputs."""
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way of filtering.
+
+    Attributes:
+        stride: How far windows move.
+        edge: Of a tile of outputs.
+        places: Products that a tile needs for each channel and output.
+        bound: Magnitude below which sums of products come back whole.
+    """
+
+    stride: int
+    edge: int
+    places: int
+    bound: int
+
+
+_FORMS = {4: _Form(1, 4, 36, 2**25), 2: _Form(1, 2, 16, 2**29), 22: _Form(2, 2, 25, 2**31)}
+"""By what kernels call it."""
 _CHANNELS = 16
 """Channels come in so many, and outputs are worth it from so many on."""
 _SLICE = 64
@@ -33,59 +52,60 @@ def winograd_facts(gemm: Gemm) -> Mapping[str, int]:
     """Return the macros that tell kernels how to filter.
 
     Returns:
-        WINOGRAD, the edge of a tile of outputs, 4 or 2, and GROUP, the tiles that share a transform
-        of the weights; both 0 where a direct product is as good.
+        WINOGRAD, the form, and GROUP, the tiles that share a transform of the weights; both 0 where
+        a direct product is as good.
     """
-    edges = [0, *(edge for edge in _BOUNDS if _is_exact(gemm, edge))] if _is_suited(gemm) else [0]
-    edge = min(edges, key=lambda edge: _cycles(gemm, edge))
-    return {"WINOGRAD": edge, "GROUP": _group(gemm, edge) if edge else 0}
+    names = [name for name, form in _FORMS.items() if _is_suited(gemm, form)]
+    name = min([0, *names], key=lambda name: _cycles(gemm, _FORMS.get(name)))
+    return {"WINOGRAD": name, "GROUP": _group(gemm, _FORMS[name]) if name else 0}
 
 
-def _is_suited(gemm: Gemm) -> bool:
-    """Whether it is a 3 x 3 window that moves by one, of whole vectors of channels."""
-    channels = gemm.pixel
+def _is_suited(gemm: Gemm, form: _Form) -> bool:
+    """Whether it is a 3 x 3 window of whole vectors of channels, and no bytes lose bits."""
+    channels = gemm.pixel // form.stride
     return (
         (gemm.rows, gemm.columns, gemm.run) == (3, 1, 3 * channels)
-        and gemm.line == gemm.row
+        and (gemm.line, gemm.pixel) == (form.stride * gemm.row, form.stride * channels)
         and gemm.outputs.lines > 1
         and channels % _CHANNELS == 0
         and gemm.weight.shape[0] >= _CHANNELS
+        and _reach(gemm) < form.bound
+        and _stack(gemm, form) <= _STACK
     )
 
 
-def _is_exact(gemm: Gemm, edge: int) -> bool:
-    """Whether no bytes make a sum that the transform loses bits of, nor fill the stack."""
+def _reach(gemm: Gemm) -> int:
+    """Return the largest magnitude that a sum of products of bytes can have."""
     weight = gemm.weight.reshape(gemm.weight.shape[0], -1)
     positive, negative = weight.clip(min=0).sum(axis=1), -weight.clip(max=0).sum(axis=1)
-    reach = 255 * int(max(positive.max(initial=0), negative.max(initial=0)))
-    held = 2 * gemm.pixel * _group(gemm, edge) + 32 * min(gemm.pixel, _SLICE)
-    held += 32 * _VECTORS * _group(gemm, edge)
-    return reach < _BOUNDS[edge] and _places(edge) * held <= _STACK
+    return 255 * int(max(positive.max(initial=0), negative.max(initial=0)))
 
 
-def _places(edge: int) -> int:
-    return (edge + 2) * (edge + 2)
+def _stack(gemm: Gemm, form: _Form) -> int:
+    """Return about the bytes that transforms take."""
+    channels, group = gemm.pixel // form.stride, _group(gemm, form)
+    return form.places * (2 * channels * group + 32 * (min(channels, _SLICE) + _VECTORS * group))
 
 
-def _tiles(gemm: Gemm, edge: int) -> int:
+def _tiles(gemm: Gemm, form: _Form) -> int:
     lines, pixels = gemm.outputs.lines, gemm.outputs.pixels
-    return gemm.images * math.ceil(lines / edge) * math.ceil(pixels / edge)
+    return gemm.images * math.ceil(lines / form.edge) * math.ceil(pixels / form.edge)
 
 
-def _group(gemm: Gemm, edge: int) -> int:
+def _group(gemm: Gemm, form: _Form) -> int:
     """Return how many tiles share a transform of the weights, as evenly as that can be."""
-    tiles = _tiles(gemm, edge)
-    most = min(max(_CACHE // (_places(edge) * gemm.pixel * 2), _FEWEST), _MOST)
+    tiles, size = _tiles(gemm, form), form.places * gemm.pixel // form.stride * 2
+    most = min(max(_CACHE // size, _FEWEST), _MOST)
     return math.ceil(tiles / math.ceil(tiles / most))
 
 
-def _cycles(gemm: Gemm, edge: int) -> float:
-    """Return about how many cycles it takes with tiles of an edge, or directly with 0."""
-    inner, outer = gemm.pixel, int(gemm.weight.shape[0])
-    if edge == 0:
+def _cycles(gemm: Gemm, form: _Form | None) -> float:
+    """Return about how many cycles it takes by a form, or directly."""
+    inner, outer = gemm.run // 3, int(gemm.weight.shape[0])
+    if form is None:
         pixels = gemm.images * gemm.outputs.lines * gemm.outputs.pixels
         return pixels * 9 * inner * outer / _DIRECT
-    tiles, share = _tiles(gemm, edge), _places(edge) / 36
-    products = tiles * _places(edge) * inner * outer / _PRODUCTS
-    weights = tiles / _group(gemm, edge) * share * inner * outer * _WEIGHT
+    tiles, share = _tiles(gemm, form), form.places / 36
+    products = tiles * form.places * inner * outer / _PRODUCTS
+    weights = tiles / _group(gemm, form) * share * inner * outer * _WEIGHT
     return products + weights + tiles * share * (inner * _INPUT + outer * _OUTPUT)

@@ -1,4 +1,5 @@
-/* The transforms of Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3), in integers.
+/* The transforms of Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3), in integers, and of
+ * the same for windows of 3 x 3 that move by two.
  *
  * Source: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, sections 4.1
  * and 4.3. y = A' [(G g G') * (B' d B)] A, element by element between the brackets. The fractions of
@@ -8,6 +9,9 @@
  *
  * Sixteen bits hold what is multiplied: inputs of 0 to 255 become 50 times as large at most, and
  * weights of -128 to 127 49 times.
+ *
+ * Where windows move by two, even values meet the outer weights, which is F(2, 2), and odd ones the
+ * middle one: five products for two outputs, without fractions. Names end in 22.
  */
 #ifndef QUANTABLE_Q_WINOGRAD_H
 #define QUANTABLE_Q_WINOGRAD_H
@@ -49,6 +53,14 @@ Q_INLINE void q_winograd_input_4(const q_shorts *d, q_shorts *v, int step) {
   v[4 * step] = near - far;
   v[5 * step] = d5 - (d3 << 2) - odd;
 }
+Q_INLINE void q_winograd_input_22(const q_shorts *d, q_shorts *v, int step) {
+  const q_shorts d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
+  v[0] = d0 - d2;
+  v[step] = d2;
+  v[2 * step] = d2 - d4;
+  v[3 * step] = d1;
+  v[4 * step] = d3;
+}
 
 /* One dimension of G g without fractions: of three weights. */
 Q_INLINE void q_winograd_weight_2(q_shorts g0, q_shorts g1, q_shorts g2, q_shorts *u, int step) {
@@ -67,6 +79,12 @@ Q_INLINE void q_winograd_weight_4(q_shorts g0, q_shorts g1, q_shorts g2, q_short
   u[4 * step] = far - middle;
   u[5 * step] = g2;
 }
+Q_INLINE void q_winograd_weight_22(q_shorts g0, q_shorts g1, q_shorts g2, q_shorts *u, int step) {
+  u[0] = g0;
+  u[step] = g0 + g2;
+  u[2 * step] = g2;
+  u[3 * step] = u[4 * step] = g1;
+}
 
 /* One dimension of A' m, 2 or 24 times as large; m are `step` vectors apart. */
 Q_INLINE void q_winograd_output_2(const q_sums *m, int step, q_sums *y) {
@@ -83,11 +101,17 @@ Q_INLINE void q_winograd_output_4(const q_sums *m, int step, q_sums *y) {
   y[2] = (far - near) << 2;
   y[3] = ((far_odd << 1) - near_odd + (m5 << 2) + (m5 << 1)) << 2;
 }
+Q_INLINE void q_winograd_output_22(const q_sums *m, int step, q_sums *y) {
+  const q_sums both = m[step];
+  y[0] = m[0] + both + m[3 * step];
+  y[1] = both - m[2 * step] + m[4 * step];
+}
 
 /* The sum of which 4, or 576, times as much is known modulo 2**32. */
 static inline q_lanes q_winograd_sum_2(q_sums y) { return (q_lanes)y >> 2; }
 static inline q_lanes q_winograd_sum_4(q_sums y) {
   return (q_lanes)(y * 954437177u) >> 6; /* 9 * 954437177 is 1 modulo 2**32 */
 }
+static inline q_lanes q_winograd_sum_22(q_sums y) { return (q_lanes)y; }
 
 #endif
