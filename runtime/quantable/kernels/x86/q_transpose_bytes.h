@@ -72,19 +72,19 @@ static inline void q_transpose_bytes(q_share share, const q_transpose *p, const 
     const ptrdiff_t first = i % pieces * 16, end = first + 16 < columns ? first + 16 : columns;
     const uint8_t *from = x + i / pieces * rows * columns;
     uint8_t *to = y + i / pieces * rows * columns;
-    ptrdiff_t row = 0;
+    ptrdiff_t done = 0; /* rows */
 #if Q_LANES
-    if (end - first == 16) {
-      if (rows == 3) {
-        q_three_rows(from + first, columns, to + first * 3);
-        row = 3;
-      }
-      for (; row + 8 <= rows; row += 8) {
+    if (end - first == 16 && rows == 3) {
+      q_three_rows(from + first, columns, to + first * 3);
+      done = 3;
+    } else if (end - first == 16) {
+      done = rows / 8 * 8;
+      for (ptrdiff_t row = 0; row < done; row += 8) {
         q_eight_rows(from + row * columns + first, columns, to + first * rows + row, rows);
       }
     }
 #endif
-    for (; row < rows; row++) {
+    for (ptrdiff_t row = done; row < rows; row++) {
       for (ptrdiff_t column = first; column < end; column++) {
         to[column * rows + row] = from[row * columns + column];
       }
