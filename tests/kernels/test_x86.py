@@ -173,6 +173,18 @@ def test_functions_of_bytes(network, agree, flags):
     agree(network, flags, X86)
 
 
+def test_a_multiplier_whose_products_overflow_makes_no_warning(agree):
+    """A mask multiplies by the most negative float: its quantized form overflows float32."""
+    network = Network(3)
+    for factor in (-127, 1):
+        operands = [network.input(U8, (2, 45)), network.parameter(np.array([factor]), I8)]
+        network.apply(
+            "int.Mul", operands, (U8, (2, 45)), a_zero_point=7, b_zero_point=0, multiplier=3e38,
+            **network.requantization(U8),
+        )  # fmt: skip
+    agree(network, vector_flags("avx2", ("-O1",)), X86)
+
+
 TRANSPOSES = (
     ((1, 3, 5, 7), (0, 2, 3, 1)), ((2, 3, 4, 16), (0, 2, 3, 1)), ((1, 37, 40), (0, 2, 1)),
     ((37, 3, 8), (1, 2, 0)), ((3, 16, 33), (0, 2, 1)),

@@ -98,7 +98,8 @@ def _requantized(step: Step, acc: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8
     zero, low, high = (
         op.int_attribute(name) for name in ("y_zero_point", "clamp_min", "clamp_max")
     )
-    product = acc.astype(np.float32) * np.float32(op.float_attribute("multiplier"))
+    with np.errstate(over="ignore"):  # infinity is clipped, as everything beyond the bounds
+        product = acc.astype(np.float32) * np.float32(op.float_attribute("multiplier"))
     steps = np.rint(np.clip(product, np.float32(low - zero), np.float32(high - zero)))
     found: npt.NDArray[np.uint8] = (steps.astype(np.int64) + zero).astype(np.uint8)
     return found
