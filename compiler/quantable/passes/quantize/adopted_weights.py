@@ -83,7 +83,7 @@ def _symmetric(
     config = AdoptedConfigs.narrowed(full, integers)
     row = graph.rows[held.row]
     row = row.filled(row.scale_array, np.zeros_like(row.zero_point_array), row.provenance)
-    content = graph.store.put(integers.astype(config.storage.numpy))
+    content = graph.store.put(integers.astype(config.storage.numpy), config.storage)
     baked = tuple(
         BakedParameter(WEIGHT, content, row.digest) if entry.slot == WEIGHT else entry
         for entry in op.baked
