@@ -55,6 +55,15 @@ def test_a_zero_point_goes_into_the_integers(
     assert [text for _, _, text in remarks] == ["stored as i8, less its zero point"]
 
 
+def test_weights_of_four_bits_stay_so_less_their_zero_point(adopt: Adopt) -> None:
+    """They were stored as int8 beside a config of four bits, which the verifier refused."""
+    graph = adopt(_text("uint4", "8, 7", "0, 15, 3, 14"), target="c-portable")
+    (conv,) = graph.quantable_operations
+    content = conv.baked[0].content
+    assert content.dtype is conv.config.inputs[1].storage is DType.INT4
+    assert graph.store.get(content).reshape(-1).tolist() == [-8, 7, -4, 7]
+
+
 def test_what_does_not_fit_is_named(adopt: Adopt) -> None:
     text = _text("uint8", "128, 127", "0, 1, 2, 255")
     with pytest.raises(UnsupportedError) as caught:

@@ -1,5 +1,5 @@
-/* What q_wide_gemm.h is made of: the steps of its inner loop, one instruction or two each, and how
- * it stores its tiles.
+/* What q_wide_gemm.h, q_wide_matrix.h and q_wide_columns.h are made of: the steps of their inner
+ * loops, one instruction or two each, and how they store what they make.
  *
  * Steps are written as statements that compilers leave in their order: with intrinsics, gcc 12 loads
  * and multiplies early, runs out of the 16 registers, and keeps accumulators in memory.

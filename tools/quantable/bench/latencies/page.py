@@ -26,6 +26,8 @@ memory. "QDQ" is what ONNX Runtime's quantizer makes (uint8 activations, weights
 what NNCF makes for OpenVINO, "int8" what ai-edge-quantizer makes for LiteRT; "-" was not measured.
 On processors without VNNI, ONNX Runtime and OpenVINO add pairs of products in 16 bits, which
 saturate (see [decisions](decisions.md#benchmarks)); emitted code is exact everywhere.
+There "of peak" can be more than 100%: convolutions of 3 x 3 need fewer products than their
+definition has, which are those that count.
 
 Machine: {machine}. Versions: {versions}.
 
