@@ -23,10 +23,10 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def _killed(renames: int, folder: Path, clean: dict[str, bytes]) -> bool:
-    """Kill at a rename, check, and run to the end; returns whether the kill came before the end."""
+    """Kill at a rename to a visible file, check, finish; returns whether the kill came in time."""
     output, cache = folder / f"build{renames}", folder / f"cache{renames}"
     line = words(8, output, cache)
-    command = [sys.executable, "-c", _KILLED, str(renames), *line]
+    command = [sys.executable, "-c", _KILLED, str(renames), str(folder), *line]
     code = subprocess.run(command, capture_output=True, check=False).returncode
     check(output, cache)
     assert main(line) == 0
