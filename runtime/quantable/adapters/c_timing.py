@@ -55,6 +55,7 @@ double quantable_peak(const uint8_t *x, const int8_t *w, int32_t *y, long count)
   q_lanes acc[8];
   const q_spread values = q_values_of(q_bytes_at(x, 64));
   const q_quads weights = q_quads_at(w);
+  Q_UNROLL /* an index that is not a constant would keep sums in memory */
   for (int i = 0; i < 8; i++) {
     acc[i] = q_lanes_at(y + 16 * i);
   }
@@ -67,6 +68,7 @@ double quantable_peak(const uint8_t *x, const int8_t *w, int32_t *y, long count)
     }
   }
   const double seconds = quantable_now() - started;
+  Q_UNROLL
   for (int i = 0; i < 8; i++) {
     memcpy(y + 16 * i, &acc[i], sizeof(acc[i]));
   }
