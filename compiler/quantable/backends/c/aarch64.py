@@ -22,7 +22,7 @@ def _instructions(pixels: int, vectors: int) -> float:
     return products + values + weights + loop
 
 
-def _product_facts(gemm: Gemm) -> dict[str, int]:
+def _product_facts(gemm: Gemm, _vectors: int) -> dict[str, int]:
     """Return whether two products fit 16 bits."""
     return {"SMALL": int(gemm.weight.min(initial=0) > np.iinfo(np.int8).min)}
 

@@ -229,7 +229,7 @@ def _instance(step: Step, kernels: VectorKernels, gemm: Gemm, block: Block) -> s
         "ROW": gemm.row if gemm.rows > 1 else 0, "COLUMN": gemm.column if gemm.columns > 1 else 0,
         "HIGH": gemm.outputs.lines, "WIDE": gemm.outputs.pixels,
         "LINE": gemm.line if gemm.outputs.lines > 1 else 0, "PIXEL": gemm.pixel,
-        **kernels.product_facts(gemm), **kernels.output_facts(step),
+        **kernels.product_facts(gemm, block.vectors), **kernels.output_facts(step),
     }  # fmt: skip
     if kernels.joins:
         facts["JOINED"] = int(gemm.is_joined(kernels.joins))

@@ -25,7 +25,7 @@ class VectorKernels:
             an accumulator and its multiplier is proven to stay in int32.
         bias_shifts: Rows of biases: in each, this is added to inputs before they are multiplied
             with weights, and taken out again.
-        product_facts: Further macros of a product.
+        product_facts: Further macros of a product, whose blocks have so many vectors of outputs.
         joins: Bytes of a window at most whose runs, no whole quads, are copied side by side and
             count as one.
         joins_pixels: Whether neighbours of a line with few channels are one pixel of a depthwise
@@ -39,7 +39,7 @@ class VectorKernels:
     column_vectors: int
     is_saturating: bool = False
     bias_shifts: tuple[int, ...] = (0,)
-    product_facts: Callable[[Gemm], Mapping[str, int]] = lambda _: {}
+    product_facts: Callable[[Gemm, int], Mapping[str, int]] = lambda _gemm, _vectors: {}
     joins: int = 0
     joins_pixels: bool = False
     output_facts: Callable[[Step], Mapping[str, int]] = lambda _: {}

@@ -32,37 +32,71 @@ class _Form:
 
 _FORMS = {4: _Form(1, 4, 36, 2**25), 2: _Form(1, 2, 16, 2**29), 22: _Form(2, 2, 25, 2**31)}
 """By what kernels call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """What filtering costs on processors with some vectors.
+
+    Attributes:
+        direct, products: Products in a cycle: of bytes, directly, and of numbers of 16 bits.
+        inputs, weights, outputs: Cycles of each transform to or from 36 places: for a channel, for
+            one of an output, for an output.
+        lanes: Sums in a vector.
+        cache: Bytes that transformed tiles should take.
+    """
+
+    direct: float
+    products: float
+    inputs: float
+    weights: float
+    outputs: float
+    lanes: int
+    cache: int
+
+
+_VECTORS = {
+    "": _Vectors(20.0, 25.0, 9.0, 5.0, 20.0, 8, 163840),
+    "DOT_": _Vectors(115.0, 55.0, 3.5, 2.0, 8.0, 16, 327680),
+}
+"""AVX2, and what sums up four products of bytes with one instruction, by the macros' beginning."""
 _CHANNELS = 16
 """Channels come in so many, and outputs are worth it from so many on."""
 _SLICE = 64
 """Channels whose weights are transformed at a time, at most."""
-_CACHE, _FEWEST, _MOST = 163840, 16, 32
-"""Bytes that transformed tiles should take, and how many share a transform of the weights."""
+_LEAST, _FEWEST, _MOST = 8, 16, 32
+"""How many tiles share a transform of the weights: at least, although they fill the cache, at most;
+where there are as many."""
 _STACK = 2**19
 """Bytes of the stack that transforms may take; larger layers are computed directly."""
-_VECTORS = 6
-"""Vectors of 32 bytes that a tile has at each place at most, in a block of outputs."""
-_DIRECT, _PRODUCTS = 20.0, 25.0
-"""Products in a cycle: of bytes, directly, and of numbers of 16 bits."""
-_INPUT, _WEIGHT, _OUTPUT = 9.0, 5.0, 20.0
-"""Cycles of each transform to or from 36 places: for a channel, for one of an output, an output."""
-
-
-def winograd_facts(gemm: Gemm) -> Mapping[str, int]:
+_SPARE = 192
+"""Bytes from one place to the next that hold nothing, in all arrays together."""
+def winograd_facts(gemm: Gemm, block: int) -> Mapping[str, int]:
     """Return the macros that tell kernels how to filter.
 
+    Args:
+        gemm: What is computed.
+        block: Vectors of 16 outputs in a block.
+
     Returns:
-        WINOGRAD, the form, and GROUP, the tiles that share a transform of the weights; both 0 where
-        a direct product is as good.
+        WINOGRAD, the form, and GROUP, the tiles that share a transform of the weights, with AVX2;
+        DOT_WINOGRAD and DOT_GROUP where one instruction sums up products of four bytes; 0 where a
+        direct product is as good.
     """
-    names = [name for name, form in _FORMS.items() if _is_suited(gemm, form)]
-    name = min([0, *names], key=lambda name: _cycles(gemm, _FORMS.get(name)))
-    return {"WINOGRAD": name, "GROUP": _group(gemm, _FORMS[name]) if name else 0}
+    facts = {}
+    for prefix, vectors in _VECTORS.items():
+        ways = {(0, 0): _direct_cycles(gemm, vectors)}
+        for name, form in _FORMS.items():
+            group = _group(gemm, form, vectors, block)
+            if group and _is_suited(gemm, form):
+                ways[name, group] = _cycles(gemm, form, vectors, group)
+        facts[f"{prefix}WINOGRAD"], facts[f"{prefix}GROUP"] = min(ways, key=lambda way: ways[way])
+    return facts
 
 
 def _is_suited(gemm: Gemm, form: _Form) -> bool:
     """Whether it is a 3 x 3 window of whole vectors of channels, and no bytes lose bits."""
-    channels = gemm.pixel // form.stride
+    channels = _channels(gemm, form)
     return (
         (gemm.rows, gemm.columns, gemm.run) == (3, 1, 3 * channels)
         and (gemm.line, gemm.pixel) == (form.stride * gemm.row, form.stride * channels)
@@ -70,8 +104,11 @@ def _is_suited(gemm: Gemm, form: _Form) -> bool:
         and channels % _CHANNELS == 0
         and gemm.weight.shape[0] >= _CHANNELS
         and _reach(gemm) < form.bound
-        and _stack(gemm, form) <= _STACK
     )
+
+
+def _channels(gemm: Gemm, form: _Form) -> int:
+    return gemm.pixel // form.stride
 
 
 def _reach(gemm: Gemm) -> int:
@@ -81,31 +118,37 @@ def _reach(gemm: Gemm) -> int:
     return 255 * int(max(positive.max(initial=0), negative.max(initial=0)))
 
 
-def _stack(gemm: Gemm, form: _Form) -> int:
-    """Return about the bytes that transforms take."""
-    channels, group = gemm.pixel // form.stride, _group(gemm, form)
-    return form.places * (2 * channels * group + 32 * (min(channels, _SLICE) + _VECTORS * group))
-
-
 def _tiles(gemm: Gemm, form: _Form) -> int:
     lines, pixels = gemm.outputs.lines, gemm.outputs.pixels
     return gemm.images * math.ceil(lines / form.edge) * math.ceil(pixels / form.edge)
 
 
-def _group(gemm: Gemm, form: _Form) -> int:
-    """Return how many tiles share a transform of the weights, as evenly as that can be."""
-    tiles, size = _tiles(gemm, form), form.places * gemm.pixel // form.stride * 2
-    most = min(max(_CACHE // size, _FEWEST), _MOST)
-    return math.ceil(tiles / math.ceil(tiles / most))
+def _group(gemm: Gemm, form: _Form, vectors: _Vectors, block: int) -> int:
+    """Return how many tiles share a transform of the weights, as evenly as that can be; or 0."""
+    tiles, channels = _tiles(gemm, form), _channels(gemm, form)
+    wanted = vectors.cache // (2 * form.places * channels)
+    most = min(max(wanted, _FEWEST), _MOST, _room(form, channels, vectors, block))
+    return math.ceil(tiles / math.ceil(tiles / most)) if most >= _LEAST else 0
 
 
-def _cycles(gemm: Gemm, form: _Form | None) -> float:
-    """Return about how many cycles it takes by a form, or directly."""
-    inner, outer = gemm.run // 3, int(gemm.weight.shape[0])
-    if form is None:
-        pixels = gemm.images * gemm.outputs.lines * gemm.outputs.pixels
-        return pixels * 9 * inner * outer / _DIRECT
+def _room(form: _Form, channels: int, vectors: _Vectors, block: int) -> int:
+    """Return for how many tiles the stack has room, see the arrays of q_winograd_tiles.h."""
+    held = block * (2 if vectors.lanes == 8 and block % 2 else 1)
+    chunk = held if held % 2 else 2
+    weights = 2 * chunk * vectors.lanes * min(channels, _SLICE) + _SPARE
+    return (_STACK // form.places - weights) // (2 * channels + 4 * held * vectors.lanes)
+
+
+def _direct_cycles(gemm: Gemm, vectors: _Vectors) -> float:
+    """Return about how many cycles a product of bytes takes."""
+    pixels = gemm.images * gemm.outputs.lines * gemm.outputs.pixels
+    return pixels * float(gemm.weight.size) / vectors.direct
+
+
+def _cycles(gemm: Gemm, form: _Form, vectors: _Vectors, group: int) -> float:
+    """Return about how many cycles it takes by a form."""
+    inner, outer = _channels(gemm, form), int(gemm.weight.shape[0])
     tiles, share = _tiles(gemm, form), form.places / 36
-    products = tiles * form.places * inner * outer / _PRODUCTS
-    weights = tiles / _group(gemm, form) * share * inner * outer * _WEIGHT
-    return products + weights + tiles * share * (inner * _INPUT + outer * _OUTPUT)
+    products = tiles * form.places * inner * outer / vectors.products
+    weights = math.ceil(tiles / group) * share * inner * outer * vectors.weights
+    return products + weights + tiles * share * (inner * vectors.inputs + outer * vectors.outputs)

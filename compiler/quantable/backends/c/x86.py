@@ -14,11 +14,13 @@ _LATENCY = 5
 """Cycles before the next product can be added to an accumulator."""
 _LOOP = 0.5
 """Cycles of a step that are not products: large tiles have fewer steps."""
+_WEIGHTS = 0.05
+"""Cycles of a step for each vector of weights: less where more pixels share one."""
 
 
 def _cycles(pixels: int, vectors: int) -> float:
     """Return about the cycles of one quad of a tile: two products, or two loads, each."""
-    return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP
+    return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP + _WEIGHTS * vectors
 
 
 KERNELS = VectorKernels(

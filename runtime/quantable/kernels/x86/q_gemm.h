@@ -4,8 +4,9 @@
  * vectors of 16 lanes in a block of output channels; the window, all distances in bytes: Q_ROWS x
  * Q_COLUMNS runs of Q_RUN consecutive bytes, Q_ROW and Q_COLUMN apart; the outputs: Q_HIGH lines of
  * Q_WIDE pixels, whose windows are Q_LINE and Q_PIXEL apart; Q_JOINED, whether the runs of a window
- * are copied and count as one, else 0; Q_WINOGRAD and Q_GROUP, see q_winograd_tiles.h, 0 where that
- * does not pay; Q_TAG.
+ * are copied and count as one, else 0; Q_WINOGRAD and Q_GROUP, see Q_FORM and Q_SHARED in q_winograd_tiles.h, 0
+ * where that does not pay; Q_DOT_WINOGRAD and Q_DOT_GROUP, the same where one instruction sums up
+ * products of four bytes; Q_TAG.
  *
  * A run of weights is filled up to whole quads with zeros; constants are packed [block][run][quad]
  * [16 * Q_VECTORS][4], bias and multipliers [block][16 * Q_VECTORS]. Lane e of the l-th four of
@@ -49,6 +50,14 @@ static inline int32_t q_quad(const uint8_t *x, int count) {
 #define Q_LENGTH Q_RUN
 #define Q_RUN_AT(i) Q_AT(i)
 #endif
+/* How it is filtered, and for how many tiles weights are transformed at a time. */
+#if Q_WIDENS
+#define Q_FORM Q_WINOGRAD
+#define Q_SHARED Q_GROUP
+#else
+#define Q_FORM Q_DOT_WINOGRAD
+#define Q_SHARED Q_DOT_GROUP
+#endif
 #define Q_QUADS ((Q_LENGTH + 3) / 4)
 #define Q_ALL_QUADS (Q_RUNS(Q_ROWS) * Q_RUNS(Q_COLUMNS) * Q_QUADS)
 #define Q_BLOCK_BYTES (Q_ALL_QUADS * 64 * Q_VECTORS)
@@ -68,7 +77,7 @@ static inline void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to
 }
 #endif
 
-#if Q_WIDENS && Q_WINOGRAD
+#if Q_LANES && Q_FORM
 
 #include "q_winograd_tiles.h"
 
@@ -271,4 +280,8 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_JOINED
 #undef Q_WINOGRAD
 #undef Q_GROUP
+#undef Q_DOT_WINOGRAD
+#undef Q_DOT_GROUP
+#undef Q_FORM
+#undef Q_SHARED
 #undef Q_TAG

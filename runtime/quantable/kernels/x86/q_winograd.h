@@ -18,20 +18,70 @@
 
 #include "q_x86.h"
 
-typedef int16_t q_shorts __attribute__((vector_size(32)));
-typedef uint32_t q_sums __attribute__((vector_size(32)));
+typedef int16_t q_shorts __attribute__((vector_size(4 * Q_LANES)));
+typedef uint32_t q_sums __attribute__((vector_size(4 * Q_LANES)));
 
-/* Sixteen bytes as 16 bits each: even ones of a quad in front of odd ones, as q_quads has them. */
-static inline q_shorts q_shorts_at(const uint8_t *p) {
+/* Sixteen bytes, even ones of a quad in front of odd ones, as q_even_shorts has weights. */
+static inline __m128i q_sixteen_at(const uint8_t *p) {
   const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
-  const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-  return (q_shorts)_mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
+  return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), order);
 }
 
-/* acc + pairs of products, modulo 2**32. */
-static inline q_sums q_pairs_dot(q_sums acc, __m256i x, q_shorts w) {
-  return acc + (q_sums)_mm256_madd_epi16(x, (__m256i)w);
+#if Q_LANES == 16
+
+/* 16 bytes of each of two places as 16 bits each. */
+static inline q_shorts q_shorts_at(const uint8_t *p, const uint8_t *rest) {
+  return (q_shorts)_mm512_cvtepu8_epi16(_mm256_set_m128i(q_sixteen_at(rest), q_sixteen_at(p)));
 }
+static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
+  _mm256_store_si256((__m256i *)(void *)p, _mm512_castsi512_si256((__m512i)v));
+  _mm256_store_si256((__m256i *)(void *)rest, _mm512_extracti64x4_epi64((__m512i)v, 1));
+}
+
+/* Weights 0 and 2 of the quads of all lanes, or weights 1 and 3. */
+static inline q_shorts q_even_shorts(q_quads quads) {
+  return (q_shorts)_mm512_srai_epi16(_mm512_slli_epi16(quads, 8), 8);
+}
+static inline q_shorts q_odd_shorts(q_quads quads) {
+  return (q_shorts)_mm512_srai_epi16(quads, 8);
+}
+
+/* acc + pairs of products, modulo 2**32; the pair x is the same in all lanes. */
+static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
+  return (q_sums)_mm512_dpwssd_epi32((__m512i)acc, _mm512_set1_epi32(x), (__m512i)w);
+}
+
+#else
+
+static inline q_shorts q_shorts_at(const uint8_t *p, const uint8_t *rest) {
+  (void)rest;
+  return (q_shorts)_mm256_cvtepu8_epi16(q_sixteen_at(p));
+}
+static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
+  (void)rest;
+  _mm256_store_si256((__m256i *)(void *)p, (__m256i)v);
+}
+
+#if Q_WIDENS
+static inline q_shorts q_even_shorts(q_quads quads) { return (q_shorts)quads.even; }
+static inline q_shorts q_odd_shorts(q_quads quads) { return (q_shorts)quads.odd; }
+
+static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
+  return acc + (q_sums)_mm256_madd_epi16(_mm256_set1_epi32(x), (__m256i)w);
+}
+#else
+static inline q_shorts q_even_shorts(q_quads quads) {
+  return (q_shorts)_mm256_srai_epi16(_mm256_slli_epi16(quads, 8), 8);
+}
+static inline q_shorts q_odd_shorts(q_quads quads) {
+  return (q_shorts)_mm256_srai_epi16(quads, 8);
+}
+
+static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
+  return (q_sums)_mm256_dpwssd_avx_epi32((__m256i)acc, _mm256_set1_epi32(x), (__m256i)w);
+}
+#endif
+#endif
 
 /* One dimension of B' d: four values, or six, `step` vectors apart. */
 Q_INLINE void q_winograd_input_2(const q_shorts *d, q_shorts *v, int step) {

@@ -1,29 +1,29 @@
 /* A 3 x 3 convolution of stride 1 or 2 by Winograd's minimal filtering: a part of q_gemm.h.
  *
- * Q_WINOGRAD is the edge of an output tile, 2 or 4, or 22 for one of 2 where windows move by two;
- * Q_GROUP how many tiles share a transform of the weights. Whoever packs constants proves that no
+ * Q_FORM is the edge of an output tile, 2 or 4, or 22 for one of 2 where windows move by two;
+ * Q_SHARED how many tiles share a transform of the weights. Whoever packs constants proves that no
  * sum of products leaves 2**29, or 2**25 with 4. Weights are transformed from where q_gemm.h has
  * them, a few channels at a time, for a group of tiles: memory holds them once, as bytes.
  *
  * A group's tiles are transformed, [positions][tiles][channels]. For every block of outputs and
- * every slice of channels the products are summed up, [positions][tiles][vectors][8]. Both lie on
+ * every slice of channels the products are summed up, [positions][tiles][vectors][Q_LANES]. Both lie on
  * the stack.
  */
 #include "q_winograd.h"
 
-#if Q_WINOGRAD == 22
+#if Q_FORM == 22
 #define Q_TILE 2
 #define Q_STRIDE 2
 #define Q_EDGE 5
 #else
-#define Q_TILE Q_WINOGRAD
+#define Q_TILE Q_FORM
 #define Q_STRIDE 1
-#define Q_EDGE (Q_WINOGRAD + 2)
+#define Q_EDGE (Q_FORM + 2)
 #endif
 #define Q_CHANNELS (Q_PIXEL / Q_STRIDE)
 #define Q_LINE_BYTES (Q_LINE / Q_STRIDE)
 #define Q_PLACES (Q_EDGE * Q_EDGE)
-#define Q_PART(stem) Q_JOIN(stem, Q_WINOGRAD)
+#define Q_PART(stem) Q_JOIN(stem, Q_FORM)
 
 enum {
   Q_NAME(q_down) = (Q_HIGH + Q_TILE - 1) / Q_TILE,
@@ -33,24 +33,55 @@ enum {
                     : Q_CHANNELS % 48 == 0 ? 48
                     : Q_CHANNELS % 32 == 0 ? 32
                                         : 16,
-  Q_NAME(q_halves) = Q_VECTORS % 2 ? 2 : 1, /* of a block at a time: vectors go in twos */
+  /* Halves of a block that are computed together, where there are halves: vectors go in twos. */
+  Q_NAME(q_halves) = Q_LANES == 8 && Q_VECTORS % 2 ? 2 : 1,
   Q_NAME(q_held) = Q_VECTORS * Q_NAME(q_halves),
+  /* Vectors of outputs that meet a tile at a time, and how many tiles meet them. */
+  Q_NAME(q_chunk) = Q_NAME(q_held) % 2 ? Q_NAME(q_held) : 2,
+  Q_NAME(q_most) = Q_LANES == 8 ? 4 : Q_NAME(q_chunk) == 3 ? 8 : 12,
+  /* Tiles that share a vector of inputs: two where channels are no whole vectors. */
+  Q_NAME(q_sharing) = Q_CHANNELS % (2 * Q_LANES) ? 2 : 1,
   /* From one position to the next; a cache line more, lest all fall into one set of a cache. */
-  Q_NAME(q_v_step) = Q_GROUP * Q_CHANNELS + 32,
-  Q_NAME(q_u_step) = Q_NAME(q_slice) * 16 + 32,
-  Q_NAME(q_m_step) = Q_GROUP * Q_NAME(q_held) + 2
+  Q_NAME(q_v_step) = (Q_SHARED + Q_SHARED % Q_NAME(q_sharing)) * Q_CHANNELS + 32,
+  Q_NAME(q_u_step) = Q_NAME(q_slice) * Q_LANES * Q_NAME(q_chunk) + 32,
+  Q_NAME(q_m_step) = Q_SHARED * Q_NAME(q_held) + 16 / Q_LANES
 };
 
-/* B' d B of one tile, whose lines begin at `lines`; `columns` are offsets of its pixels. */
-Q_INLINE void Q_NAME(q_tile_in)(const uint8_t *const *lines, const ptrdiff_t *columns, int16_t *v) {
-  for (ptrdiff_t channel = 0; channel < Q_CHANNELS; channel += 16) {
+/* Where the lines of a tile begin, and the offsets of its pixels in them. */
+typedef struct {
+  const uint8_t *lines[Q_EDGE];
+  ptrdiff_t columns[Q_EDGE];
+} Q_NAME(q_place);
+
+/* Tile number `tile`, counted over all images; pixels behind the last ones are those again, and no
+ * output is made of them. */
+Q_INLINE Q_NAME(q_place) Q_NAME(q_placed)(const uint8_t *x, ptrdiff_t image, ptrdiff_t tile) {
+  enum { down = Q_NAME(q_down), across = Q_NAME(q_across) };
+  const ptrdiff_t high = tile / across % down * Q_TILE, wide = tile % across * Q_TILE;
+  Q_NAME(q_place) place;
+  for (ptrdiff_t i = 0; i < Q_EDGE; i++) {
+    const ptrdiff_t last_line = Q_HIGH * Q_STRIDE + 2 - Q_STRIDE, line = high * Q_STRIDE + i;
+    const ptrdiff_t last_column = Q_WIDE * Q_STRIDE + 2 - Q_STRIDE, column = wide * Q_STRIDE + i;
+    place.lines[i] = x + tile / across / down * image +
+                     (line < last_line ? line : last_line) * Q_LINE_BYTES;
+    place.columns[i] = (column < last_column ? column : last_column) * Q_CHANNELS;
+  }
+  return place;
+}
+
+/* B' d B of one tile, or of two, `step` channels at a time: the upper half of a vector of 32 lies
+ * `above` behind the lower one in what is made. */
+Q_INLINE void Q_NAME(q_tile_in)(const Q_NAME(q_place) *low, const Q_NAME(q_place) *high,
+                                ptrdiff_t step, ptrdiff_t above, int16_t *v) {
+  for (ptrdiff_t channel = 0; channel < Q_CHANNELS; channel += step) {
     q_shorts d[Q_PLACES];
     Q_UNROLL
     for (int i = 0; i < Q_EDGE; i++) {
       q_shorts line[Q_EDGE];
       Q_UNROLL
       for (int j = 0; j < Q_EDGE; j++) {
-        line[j] = q_shorts_at(lines[i] + columns[j] + channel);
+        line[j] = q_shorts_at(low->lines[i] + low->columns[j] + channel,
+                              high->lines[i] + high->columns[j] + channel + step - 16);
       }
       Q_PART(q_winograd_input)(line, d + i * Q_EDGE, 1);
     }
@@ -59,51 +90,49 @@ Q_INLINE void Q_NAME(q_tile_in)(const uint8_t *const *lines, const ptrdiff_t *co
       Q_PART(q_winograd_input)(d + j, d + j, Q_EDGE);
       Q_UNROLL
       for (int i = 0; i < Q_EDGE; i++) {
-        const ptrdiff_t at = (ptrdiff_t)(i * Q_EDGE + j) * Q_NAME(q_v_step) + channel;
-        _mm256_store_si256((__m256i *)(void *)(v + at), (__m256i)d[i * Q_EDGE + j]);
+        int16_t *to = v + (ptrdiff_t)(i * Q_EDGE + j) * Q_NAME(q_v_step) + channel;
+        q_shorts_to(to, to + above, d[i * Q_EDGE + j]);
       }
     }
   }
 }
 
-/* Some tiles from number `first` on, counted over all images; pixels behind the last ones are
- * those again, and no output is made of them. */
+/* Some tiles from number `first` on. */
 Q_APART void Q_NAME(q_tiles_in)(const uint8_t *x, ptrdiff_t image, ptrdiff_t first, int tiles,
                                 int16_t *v) {
-  enum { down = Q_NAME(q_down), across = Q_NAME(q_across) };
-  for (ptrdiff_t tile = first; tile < first + tiles; tile++, v += Q_CHANNELS) {
-    const ptrdiff_t high = tile / across % down * Q_TILE, wide = tile % across * Q_TILE;
-    const uint8_t *lines[Q_EDGE];
-    ptrdiff_t columns[Q_EDGE];
-    for (ptrdiff_t i = 0; i < Q_EDGE; i++) {
-      const ptrdiff_t last_line = Q_HIGH * Q_STRIDE + 2 - Q_STRIDE, line = high * Q_STRIDE + i;
-      const ptrdiff_t last_column = Q_WIDE * Q_STRIDE + 2 - Q_STRIDE, column = wide * Q_STRIDE + i;
-      lines[i] = x + tile / across / down * image +
-                 (line < last_line ? line : last_line) * Q_LINE_BYTES;
-      columns[i] = (column < last_column ? column : last_column) * Q_CHANNELS;
+  enum { sharing = Q_NAME(q_sharing) };
+  const ptrdiff_t last = first + tiles - 1;
+  for (ptrdiff_t tile = first; tile <= last; tile += sharing, v += sharing * Q_CHANNELS) {
+    const Q_NAME(q_place) place = Q_NAME(q_placed)(x, image, tile);
+    if (sharing == 1) {
+      Q_NAME(q_tile_in)(&place, &place, 2 * Q_LANES, 16, v);
+    } else {
+      const Q_NAME(q_place) next = Q_NAME(q_placed)(x, image, tile < last ? tile + 1 : tile);
+      Q_NAME(q_tile_in)(&place, &next, 16, Q_CHANNELS, v);
     }
-    Q_NAME(q_tile_in)(lines, columns, v);
   }
 }
 
-/* G g G' of two vectors of outputs: [positions][pairs][2][16], from `w` and `other` on. */
-Q_APART void Q_NAME(q_weights_in)(const int8_t *w, const int8_t *other, int16_t *u) {
-  for (ptrdiff_t quad = 0; quad < Q_NAME(q_slice) / 4; quad++, u += 64) {
-    for (int vector = 0; vector < 2; vector++) {
-      const int8_t *from = (vector ? other : w) + quad * 64 * Q_VECTORS;
+/* G g G' of the vectors of outputs from `first` on: [positions][pairs][vectors][2 * Q_LANES]. */
+Q_APART void Q_NAME(q_weights_in)(const int8_t *w, int first, int16_t *u) {
+  enum { chunk = Q_NAME(q_chunk), wide = 2 * Q_LANES };
+  for (ptrdiff_t quad = 0; quad < Q_NAME(q_slice) / 4; quad++, u += 2 * chunk * wide) {
+    for (int vector = first; vector < first + chunk; vector++) {
+      const int8_t *from = w + quad * 64 * Q_VECTORS + vector % Q_VECTORS * 64;
+      from += vector / Q_VECTORS * 32; /* the other half */
       Q_UNROLL
       for (int is_odd = 0; is_odd < 2; is_odd++) {
         q_shorts g[9], lines[3 * Q_EDGE];
         Q_UNROLL
         for (int tap = 0; tap < 9; tap++) {
-          const q_quads pairs = q_quads_at(from + tap * (Q_CHANNELS / 4) * 64 * Q_VECTORS);
-          g[tap] = (q_shorts)(is_odd ? pairs.odd : pairs.even);
+          const q_quads quads = q_quads_at(from + tap * (Q_CHANNELS / 4) * 64 * Q_VECTORS);
+          g[tap] = is_odd ? q_odd_shorts(quads) : q_even_shorts(quads);
         }
         Q_UNROLL
         for (int i = 0; i < 3; i++) {
           Q_PART(q_winograd_weight)(g[3 * i], g[3 * i + 1], g[3 * i + 2], lines + i * Q_EDGE, 1);
         }
-        int16_t *to = u + is_odd * 32 + vector * 16;
+        int16_t *to = u + (is_odd * chunk + vector - first) * wide;
         Q_UNROLL
         for (int j = 0; j < Q_EDGE; j++) {
           q_shorts column[Q_EDGE];
@@ -112,7 +141,7 @@ Q_APART void Q_NAME(q_weights_in)(const int8_t *w, const int8_t *other, int16_t 
           Q_UNROLL
           for (int i = 0; i < Q_EDGE; i++) {
             const ptrdiff_t at = (ptrdiff_t)(i * Q_EDGE + j) * Q_NAME(q_u_step);
-            _mm256_store_si256((__m256i *)(void *)(to + at), (__m256i)column[i]);
+            *(q_shorts *)(void *)(to + at) = column[i];
           }
         }
       }
@@ -120,52 +149,68 @@ Q_APART void Q_NAME(q_weights_in)(const int8_t *w, const int8_t *other, int16_t 
   }
 }
 
-/* Products of `tiles` tiles at one position with two vectors of outputs. */
+/* Products of `tiles` tiles at one position with the vectors of a chunk. */
 Q_INLINE void Q_NAME(q_products)(const int16_t *v, const int16_t *u, q_sums *m, const int tiles,
                                  int is_first) {
-  enum { held = Q_NAME(q_held), pairs = Q_NAME(q_slice) / 2 };
-  q_sums acc[4][2];
+  enum { held = Q_NAME(q_held), chunk = Q_NAME(q_chunk), pairs = Q_NAME(q_slice) / 2 };
+  q_sums acc[12][chunk];
   Q_UNROLL
   for (int i = 0; i < tiles; i++) {
-    acc[i][0] = is_first ? (q_sums){0} : m[i * held];
-    acc[i][1] = is_first ? (q_sums){0} : m[i * held + 1];
+    Q_UNROLL
+    for (int j = 0; j < chunk; j++) {
+      acc[i][j] = is_first ? (q_sums){0} : m[i * held + j];
+    }
   }
-  for (ptrdiff_t pair = 0; pair < pairs; pair++, v += 2, u += 32) {
-    q_shorts w0 = *(const q_shorts *)(const void *)u;
-    q_shorts w1 = *(const q_shorts *)(const void *)(u + 16);
-    __asm__("" : "+x"(w0), "+x"(w1)); /* loaded once, not by every product */
+  for (ptrdiff_t pair = 0; pair < pairs; pair++, v += 2, u += chunk * 2 * Q_LANES) {
+    q_shorts w[chunk];
+    Q_UNROLL
+    for (int j = 0; j < chunk; j++) {
+      w[j] = *(const q_shorts *)(const void *)(u + j * 2 * Q_LANES);
+      __asm__("" : "+v"(w[j])); /* loaded once, not by every product */
+    }
     Q_UNROLL
     for (int i = 0; i < tiles; i++) {
       int32_t both;
       memcpy(&both, v + i * Q_CHANNELS, 4);
-      const __m256i x = _mm256_set1_epi32(both);
-      acc[i][0] = q_pairs_dot(acc[i][0], x, w0);
-      acc[i][1] = q_pairs_dot(acc[i][1], x, w1);
+      Q_UNROLL
+      for (int j = 0; j < chunk; j++) {
+        acc[i][j] = q_pairs_dot(acc[i][j], both, w[j]);
+      }
     }
   }
   Q_UNROLL
   for (int i = 0; i < tiles; i++) {
-    m[i * held] = acc[i][0];
-    m[i * held + 1] = acc[i][1];
+    Q_UNROLL
+    for (int j = 0; j < chunk; j++) {
+      m[i * held + j] = acc[i][j];
+    }
   }
 }
 
-/* All positions of a group of tiles, with two vectors of outputs and one slice of channels. */
+/* All positions of a group of tiles, with a chunk of outputs and one slice of channels. */
 Q_APART void Q_NAME(q_positions)(const int16_t *v, const int16_t *u, q_sums *m, int tiles,
                                  int is_first) {
-  enum { held = Q_NAME(q_held) };
+  enum { held = Q_NAME(q_held), most = Q_NAME(q_most) };
   for (int place = 0; place < Q_PLACES; place++) {
     const int16_t *row = v + (ptrdiff_t)place * Q_NAME(q_v_step);
     q_sums *to = m + (ptrdiff_t)place * Q_NAME(q_m_step);
-    int tile = 0;
-    for (; tile + 4 <= tiles; tile += 4, row += 4 * Q_CHANNELS, to += 4 * held) {
+    int left = tiles;
+    for (; left >= most; left -= most, row += most * Q_CHANNELS, to += most * held) {
+      Q_NAME(q_products)(row, u, to, most, is_first);
+    }
+    if (most > 8 && left >= 8) {
+      Q_NAME(q_products)(row, u, to, 8, is_first);
+      left -= 8, row += 8 * Q_CHANNELS, to += 8 * held;
+    }
+    if (most > 4 && left >= 4) {
       Q_NAME(q_products)(row, u, to, 4, is_first);
+      left -= 4, row += 4 * Q_CHANNELS, to += 4 * held;
     }
-    if (tile + 2 <= tiles) {
+    if (left >= 2) {
       Q_NAME(q_products)(row, u, to, 2, is_first);
-      tile += 2, row += 2 * Q_CHANNELS, to += 2 * held;
+      left -= 2, row += 2 * Q_CHANNELS, to += 2 * held;
     }
-    if (tile < tiles) {
+    if (left) {
       Q_NAME(q_products)(row, u, to, 1, is_first);
     }
     u += Q_NAME(q_u_step);
@@ -227,13 +272,12 @@ Q_INLINE void Q_NAME(q_block)(const q_gemm *p, const int16_t *v, const int8_t *w
                               const int32_t *bias, const float *multiplier, Q_Y *y,
                               ptrdiff_t left, ptrdiff_t first, int tiles) {
   enum { held = Q_NAME(q_held), slice = Q_NAME(q_slice) };
-  _Alignas(32) int16_t u[Q_PLACES * Q_NAME(q_u_step)];
+  _Alignas(64) int16_t u[Q_PLACES * Q_NAME(q_u_step)];
   q_sums m[Q_PLACES * Q_NAME(q_m_step)];
   for (ptrdiff_t channel = 0; channel < Q_CHANNELS; channel += slice) {
     const int8_t *from = w + channel / 4 * 64 * Q_VECTORS;
-    for (int j = 0; j < held; j += 2) {
-      Q_NAME(q_weights_in)(from + j % Q_VECTORS * 64 + j / Q_VECTORS * 32,
-                           from + (j + 1) % Q_VECTORS * 64 + (j + 1) / Q_VECTORS * 32, u);
+    for (int j = 0; j < held; j += Q_NAME(q_chunk)) {
+      Q_NAME(q_weights_in)(from, j, u);
       Q_NAME(q_positions)(v + channel, u, m + j, tiles, channel == 0);
     }
   }
@@ -249,8 +293,8 @@ Q_INLINE void Q_NAME(q_block)(const q_gemm *p, const int16_t *v, const int8_t *w
 
 static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
-  enum { parts = Q_PARTS / Q_NAME(q_halves), group = Q_GROUP };
-  _Alignas(32) int16_t v[Q_PLACES * Q_NAME(q_v_step)];
+  enum { parts = Q_PARTS / Q_NAME(q_halves), group = Q_SHARED };
+  _Alignas(64) int16_t v[Q_PLACES * Q_NAME(q_v_step)];
   const ptrdiff_t tiles = (ptrdiff_t)p->images * Q_NAME(q_down) * Q_NAME(q_across);
   const ptrdiff_t blocks = p->blocks * parts, all = (tiles + group - 1) / group * blocks;
   ptrdiff_t held = -1; /* the group that is transformed */
