@@ -60,10 +60,8 @@ def _draw_scaled(network):
 DRAWN = {
     **layers.RANDOM,
     "softmax": _draw_softmax, "layer_normalization": _draw_layer_normalization,
-    "table": _draw_table, "scaled": _draw_scaled,
+    "table": _draw_table, "scaled": _draw_scaled, "nine": layers.add_random_window_of_nine,
 }  # fmt: skip
-WITH_AVX2 = DRAWN | {"nine": layers.add_random_window_of_nine}
-"""With what other forms have no kernel of their own for."""
 KERNELS = {
     "conv": "q_gemm", "depthwise": "q_columns", "linear": "q_gemm", "matmul": "q_matrix",
     "sum": "q_sum_bytes", "mean": "q_mean_bytes", "maximum": "q_maximum_bytes",
@@ -87,22 +85,22 @@ def _demand_the_reference(folder, network, flags, threads=1):
             )
 
 
-@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
+@pytest.mark.parametrize("kind", sorted(DRAWN))
 def test_layers_of_a_kind_are_made_by_its_kernel(tmp_path, kind):
     network = Network(50)
     for _ in range(20):
-        WITH_AVX2[kind](network)
+        DRAWN[kind](network)
     emit(network.graph(), tmp_path, kernels=X86)
     source = (tmp_path / "model.c").read_text("utf-8")
     assert source.count(f"  {KERNELS[kind]}") >= 18
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
+@pytest.mark.parametrize("kind", sorted(DRAWN))
 def test_five_hundred_random_layers(tmp_path, kind):
     network = Network(300)
     for _ in range(500):
-        WITH_AVX2[kind](network)
+        DRAWN[kind](network)
     _demand_the_reference(tmp_path, network, vector_flags("avx2", ("-O0",)))
 
 
@@ -129,11 +127,11 @@ def test_five_hundred_random_layers_with_instructions_of_avx512(tmp_path, kind, 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize("kind", sorted(WITH_AVX2))
+@pytest.mark.parametrize("kind", sorted(DRAWN))
 def test_threads_share_random_layers(tmp_path, kind, threads):
     network = Network(302)
     for _ in range(100):
-        WITH_AVX2[kind](network)
+        DRAWN[kind](network)
     _demand_the_reference(tmp_path, network, vector_flags("avx2", ("-O1",)), threads)
 
 

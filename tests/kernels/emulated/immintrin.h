@@ -115,6 +115,56 @@ static inline __m256i e_dpbusd_256(__m256i acc, __m256i x, __m256i w) {
 }
 #define _mm256_dpbusd_avx_epi32(a, x, w) e_dpbusd_256(a, x, w)
 
+static inline int32_t e_words(int32_t acc, const int16_t *x, const int16_t *w) {
+  const uint32_t low = (uint32_t)(x[0] * w[0]), high = (uint32_t)(x[1] * w[1]);
+  return (int32_t)((uint32_t)acc + low + high);
+}
+static inline e512i e_dpwssd(e512i acc, e512i x, e512i w) {
+  E_IN(a, acc);
+  E_IN(b, x);
+  E_IN(c, w);
+  for (int i = 0; i < 16; i++) {
+    a.i32[i] = e_words(a.i32[i], b.i16 + 2 * i, c.i16 + 2 * i);
+  }
+  return e_out(&a);
+}
+#define _mm512_dpwssd_epi32(a, x, w) e_dpwssd(a, x, w)
+
+static inline __m256i e_dpwssd_256(__m256i acc, __m256i x, __m256i w) {
+  int32_t a[8];
+  int16_t b[16], c[16];
+  memcpy(a, &acc, 32);
+  memcpy(b, &x, 32);
+  memcpy(c, &w, 32);
+  for (int i = 0; i < 8; i++) {
+    a[i] = e_words(a[i], b + 2 * i, c + 2 * i);
+  }
+  memcpy(&acc, a, 32);
+  return acc;
+}
+#define _mm256_dpwssd_avx_epi32(a, x, w) e_dpwssd_256(a, x, w)
+
+static inline e512i e_cvtepu8_epi16(__m256i v) {
+  uint8_t bytes[32];
+  e512 wide;
+  memcpy(bytes, &v, 32);
+  for (int i = 0; i < 32; i++) {
+    wide.u16[i] = bytes[i];
+  }
+  return e_out(&wide);
+}
+#define _mm512_cvtepu8_epi16(v) e_cvtepu8_epi16(v)
+
+static inline __m256i e_half(e512i v, int upper) {
+  __m256i half;
+  memcpy(&half, (const char *)&v + 32 * upper, 32);
+  return half;
+}
+#undef _mm512_castsi512_si256
+#define _mm512_castsi512_si256(v) e_half(v, 0)
+#undef _mm512_extracti64x4_epi64
+#define _mm512_extracti64x4_epi64(v, upper) e_half(v, upper)
+
 #define _mm512_mul_ps(a, b) ((a) * (b))
 #define _mm512_cvtepi32_ps(v) __builtin_convertvector(v, e512f)
 /* The default rounding, half to even; what has no integer gives the least one. */

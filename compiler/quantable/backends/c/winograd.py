@@ -71,6 +71,8 @@ _STACK = 2**19
 """Bytes of the stack that transforms may take; larger layers are computed directly."""
 _SPARE = 192
 """Bytes from one place to the next that hold nothing, in all arrays together."""
+
+
 def winograd_facts(gemm: Gemm, block: int) -> Mapping[str, int]:
     """Return the macros that tell kernels how to filter.
 
@@ -87,8 +89,8 @@ def winograd_facts(gemm: Gemm, block: int) -> Mapping[str, int]:
     for prefix, vectors in _VECTORS.items():
         ways = {(0, 0): _direct_cycles(gemm, vectors)}
         for name, form in _FORMS.items():
-            group = _group(gemm, form, vectors, block)
-            if group and _is_suited(gemm, form):
+            group = _group(gemm, form, vectors, block) if _is_suited(gemm, form) else 0
+            if group:
                 ways[name, group] = _cycles(gemm, form, vectors, group)
         facts[f"{prefix}WINOGRAD"], facts[f"{prefix}GROUP"] = min(ways, key=lambda way: ways[way])
     return facts
@@ -101,6 +103,7 @@ def _is_suited(gemm: Gemm, form: _Form) -> bool:
         (gemm.rows, gemm.columns, gemm.run) == (3, 1, 3 * channels)
         and (gemm.line, gemm.pixel) == (form.stride * gemm.row, form.stride * channels)
         and gemm.outputs.lines > 1
+        and channels > 0
         and channels % _CHANNELS == 0
         and gemm.weight.shape[0] >= _CHANNELS
         and _reach(gemm) < form.bound

@@ -38,14 +38,6 @@ static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
   _mm256_store_si256((__m256i *)(void *)rest, _mm512_extracti64x4_epi64((__m512i)v, 1));
 }
 
-/* Weights 0 and 2 of the quads of all lanes, or weights 1 and 3. */
-static inline q_shorts q_even_shorts(q_quads quads) {
-  return (q_shorts)_mm512_srai_epi16(_mm512_slli_epi16(quads, 8), 8);
-}
-static inline q_shorts q_odd_shorts(q_quads quads) {
-  return (q_shorts)_mm512_srai_epi16(quads, 8);
-}
-
 /* acc + pairs of products, modulo 2**32; the pair x is the same in all lanes. */
 static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
   return (q_sums)_mm512_dpwssd_epi32((__m512i)acc, _mm512_set1_epi32(x), (__m512i)w);
@@ -62,25 +54,23 @@ static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
   _mm256_store_si256((__m256i *)(void *)p, (__m256i)v);
 }
 
+static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
+#if Q_WIDENS
+  return acc + (q_sums)_mm256_madd_epi16(_mm256_set1_epi32(x), (__m256i)w);
+#else
+  return (q_sums)_mm256_dpwssd_avx_epi32((__m256i)acc, _mm256_set1_epi32(x), (__m256i)w);
+#endif
+}
+
+#endif
+
+/* Weights 0 and 2 of the quads of all lanes, or weights 1 and 3. */
 #if Q_WIDENS
 static inline q_shorts q_even_shorts(q_quads quads) { return (q_shorts)quads.even; }
 static inline q_shorts q_odd_shorts(q_quads quads) { return (q_shorts)quads.odd; }
-
-static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
-  return acc + (q_sums)_mm256_madd_epi16(_mm256_set1_epi32(x), (__m256i)w);
-}
 #else
-static inline q_shorts q_even_shorts(q_quads quads) {
-  return (q_shorts)_mm256_srai_epi16(_mm256_slli_epi16(quads, 8), 8);
-}
-static inline q_shorts q_odd_shorts(q_quads quads) {
-  return (q_shorts)_mm256_srai_epi16(quads, 8);
-}
-
-static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
-  return (q_sums)_mm256_dpwssd_avx_epi32((__m256i)acc, _mm256_set1_epi32(x), (__m256i)w);
-}
-#endif
+static inline q_shorts q_even_shorts(q_quads quads) { return (q_shorts)quads << 8 >> 8; }
+static inline q_shorts q_odd_shorts(q_quads quads) { return (q_shorts)quads >> 8; }
 #endif
 
 /* One dimension of B' d: four values, or six, `step` vectors apart. */

@@ -166,7 +166,9 @@ Q_INLINE void Q_NAME(q_products)(const int16_t *v, const int16_t *u, q_sums *m, 
     Q_UNROLL
     for (int j = 0; j < chunk; j++) {
       w[j] = *(const q_shorts *)(const void *)(u + j * 2 * Q_LANES);
-      __asm__("" : "+v"(w[j])); /* loaded once, not by every product */
+#if Q_LANES == 8
+      __asm__("" : "+x"(w[j])); /* loaded once, not by every product */
+#endif
     }
     Q_UNROLL
     for (int i = 0; i < tiles; i++) {
