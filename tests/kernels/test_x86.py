@@ -128,19 +128,31 @@ def test_matmul(network, agree, flags, inner):
     agree(network, flags, X86)
 
 
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(600, 5, 70), (23, 130, 81), (14, 7, 16)])
+def test_matmul_of_more_rows_than_a_tile(network, agree, flags, rows, inner, columns):
+    """Tiles that end with the last row, columns that are left, sums kept of some rows."""
+    layers.add_matmul(network, (rows, inner, columns))
+    agree(network, flags, X86)
+
+
 def test_mean_and_maximum(network, agree, flags):
     layers.add_means_and_maxima(network)
     agree(network, flags, X86)
 
 
 def test_softmax(network, agree, flags):
-    """Rows of any length, flat and steep, of equal numbers and of the largest number of one."""
+    """Rows of any length, flat and steep, of equal numbers and of the largest number of one.
+
+    Exponentials of 70,000 elements, as bytes in 16 lanes, need more than 31 bits a lane.
+    """
     for rows, count, scale in (
         (3, 1, 0.06),
         (2, 7, 0.06),
         (2, 16, 0.9),
         (3, 197, 0.02),
         (1, 600, 3),
+        (1, 70_000, 1e-3),
+        (13, 66, 0.05),
     ):
         network.softmax(U8, U8, rows, count, scale)
     agree(network, flags, X86)
@@ -148,8 +160,8 @@ def test_softmax(network, agree, flags):
 
 def test_layer_normalization(network, agree, flags):
     """Whole eights and what is left; sums that meet the end of what is computed in bytes."""
-    for count in (1, 8, 15, 64, 197, 768):
-        network.layer_normalization(U8, U8, 3, count)
+    for rows, count in ((3, 1), (3, 8), (3, 15), (9, 64), (6, 197), (4, 768)):
+        network.layer_normalization(U8, U8, rows, count)
     agree(network, flags, X86)
 
 

@@ -127,12 +127,13 @@ def test_five_hundred_random_layers_with_instructions_of_avx512(tmp_path, kind, 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("form", ["avx2", "avx512"])
 @pytest.mark.parametrize("kind", sorted(DRAWN))
-def test_threads_share_random_layers(tmp_path, kind, threads):
+def test_threads_share_random_layers(tmp_path, kind, form, threads):
     network = Network(302)
     for _ in range(100):
         DRAWN[kind](network)
-    _demand_the_reference(tmp_path, network, vector_flags("avx2", ("-O1",)), threads)
+    _demand_the_reference(tmp_path, network, vector_flags(form, ("-O1",)), threads)
 
 
 @pytest.mark.fuzz

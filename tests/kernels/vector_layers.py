@@ -100,20 +100,26 @@ def add_sums(network):
         network.add_bytes(count, factors)
 
 
+def add_matmul(network, size, first=(), second=()):
+    """Add a product of [*first, rows, inner] and [*second, inner, columns]."""
+    rows, inner, columns = size
+    batch = np.broadcast_shapes(first, second)
+    operands = [
+        network.input(U8, (*first, rows, inner)), network.input(U8, (*second, inner, columns))
+    ]  # fmt: skip
+    zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
+    multiplier = float(network.multipliers(1, U8, 2e4 * np.sqrt(inner))[0])
+    network.apply(
+        "int.MatMul", operands, (U8, (*batch, rows, columns)), multiplier=multiplier, **zeros,
+        **network.requantization(U8),
+    )  # fmt: skip
+
+
 def add_matmuls(network, inner):
     """Broadcast batches, more columns than a block and rows than a tile, sums of any length."""
     for first, second, columns in (((), (), 5), ((2, 1), (3,), 33), ((1,), (2,), 64), ((), (), 97)):
         rows = int(network.random.integers(1, 16))
-        batch = np.broadcast_shapes(first, second)
-        operands = [
-            network.input(U8, (*first, rows, inner)), network.input(U8, (*second, inner, columns))
-        ]  # fmt: skip
-        zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
-        multiplier = float(network.multipliers(1, U8, 2e4 * np.sqrt(inner))[0])
-        network.apply(
-            "int.MatMul", operands, (U8, (*batch, rows, columns)), multiplier=multiplier, **zeros,
-            **network.requantization(U8),
-        )  # fmt: skip
+        add_matmul(network, (rows, inner, columns), first, second)
 
 
 def add_means_and_maxima(network):
@@ -190,16 +196,7 @@ def add_random_matmul(network):
     inner = int(random.choice([1, 3, 8, 13, 16, 32, 40, 63]))
     batch = [int(random.integers(1, 4)) for _ in range(random.integers(0, 3))]
     shared = [1] * len(batch) if random.random() < 0.5 else batch
-    operands = [
-        network.input(U8, (*batch, rows, inner)),
-        network.input(U8, (*shared, inner, columns)),
-    ]
-    zeros = {f"{side}_zero_point": network.zero_point(U8) for side in "ab"}
-    multiplier = float(network.multipliers(1, U8, 2e4 * np.sqrt(inner))[0])
-    network.apply(
-        "int.MatMul", operands, (U8, (*batch, rows, columns)), multiplier=multiplier, **zeros,
-        **network.requantization(U8),
-    )  # fmt: skip
+    add_matmul(network, (rows, inner, columns), batch, shared)
 
 
 def add_random_sum(network):

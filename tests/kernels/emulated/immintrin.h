@@ -357,4 +357,6 @@ static inline e512f e_set1_ps(float x) {
 }
 #define _mm512_set1_ps(x) e_set1_ps(x)
 
+#include "wide.h"
+
 #endif

@@ -184,6 +184,29 @@ static inline void q_interleave(q_bytes a, q_bytes b, q_bytes c, q_bytes d, q_by
   quads[2] = _mm256_unpacklo_epi16(ab2, cd2);
   quads[3] = _mm256_unpackhi_epi16(ab2, cd2);
 }
+
+#if defined(__AVXVNNI__)
+static inline q_bytes q_interleave_few(const uint8_t *p, ptrdiff_t pitch, ptrdiff_t rows,
+                                       ptrdiff_t left) {
+  __m128i row[4];
+  const ptrdiff_t count = left < 8 ? left : 8;
+  for (int r = 0; r < 4; r++) {
+    row[r] = r < rows ? q_bytes_from(p + r * pitch, count) : _mm_setzero_si128();
+  }
+  const __m128i ab = _mm_unpacklo_epi8(row[0], row[1]), cd = _mm_unpacklo_epi8(row[2], row[3]);
+  return _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd));
+}
+static inline q_quads q_turned(q_bytes v) {
+  return _mm256_xor_si256(v, _mm256_set1_epi8(-128));
+}
+static inline int32_t q_lanes_sum(q_lanes v) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128((__m256i)v),
+                              _mm256_extracti128_si256((__m256i)v, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  return _mm_cvtsi128_si32(sum) + _mm_extract_epi32(sum, 1);
+}
+#endif
+
 static inline q_lanes q_weighted(q_bytes quads, int32_t factors) {
   return (q_lanes)_mm256_madd_epi16(quads, _mm256_set1_epi32(factors));
 }

@@ -33,6 +33,12 @@ static inline q_lanes q_scaled(q_lanes acc, const float *m) {
   return (q_lanes)_mm512_cvtps_epi32(real);
 }
 
+/* Groups of four bytes of four vectors, packed twice: in the order of the vectors. */
+static inline __m512i q_in_order(__m512i bytes) {
+  return _mm512_permutexvar_epi32(
+      _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
+}
+
 /* Store `vectors` vectors as bytes, of which the caller's block holds `left`: vector j, four lanes
  * of it after the other, has every (4 j)-th group of four channels. */
 static inline void q_put_bytes(const q_lanes *v, int vectors, const q_output *out, uint8_t *y,
@@ -53,8 +59,7 @@ static inline void q_put_bytes(const q_lanes *v, int vectors, const q_output *ou
   } else if (vectors == 2) {
     bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
   } else if (vectors == 1) {
-    bytes = _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
+    bytes = q_in_order(bytes);
   }
   const ptrdiff_t count = left < 16 * vectors ? left : 16 * vectors;
   _mm512_mask_storeu_epi8(y, count < 64 ? ((__mmask64)1 << count) - 1 : ~(__mmask64)0, bytes);
@@ -73,6 +78,26 @@ static inline void q_put_words(const q_lanes *v, int vectors, const q_output *ou
     const __mmask16 mask = (__mmask16)(count < 16 ? (1 << count) - 1 : 0xffff);
     _mm256_mask_storeu_epi16(y + 16 * j, mask, words);
   }
+}
+
+/* Four vectors, of neighbouring lanes each, as bytes, of which `left` are there. */
+static inline void q_put_in_order(const q_lanes *v, const q_output *out, uint8_t *y,
+                                  ptrdiff_t left) {
+  const __m512i zero = _mm512_set1_epi16((short)out->zero_point);
+  const __m512i low = _mm512_set1_epi8((char)out->clamp_min);
+  const __m512i high = _mm512_set1_epi8((char)out->clamp_max);
+  const __m512i a = _mm512_packs_epi32((__m512i)v[0], (__m512i)v[1]);
+  const __m512i b = _mm512_packs_epi32((__m512i)v[2], (__m512i)v[3]);
+  const __m512i bytes =
+      _mm512_packus_epi16(_mm512_adds_epi16(a, zero), _mm512_adds_epi16(b, zero));
+  const __m512i found = _mm512_min_epu8(_mm512_max_epu8(q_in_order(bytes), low), high);
+  _mm512_mask_storeu_epi8(y, left < 64 ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0, found);
+}
+
+/* 16 bytes, of which `left` are there; zeros where none is. */
+static inline __m128i q_bytes16_at(const uint8_t *p, ptrdiff_t left) {
+  const __mmask16 there = (__mmask16)(left >= 16 ? 0xffff : (1 << left) - 1);
+  return _mm_maskz_loadu_epi8(there, p);
 }
 
 /* 64 bytes, of which `left` are there; zeros where none is. */
@@ -99,6 +124,26 @@ static inline void q_interleave(q_bytes a, q_bytes b, q_bytes c, q_bytes d, q_by
   quads[3] = _mm512_unpackhi_epi16(ab2, cd2);
 }
 
+/* The same of up to four rows of 16 bytes, of which `left` are there, in their order. */
+static inline q_bytes q_interleave_few(const uint8_t *p, ptrdiff_t pitch, ptrdiff_t rows,
+                                       ptrdiff_t left) {
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i a = q_bytes16_at(p, left), b = rows > 1 ? q_bytes16_at(p + pitch, left) : zero;
+  const __m128i c = rows > 2 ? q_bytes16_at(p + 2 * pitch, left) : zero;
+  const __m128i d = rows > 3 ? q_bytes16_at(p + 3 * pitch, left) : zero;
+  const __m128i ab = _mm_unpacklo_epi8(a, b), cd = _mm_unpacklo_epi8(c, d);
+  const __m128i ab2 = _mm_unpackhi_epi8(a, b), cd2 = _mm_unpackhi_epi8(c, d);
+  const __m256i low = _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd));
+  const __m256i high =
+      _mm256_set_m128i(_mm_unpackhi_epi16(ab2, cd2), _mm_unpacklo_epi16(ab2, cd2));
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* Unsigned bytes less 128. */
+static inline q_quads q_turned(q_bytes v) {
+  return _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+}
+
 /* (a, 0, b, 0) in a quad, times `factors`, two of 16 bits in each lane. */
 static inline q_lanes q_weighted(q_bytes quads, int32_t factors) {
   return (q_lanes)_mm512_madd_epi16(quads, _mm512_set1_epi32(factors));
@@ -111,6 +156,7 @@ static inline q_lanes q_added(q_lanes a, q_lanes b) {
 static inline q_lanes q_times(q_lanes a, int32_t factor) {
   return (q_lanes)_mm512_mullo_epi32((__m512i)a, _mm512_set1_epi32(factor));
 }
+static inline int32_t q_lanes_sum(q_lanes v) { return _mm512_reduce_add_epi32((__m512i)v); }
 static inline q_lanes q_lanes_of(int32_t v) { return (q_lanes)_mm512_set1_epi32(v); }
 static inline q_lanes q_scaled_by(q_lanes acc, float m) {
   const __m512 real = _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)acc), _mm512_set1_ps(m));

@@ -28,12 +28,6 @@ typedef struct {
   int32_t images, image, blocks, channels, pitch;
   q_output out;
 } q_gemm;
-
-static inline int32_t q_quad(const uint8_t *x, int count) {
-  int32_t quad = 0;
-  memcpy(&quad, x, (size_t)count);
-  return quad;
-}
 #endif
 
 /* Where the window of pixel i of a tile begins; a tile is a piece of one line, or whole lines. */

@@ -33,6 +33,13 @@
 /* Loops over the vectors of a tile are written out, so that every one has its register. */
 #define Q_UNROLL _Pragma("GCC unroll 16")
 
+/* A few bytes, four at most, as a quad whose others are 0. */
+static inline int32_t q_quad(const uint8_t *x, int count) {
+  int32_t quad = 0;
+  memcpy(&quad, x, (size_t)count);
+  return quad;
+}
+
 /* Store the upper half of a vector anywhere: the intrinsic for it wants an aligned double. */
 Q_INLINE void q_upper_to(uint8_t *p, __m128i v) {
   const int64_t upper = _mm_extract_epi64(v, 1);
