@@ -16,15 +16,15 @@ _ROW = 2**16
 """Elements that a row of a layer normalization has at most: sums of squares stay in int32."""
 _EXACT = 2.0**51
 """Integers below are brought into double by adding bits."""
-_QUOTIENT = 2**21
-"""Elements of a softmax, times what 1 is, at most: its quotients are exact in double."""
+_QUOTIENT = 2**20
+"""Elements of a softmax, and twice what 1 is, are fewer: its quotients are exact in double."""
 
 
 def emit_softmax(step: Step) -> bool:
     """int.Softmax of unsigned bytes."""
     shape = step.shape(step.input(0))
     bits = step.operation.int_attribute("fraction_bits")
-    if not is_bytes(step, 1) or shape[-1] << bits > _QUOTIENT:
+    if not is_bytes(step, 1) or (2 << bits) + shape[-1] >= _QUOTIENT:
         return False
     x, y = step.pointer(step.input(0).name), step.pointer(step.output().name)
     sizes = [str(math.prod(shape[:-1])), str(shape[-1])]

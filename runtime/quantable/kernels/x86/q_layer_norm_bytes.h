@@ -16,7 +16,11 @@
 #define Q_TAG of_bytes
 #include "q_layer_norm.h"
 
-#if Q_LANES
+#if Q_LANES == 16
+
+#include "q_layer_norm_rows.h"
+
+#elif Q_LANES
 
 /* The sum of bytes, and of their squares. */
 static inline void q_moments(const uint8_t *x, ptrdiff_t count, int64_t *s1, int64_t *s2) {

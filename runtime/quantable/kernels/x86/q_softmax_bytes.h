@@ -4,9 +4,9 @@
  * there are 256: outputs are computed once for every distance, in double, and looked up.
  *
  * No division: (n + 1/2) / sum is at least 1 / (2 sum) away from every integer, and its product by
- * the rounded inverse is off by less than 2**-52 of it, so that both have the same whole part while
- * n is below 2**51. Exponentials are at most 2**30; whoever calls makes sure of
- * count << fraction_bits <= 2**21.
+ * the rounded inverse, rounded three times at most, is off by less than 2**-51 of it, so that both
+ * have the same whole part while n + 1/2 is below 2**50. Exponentials are at most 2**30; whoever
+ * calls makes sure of (2 << fraction_bits) + count < 2**20.
  */
 #ifndef QUANTABLE_Q_SOFTMAX_BYTES_H
 #define QUANTABLE_Q_SOFTMAX_BYTES_H
@@ -26,6 +26,12 @@ static inline int32_t q_smallest(__m128i bytes) {
   const __m128i words = _mm_and_si128(fewer, _mm_set1_epi16(255));
   return _mm_cvtsi128_si32(_mm_minpos_epu16(words)) & 255;
 }
+
+#if defined(Q_LOOKUP)
+
+#include "q_softmax_look_up.h"
+
+#else
 
 /* The smallest and the largest byte of a row. */
 static inline void q_range(const uint8_t *x, ptrdiff_t count, int32_t *low, int32_t *high) {
@@ -75,9 +81,8 @@ static inline void q_quotients(const q_softmax *p, const int32_t *e, int32_t rea
   }
 }
 
-static inline void q_softmax_bytes(q_share share, const q_softmax *p, const uint8_t *x,
-                                   const uint32_t *high, const uint32_t *low, uint8_t *y) {
-  const ptrdiff_t first = q_share_first(share, p->rows), last = q_share_last(share, p->rows);
+static inline void q_softmax_rows(const q_softmax *p, const uint8_t *x, const uint32_t *high,
+                                  const uint32_t *low, ptrdiff_t rows, uint8_t *y) {
   const ptrdiff_t count = p->count;
   int32_t e[256];
   /* From the largest distance to 0, so that an input is an index: the sums of a row are as long as
@@ -88,9 +93,7 @@ static inline void q_softmax_bytes(q_share share, const q_softmax *p, const uint
     e[d] = (int32_t)q_exp(high, low, d);
     falling[255 - d] = (uint64_t)e[d];
   }
-  x += first * count;
-  y += first * count;
-  for (ptrdiff_t row = first; row < last; row++, x += count, y += count) {
+  for (; rows > 0; rows--, x += count, y += count) {
     int32_t least, most;
     q_range(x, count, &least, &most);
     const uint64_t *of = falling + 255 - most;
@@ -111,6 +114,14 @@ static inline void q_softmax_bytes(q_share share, const q_softmax *p, const uint
       y[i] = found[x[i]];
     }
   }
+}
+
+#endif
+
+static inline void q_softmax_bytes(q_share share, const q_softmax *p, const uint8_t *x,
+                                   const uint32_t *high, const uint32_t *low, uint8_t *y) {
+  const ptrdiff_t first = q_share_first(share, p->rows), last = q_share_last(share, p->rows);
+  q_softmax_rows(p, x + first * p->count, high, low, last - first, y + first * p->count);
 }
 
 #else
