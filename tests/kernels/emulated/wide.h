@@ -8,14 +8,6 @@ static inline e512d e_double(e512i v) { return (e512d)v; }
 #define _mm512_castpd_si512(v) ((e512i)(v))
 #define _mm512_castsi512_pd(v) e_double(v)
 #define _mm512_castpd_ps(v) ((e512f)(v))
-#undef _mm512_castsi512_si256
-static inline __m256i e_half(e512i v, int upper) {
-  __m256i half;
-  memcpy(&half, (const char *)&v + 32 * upper, 32);
-  return half;
-}
-#define _mm512_castsi512_si256(v) e_half(v, 0)
-#define _mm512_extracti64x4_epi64(v, upper) e_half(v, upper)
 static inline e512i e_both(__m256i low, __m256i high) {
   e512 v;
   memcpy(&v, &low, 32);
