@@ -23,8 +23,12 @@ from quantable.reference.integer.requantize import (
     requantizer,
 )
 from quantable.reference.operations.convolution import HAS_ONEDNN, prepared_convolution
+from quantable.reference.operations.products import prepared_product
 from quantable.reference.site import Builder, Kernel, Site
 from quantable.reference.windows import Window
+
+_ROWS = 64
+"""How many rows of a matrix a part has at least on average; fewer are slower than float64."""
 
 
 def accumulator_bound(weight: Tensor, bias: Tensor, reach: int, channel_axis: int) -> int:
@@ -104,19 +108,36 @@ def _convolution(site: Site) -> Kernel:
     return channels_first(site, lambda x, *_: finish(accumulate(x) + added, multiplier))
 
 
+def _matrix_accumulator(site: Site) -> Callable[[Tensor], Tensor]:
+    """Return x -> exact accumulator, without the bias, of an int.Linear."""
+    op, weight = site.operation, constant(site, 1)
+    zero = op.int_attribute("x_zero_point")
+    distance = reach(operand_type(site, 0), zero)
+    none = torch.zeros(weight.shape[1], dtype=torch.int32)
+    work = exact_type(accumulator_bound(weight, none, distance, 1), op.where())
+    parts = _channel_parts(weight.t().unsqueeze(2), distance) if HAS_ONEDNN else None
+    if work is torch.float32 or parts is None or len(parts) * _ROWS > weight.shape[0]:
+        whole = prepared_product(weight.to(work))
+        return lambda x: whole(x.to(work) - zero, None)
+    products = [(part, prepared_product(weight[part].to(torch.float32))) for part in parts]
+
+    def run(x: Tensor) -> Tensor:
+        # Each part is exact in float32, and their sum in float64.
+        centred = x.to(torch.float32) - zero
+        sums = [multiply(centred[..., part], None).to(torch.float64) for part, multiply in products]
+        return functools.reduce(torch.add, sums)
+
+    return run
+
+
 def _linear(site: Site) -> Kernel:
     op = site.operation
     weight, bias, multiplier = (constant(site, slot) for slot in (1, 2, 3))
-    zero = op.int_attribute("x_zero_point")
-    bound = accumulator_bound(weight, bias, reach(operand_type(site, 0), zero), 1)
-    work = exact_type(bound, op.where())
-    finish = requantizer(site)
-    w, b = weight.to(work), bias.to(work)
-
-    def run(x: Tensor, *_: Tensor) -> Tensor:
-        return finish(torch.matmul(x.to(work) - zero, w) + b, multiplier)
-
-    return run
+    distance = reach(operand_type(site, 0), op.int_attribute("x_zero_point"))
+    work = exact_type(accumulator_bound(weight, bias, distance, 1), op.where())
+    accumulate, finish = _matrix_accumulator(site), requantizer(site)
+    added = bias.to(work)
+    return lambda x, *_: finish(accumulate(x) + added, multiplier)
 
 
 def _matrix_product(site: Site) -> Kernel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from quantable.reference.operations.products import plain_product, prepared_product
 from quantable.reference.site import Builder, Kernel, Site, fixed
 
 
@@ -26,14 +27,17 @@ def _gemm(site: Site) -> Kernel:
     return run
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if bias is not None and x.dim() == 2:
-        return torch.addmm(bias, x, weight)
-    product = torch.matmul(x, weight)
-    if bias is None:
-        return product
-    fits = product.is_floating_point() and bias.shape == product.shape[-1:]
-    return product.add_(bias) if fits else product + bias
+def _linear(site: Site) -> Kernel:
+    held = site.constants.get(1)
+    if held is None:
+        return plain_product
+    product = prepared_product(held)
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        # A hook may have put another weight in its place.
+        return product(x, bias) if weight is held else plain_product(x, weight, bias)
+
+    return run
 
 
 def _einsum(site: Site) -> Kernel:
@@ -46,5 +50,5 @@ TABLE: dict[str, Builder] = {
     "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": fixed(torch.matmul),
-    "quantable.Linear": fixed(_linear),
+    "quantable.Linear": _linear,
 }
