@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -131,3 +137,42 @@ def test_samples_come_back_in_order(graph_of: GraphOf, threads: int) -> None:
     wrong = [{"x": given[:1]}, {"z": given[:1]}]
     with pytest.raises(DataError, match="input 'x' is missing"):
         list(runtime.run_each(wrong))
+
+
+def test_threads_end_with_the_runtime(graph_of: GraphOf) -> None:
+    before = set(threading.enumerate())
+    runtime = ReferenceRuntime(_network(graph_of, "N"), threads=3)
+    for _ in range(3):
+        runtime.run(_batch(8))
+    begun = set(threading.enumerate()) - before
+    assert len(begun) <= 2, "no more than were asked for, whatever the number of runs"
+    del runtime
+    gc.collect()
+    for thread in begun:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def test_runs_at_once_share_threads(graph_of: GraphOf) -> None:
+    runtime, given = ReferenceRuntime(_network(graph_of, "N"), threads=2), _batch(8)
+    expected = runtime.run(given)["y"]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: runtime.run(given)["y"], range(100)):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be split here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_copy_of_the_process_runs_on_without_the_threads(graph_of: GraphOf) -> None:
+    runtime, given = ReferenceRuntime(_network(graph_of, "N"), threads=3), _batch(8)
+    expected = runtime.run(given)["y"]
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(runtime.run(given)["y"], expected) else 1)
+    ends = time.monotonic() + 60
+    while not (state := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < ends:
+        time.sleep(0.05)
+    if not state[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert state == (child, 0)

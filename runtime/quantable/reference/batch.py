@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,6 @@ from quantable.ir import Graph, Level
 from quantable.reference.free_batch import with_free_batch
 from quantable.reference.samples import batch_of, sample_values
 from quantable.reference.site import Item
-from quantable.reference.threads import single_threaded_pool
 
 _ELEMENTS = 1 << 22
 """About how many elements the largest value of a part has at most."""
@@ -76,7 +76,8 @@ def run_parts(
     given: Mapping[str, Item],
     wanted: Sequence[str],
     parts: Sequence[slice],
-    threads: int,
+    helpers: ThreadPoolExecutor | None,
+    count: int,
 ) -> dict[str, Item]:
     """Return the wanted values of a whole batch, [samples, ...].
 
@@ -87,7 +88,9 @@ def run_parts(
         given: Inputs of the whole batch, tensors all.
         wanted: Names of values that carry samples.
         parts: The samples of every part.
-        threads: How many parts may run at the same time.
+        helpers: Threads that run parts beside the calling one, None for none; see
+            `single_threaded_pool`. Others may use them at the same time.
+        count: How many of them are asked at most.
     """
     queue, lock = iter(enumerate(parts)), threading.Lock()
     done: dict[int, dict[str, Tensor]] = {}
@@ -105,11 +108,13 @@ def run_parts(
                 except Exception as error:
                     errors[index] = error
 
-    with single_threaded_pool(max(1, threads - 1)) as pool:
-        # The calling thread works too: its memory comes from the main heap, see `observe`.
-        futures = [pool.submit(work) for _ in range(min(threads, len(parts)) - 1)]
-        work()
-        for future in futures:
+    asked = [] if helpers is None else [
+        helpers.submit(work) for _ in range(min(count, len(parts) - 1))
+    ]  # fmt: skip
+    # The calling thread works too: its memory comes from the main heap, see `observe`.
+    work()
+    for future in asked:
+        if not future.cancel():  # where it has not begun, nothing is left for it
             future.result()
     if errors:
         raise errors[min(errors)]

@@ -72,6 +72,10 @@ class ReferenceRuntime:
         self._threads = threads
         self._hooks = tuple(hooks)
         self._cut = None if hooks else Cut.of(graph)
+        # Kept from run to run: a thread that is begun anew takes fresh memory for its part, and its
+        # place on a processor is looked for again. It ends with the runtime.
+        helps = self._cut is not None and threads > 1
+        self._helpers = single_threaded_pool(threads - 1) if helps else None
         self._parameters: dict[str, Tensor] = {}
         compiled = graph if self._cut is None else self._cut.graph
         self._steps = compile_steps(compiled, self._parameters, region_kernels)
@@ -147,7 +151,9 @@ class ReferenceRuntime:
             found: Mapping[str, Item] = (
                 self._execute(given, wanted)
                 if len(parts) < 2
-                else run_parts(self._execute, given, wanted, parts, self._threads)
+                else run_parts(
+                    self._execute, given, wanted, parts, self._helpers, self._threads - 1
+                )
             )
             shared = (*_tensors(given.values()), *self._shared())
             held = {t.untyped_storage().data_ptr() for t in shared}
