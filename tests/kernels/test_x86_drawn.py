@@ -133,7 +133,8 @@ def test_threads_share_random_layers(tmp_path, kind, form, threads):
     network = Network(302)
     for _ in range(100):
         DRAWN[kind](network)
-    _demand_the_reference(tmp_path, network, vector_flags(form, ("-O1",)), threads)
+    flags = (*vector_flags(form, ("-O1",)), "-DQUANTABLE_SMALLEST_SHARED=1")
+    _demand_the_reference(tmp_path, network, flags, threads)
 
 
 @pytest.mark.fuzz
@@ -143,4 +144,5 @@ def test_windows_without_a_kernel_run_in_portable_c(tmp_path, threads):
     network = Network(303)
     for index in range(500 if threads == 1 else 100):
         draw_conv(network, is_depthwise=index % 2 == 0)
-    _demand_the_reference(tmp_path, network, ("-O0", "-mavx2"), threads)
+    flags = ("-O0", "-mavx2", "-DQUANTABLE_SMALLEST_SHARED=1")
+    _demand_the_reference(tmp_path, network, flags, threads)

@@ -94,4 +94,4 @@ def thread_flags(manifest: Mapping[str, object], threads: int) -> list[str]:
             f"expected code that threads can share, found kernels '{manifest.get('kernels')}'",
             help="run it with one thread, or compile for a target such as x86-vnni or c-portable",
         )
-    return [f"-DQUANTABLE_THREADS={threads}", "-pthread"]
+    return [f"-DQUANTABLE_THREADS={threads}", "-D_GNU_SOURCE", "-pthread"]

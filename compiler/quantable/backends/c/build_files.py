@@ -13,7 +13,7 @@ WARNINGS = "-Wall -Wextra -Wconversion -pedantic"
 _MAKE_THREADS = [
     "# make THREADS=4: code for up to four threads, by run_threads() of model.h.",
     "ifdef THREADS",
-    "STANDARD += -DQUANTABLE_THREADS=$(THREADS) -pthread",
+    "STANDARD += -DQUANTABLE_THREADS=$(THREADS) -D_GNU_SOURCE -pthread",
     "LDFLAGS += -pthread",
     "endif",
 ]
@@ -100,7 +100,8 @@ def _cmake_threads(library: str) -> list[str]:
         'set(QUANTABLE_THREADS "" CACHE STRING "Threads that can share a run, none for one")',
         "if(QUANTABLE_THREADS)",
         "  find_package(Threads REQUIRED)",
-        f"  target_compile_definitions({library} PUBLIC QUANTABLE_THREADS=${{QUANTABLE_THREADS}})",
+        f"  target_compile_definitions({library} PUBLIC _GNU_SOURCE",
+        "                             QUANTABLE_THREADS=${QUANTABLE_THREADS})",
         f"  target_link_libraries({library} PUBLIC Threads::Threads)",
         "endif()",
     ]

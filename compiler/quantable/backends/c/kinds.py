@@ -17,6 +17,7 @@ from quantable.backends.c import (
     x86,
 )
 from quantable.backends.c.border import BORDER_KINDS, Border, border, static_shape
+from quantable.backends.c.sharing import sizes
 from quantable.backends.c.unit import Step, Unit
 from quantable.backends.c.user_operations import emit_user_operation
 from quantable.ir import Graph, Level, Operation, OptionError, UnsupportedError
@@ -115,6 +116,10 @@ def plan_unit(graph: Graph, prefix: str, kernels: KernelSet = PORTABLE) -> tuple
             f"{len(problems)} operations cannot be emitted as C:\n  {listed}",
             where=f"graph '{graph.name}'",
         )
+    if kernels.has_threads:
+        active = [step for step in steps if step.lines]
+        for step, size in zip(active, sizes(active), strict=True):
+            step.size = size
     return unit, steps
 
 
@@ -137,6 +142,7 @@ def _step(unit: Unit, index: int, operation: Operation) -> Step:
             raise UnsupportedError("the C backend has no kernel for it", where=operation.where())
         return step
     special = SPECIAL[unit.kernels.name].get(operation.kind)
-    if special is None or not unit.contract.is_float or not special(step):
+    step.is_portable = special is None or not unit.contract.is_float or not special(step)
+    if step.is_portable:
         emitter(step)
     return step

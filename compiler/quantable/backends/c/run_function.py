@@ -40,7 +40,7 @@ def run_lines(unit: Unit, steps: list[Step]) -> list[str]:
     lines += ["  run_steps(&t);", *_ended(unit)]
     if unit.push is not None:
         lines += _pushing(unit, unit.push)
-    return lines + (_threaded(unit) if has_threads(unit) else [])
+    return lines + (_threaded(unit, steps) if has_threads(unit) else [])
 
 
 def _steps(unit: Unit, steps: list[Step]) -> list[str]:
@@ -143,7 +143,7 @@ def _ended(unit: Unit) -> list[str]:
     return [*copies, f"  return {unit.prefix.upper()}_OK;", "}", ""]
 
 
-def _threaded(unit: Unit) -> list[str]:
+def _threaded(unit: Unit, steps: list[Step]) -> list[str]:
     return [
         "#if defined(QUANTABLE_THREADS)",
         "static void run_share(const void *argument, int part, int parts) {",
@@ -159,7 +159,11 @@ def _threaded(unit: Unit) -> list[str]:
         f"    return {unit.prefix.upper()}_ERROR_NULL;",
         "  }",
         "  t.threads = threads;",
-        "  q_threads_run(threads, run_share, &t);",
+        f"  if (Q_IS_SHARED({max((step.size for step in steps), default=0)})) {{",
+        "    q_threads_run(threads, run_share, &t);",
+        "  } else {",
+        "    run_share(&t, 0, 1);",
+        "  }",
         *_ended(unit),
         "#endif",
         "",

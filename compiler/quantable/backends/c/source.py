@@ -124,8 +124,8 @@ def _step_lines(step: Step) -> list[str]:
         "/* " + "\n * ".join(lines) + " */",
         f"QUANTABLE_STEP_FUNCTION {step.name}({arguments}) {{",
     ]
-    if step.unit.kernels.has_threads and not step.is_shared:
-        lines.append("  Q_ALONE(t);")
+    if step.unit.kernels.has_threads:
+        lines.append(f"  Q_BEGIN(t, {step.size});")
     lines += [f"  {line}" for line in step.lines]
     if not any("t->" in line for line in step.lines):
         lines.append("  (void)t;")

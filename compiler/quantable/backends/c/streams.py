@@ -19,8 +19,8 @@ def step_calls(unit: Unit, steps: list[Step]) -> list[str]:
         first = [f"  int32_t made[{count}] = {{0}};", f"  run_first(t, made, {push.height});"]
     else:
         height = steps[0].shape(steps[0].output())[1]
-        first = [f"  {line}" for line in _call(steps[0], f"t, 0, {height}")]
-    return [*first, "  run_rest(t);"]
+        first = [f"  {_call(steps[0], f't, 0, {height}')}"]
+    return [*first, *_meeting(steps[count - 1 : count + 1]), "  run_rest(t);"]
 
 
 def pushed_lines(unit: Unit, push: Push, steps: list[Step]) -> list[str]:
@@ -61,14 +61,23 @@ def _counters(steps: list[Step]) -> Counters:
 def _calls(unit: Unit, steps: list[Step]) -> list[str]:
     lines: list[str] = []
     by_name = {step.operation.name: step for step in steps}
-    for step in steps:
+    for index, step in enumerate(steps):
         stream = unit.streams.get(step.operation.name)
         if stream is None:
-            lines += [f"  {line}" for line in _call(step, "t")]
+            lines.append(f"  {_call(step, 't')}")
         elif step.operation.name == stream.operations[0]:
             parts = [by_name[name] for name in stream.operations]
             lines += [f"  {line}" for line in _turns(unit, stream, parts)]
+        if stream is None or step.operation.name == stream.operations[-1]:
+            lines += _meeting(steps[index : index + 2])
     return lines
+
+
+def _meeting(steps: list[Step]) -> list[str]:
+    """Return where threads meet between two steps: nowhere if one of them does both."""
+    if len(steps) < 2 or not steps[0].unit.kernels.has_threads:
+        return []  # behind the last step the run ends
+    return [f"  Q_MEET_BETWEEN(t, {max(step.size for step in steps)});"]
 
 
 def _turns(unit: Unit, stream: Stream, steps: list[Step]) -> list[str]:
@@ -103,8 +112,9 @@ def _loop(
     ]
     if missing:
         lines += [f"    if ({missing}) {{", "      return;", "    }"]
+    size = max(step.size for step in steps)
     for step in steps:
-        lines += [f"    {line}" for line in _rows(unit, stream, step, *counters[step.index])]
+        lines += [f"    {line}" for line in _rows(unit, stream, step, size, *counters[step.index])]
     return [*lines, "  }"]
 
 
@@ -129,7 +139,7 @@ def _needed(order: RowOrder, step: Step, end: str) -> str:
     return f"q_needed({end}, {axis.stride}, {rest}, {axis.inputs})"
 
 
-def _rows(unit: Unit, stream: Stream, step: Step, row: str, end: str) -> list[str]:
+def _rows(unit: Unit, stream: Stream, step: Step, size: int, row: str, end: str) -> list[str]:
     """Return the loop in which a step makes the rows up to its end."""
     count = f"{end} - {row}"
     for name in bounding(unit.graph, step.operation):
@@ -138,16 +148,15 @@ def _rows(unit: Unit, stream: Stream, step: Step, row: str, end: str) -> list[st
     return [
         f"while ({row} < {end}) {{",
         f"  const int32_t count = {count};",
-        *(f"  {line}" for line in _call(step, f"t, {row}, count")),
+        f"  {_call(step, f't, {row}, count')}",
+        *([f"  Q_MEET_BETWEEN(t, {size});"] if unit.kernels.has_threads else []),
         f"  {row} += count;",
         "}",
     ]
 
 
-def _call(step: Step, arguments: str) -> list[str]:
-    """Return the call of a step; threads meet behind it."""
-    lines = [f"QUANTABLE_STEP({step.index}, {step.name}({arguments}));"]
-    return [*lines, "Q_MEET(t);"] if step.unit.kernels.has_threads else lines
+def _call(step: Step, arguments: str) -> str:
+    return f"QUANTABLE_STEP({step.index}, {step.name}({arguments}));"
 
 
 def _room(ring: Ring, row: str) -> str:

@@ -75,7 +75,10 @@ class Step:
 
     Attributes:
         lines: Statements of its function.
-        is_shared: Whether threads share it; else one of them does it.
+        is_shared: Whether threads can share it; else one of them does it.
+        is_portable: Whether a kernel of the set for all machines does it.
+        meetings: How often threads wait for each other within it.
+        size: Whether it is worth sharing, see `quantable.backends.c.sharing`.
         macs: Products that are summed up.
         weight_bytes: Of its constants.
     """
@@ -86,6 +89,9 @@ class Step:
         self.operation = operation
         self.lines: list[str] = []
         self.is_shared = False
+        self.is_portable = True
+        self.meetings = 0
+        self.size = 0
         self.macs = 0
         self.weight_bytes = 0
 
@@ -217,6 +223,7 @@ class Step:
 
     def meet(self) -> None:
         """Let threads wait for each other: what follows reads or overwrites what is done so far."""
+        self.meetings += 1
         self.lines.append("Q_MEET(t);")
 
     def parameters(self, struct: str, fields: Sequence[str], *, is_static: bool = True) -> str:

@@ -10,20 +10,39 @@
 #include <pthread.h>
 #include <sched.h>
 
+/* Where the system's own functions are declared, threads do not stay on one processor. */
+#if defined(__linux__) && defined(_GNU_SOURCE)
+#define Q_THREADS_MOVE 1
+#endif
+
 #if QUANTABLE_THREADS < 1
 #error "QUANTABLE_THREADS: expected at least 1"
 #endif
+
+/* Bytes that lie far enough apart for processors to write them without disturbing each other. */
+#define Q_THREADS_APART 128
+
+/* How many meetings a thread has come to; it alone writes that. */
+typedef struct {
+  unsigned count;
+  char apart[Q_THREADS_APART - sizeof(unsigned)];
+} q_threads_mark;
 
 typedef struct {
   pthread_t ids[QUANTABLE_THREADS];
   pthread_mutex_t mutex;
   pthread_cond_t wake;
+  int parts;           /* threads of this pool, the caller's counted */
+  unsigned started;    /* threads that have taken their number */
+  int is_ending;       /* under the mutex */
+  int asleep;          /* threads, written under the mutex */
+  char apart[Q_THREADS_APART];
+  unsigned run;        /* number of the run; what stands here is written by the caller alone */
   void (*job)(const void *argument, int part, int parts);
   const void *argument;
-  int parts;                 /* threads of this pool, the caller's counted */
-  int is_ending, asleep;     /* under the mutex */
-  unsigned run;              /* number of the run, written under the mutex */
-  unsigned arrived, meeting; /* threads at the meeting, number of the meeting */
+  int processor;       /* of the caller */
+  char apart_too[Q_THREADS_APART];
+  q_threads_mark marks[QUANTABLE_THREADS];
 } q_threads;
 
 static inline void q_threads_pause(void) {
@@ -34,49 +53,92 @@ static inline void q_threads_pause(void) {
 #endif
 }
 
-/* Wait until all threads of the run have come here. */
-static inline void q_threads_meet(q_threads *threads) {
-  const unsigned meeting = __atomic_load_n(&threads->meeting, __ATOMIC_RELAXED);
-  const unsigned arrived = __atomic_add_fetch(&threads->arrived, 1, __ATOMIC_ACQ_REL);
-  if (arrived == (unsigned)threads->parts) {
-    __atomic_store_n(&threads->arrived, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&threads->meeting, meeting + 1, __ATOMIC_RELEASE);
+/* The processor that a thread runs on, -1 where that cannot be known. */
+static inline int q_threads_processor(void) {
+#if defined(Q_THREADS_MOVE)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+/* Leave the caller's processor. Systems wake a thread beside the one that wakes it where the others
+ * have something to do, be it of the lowest priority, and leave it there for many runs. */
+static inline void q_threads_leave(int processor) {
+#if defined(Q_THREADS_MOVE)
+  cpu_set_t allowed, others;
+  if (processor < 0 || processor >= CPU_SETSIZE || sched_getcpu() != processor ||
+      sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
     return;
   }
-  for (int turn = 0; __atomic_load_n(&threads->meeting, __ATOMIC_ACQUIRE) == meeting; turn++) {
-    q_threads_pause();
-    if (turn > 2000) { /* the other one has lost its processor */
-      sched_yield();
-      turn = 0;
+  others = allowed;
+  CPU_CLR((size_t)processor, &others);
+  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof(others), &others) == 0) {
+    sched_setaffinity(0, sizeof(allowed), &allowed);
+  }
+#else
+  (void)processor;
+#endif
+}
+
+/* Turns of a wait before the processor is given to another thread, about five microseconds: the one
+ * that is waited for may be waiting for this very processor. */
+#define Q_THREADS_TURNS 1000
+/* Turns between runs before a thread sleeps. */
+#define Q_THREADS_AWAKE 20000
+
+/* Say that a thread has come to a meeting, and return which one it is. */
+static inline unsigned q_threads_come(q_threads *threads, int part) {
+  unsigned *count = &threads->marks[part].count;
+  const unsigned meeting = __atomic_load_n(count, __ATOMIC_RELAXED) + 1;
+  __atomic_store_n(count, meeting, __ATOMIC_RELEASE);
+  return meeting;
+}
+
+/* Wait until all threads of the run have come here. */
+static inline void q_threads_meet(q_threads *threads, int part) {
+  const unsigned meeting = q_threads_come(threads, part);
+  for (int other = 0; other < threads->parts; other++) {
+    const unsigned *count = &threads->marks[other].count;
+    /* Others are one meeting behind, here, or one ahead. */
+    for (int turn = 0; __atomic_load_n(count, __ATOMIC_ACQUIRE) == meeting - 1;
+         turn += turn < Q_THREADS_TURNS) {
+      if (turn < Q_THREADS_TURNS) {
+        q_threads_pause();
+      } else {
+        sched_yield();
+      }
     }
   }
 }
 
 /* Wait for a run after run `last`; 0 when there will be none. */
 static inline int q_threads_next(q_threads *threads, unsigned last) {
-  for (int turn = 0; turn < 20000; turn++) {
+  for (int turn = 0; turn < Q_THREADS_AWAKE; turn++) {
     if (__atomic_load_n(&threads->run, __ATOMIC_ACQUIRE) != last) {
       return 1;
     }
     q_threads_pause();
   }
   pthread_mutex_lock(&threads->mutex);
-  while (threads->run == last && !threads->is_ending) {
-    threads->asleep++;
+  /* Whoever begins a run looks for sleepers afterwards; who goes to sleep looks for a run. */
+  __atomic_fetch_add(&threads->asleep, 1, __ATOMIC_SEQ_CST);
+  while (__atomic_load_n(&threads->run, __ATOMIC_SEQ_CST) == last && !threads->is_ending) {
     pthread_cond_wait(&threads->wake, &threads->mutex);
-    threads->asleep--;
   }
-  const int is_run = threads->run != last;
+  __atomic_fetch_sub(&threads->asleep, 1, __ATOMIC_SEQ_CST);
+  const int is_run = __atomic_load_n(&threads->run, __ATOMIC_ACQUIRE) != last;
   pthread_mutex_unlock(&threads->mutex);
   return is_run;
 }
 
 static inline void *q_threads_work(void *argument) {
   q_threads *threads = (q_threads *)argument;
-  const int part = (int)__atomic_fetch_add(&threads->arrived, 1, __ATOMIC_ACQ_REL) + 1;
+  const int part = (int)__atomic_add_fetch(&threads->started, 1, __ATOMIC_ACQ_REL);
   for (unsigned run = 0; q_threads_next(threads, run); run++) {
+    q_threads_leave(threads->processor);
     threads->job(threads->argument, part, threads->parts);
-    q_threads_meet(threads);
+    q_threads_come(threads, part);
   }
   return NULL;
 }
@@ -119,7 +181,10 @@ static inline int q_threads_create(q_threads *threads, pthread_t *id) {
 static inline int q_threads_start(q_threads *threads, int count) {
   threads->parts = 1;
   threads->is_ending = threads->asleep = 0;
-  threads->run = threads->arrived = threads->meeting = 0;
+  threads->run = threads->started = 0;
+  for (int i = 0; i < QUANTABLE_THREADS; i++) {
+    threads->marks[i].count = 0;
+  }
   if (pthread_mutex_init(&threads->mutex, NULL) != 0) {
     return 0;
   }
@@ -134,10 +199,9 @@ static inline int q_threads_start(q_threads *threads, int count) {
     threads->parts++;
   }
   /* Every thread takes its number before the first run. */
-  while (__atomic_load_n(&threads->arrived, __ATOMIC_ACQUIRE) != (unsigned)threads->parts - 1) {
+  while (__atomic_load_n(&threads->started, __ATOMIC_ACQUIRE) != (unsigned)threads->parts - 1) {
     sched_yield();
   }
-  __atomic_store_n(&threads->arrived, 0, __ATOMIC_RELEASE);
   return threads->parts;
 }
 
@@ -146,16 +210,15 @@ static inline void q_threads_run(q_threads *threads, void (*job)(const void *, i
                                  const void *argument) {
   threads->job = job;
   threads->argument = argument;
-  if (threads->parts > 1) {
+  threads->processor = q_threads_processor();
+  __atomic_store_n(&threads->run, threads->run + 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&threads->asleep, __ATOMIC_SEQ_CST)) {
     pthread_mutex_lock(&threads->mutex);
-    __atomic_store_n(&threads->run, threads->run + 1, __ATOMIC_RELEASE);
-    if (threads->asleep) {
-      pthread_cond_broadcast(&threads->wake);
-    }
+    pthread_cond_broadcast(&threads->wake);
     pthread_mutex_unlock(&threads->mutex);
   }
   job(argument, 0, threads->parts);
-  q_threads_meet(threads);
+  q_threads_meet(threads, 0);
 }
 
 #endif

@@ -194,22 +194,36 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
   }
 }
 
-static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
-                           const int32_t *bias, const float *multiplier, Q_Y *y) {
-  const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch;
-  const ptrdiff_t units = Q_NAME(q_units), all = p->blocks * Q_PARTS * p->images * units;
-  const ptrdiff_t last = q_share_last(share, all);
-  for (ptrdiff_t i = q_share_first(share, all), next; i < last; i = next) {
-    const ptrdiff_t n = i / units % p->images, part = i / units / p->images, from = i % units;
+/* Some blocks of output channels (or halves of them), each for some units of all images. */
+static void Q_NAME(q_blocks)(const q_gemm *p, const uint8_t *x, const int8_t *w,
+                             const int32_t *bias, const float *multiplier, Q_Y *y, q_span parts,
+                             q_span range) {
+  const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch, units = Q_NAME(q_units);
+  for (ptrdiff_t part = parts.first; part < parts.last; part++) {
     const ptrdiff_t block = part / Q_PARTS, lane = part % Q_PARTS * Q_LANES;
     const ptrdiff_t first = block * 16 * Q_VECTORS, left = p->channels - first;
     const ptrdiff_t skipped = Q_WORDS ? lane : lane * Q_VECTORS;
-    next = last - i < units - from ? last : i + units - from;
-    if (skipped < left) {
+    if (skipped >= left) {
+      continue;
+    }
+    for (ptrdiff_t i = range.first, next; i < range.last; i = next) {
+      const ptrdiff_t n = i / units, from = i % units;
+      next = range.last - i < units - from ? range.last : i + units - from;
       Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
                       bias + first + lane, multiplier + first + lane,
                       y + n * image + first + skipped, left - skipped, from, from + next - i);
     }
+  }
+}
+
+static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+                           const int32_t *bias, const float *multiplier, Q_Y *y) {
+  const ptrdiff_t units = (ptrdiff_t)p->images * Q_NAME(q_units), parts = p->blocks * Q_PARTS;
+  const ptrdiff_t read = Q_HIGH == 1 ? (ptrdiff_t)Q_WIDE * Q_PIXEL : (ptrdiff_t)Q_HIGH * Q_LINE;
+  const ptrdiff_t made = (ptrdiff_t)Q_HIGH * Q_WIDE * p->channels * (ptrdiff_t)sizeof(Q_Y);
+  const int by_units = p->blocks * Q_BLOCK_BYTES < p->images * (read + made);
+  for (q_cut cut = q_cut_of(share, units, parts, by_units); q_cut_next(&cut);) {
+    Q_NAME(q_blocks)(p, x, w, bias, multiplier, y, cut.second, cut.first);
   }
 }
 
