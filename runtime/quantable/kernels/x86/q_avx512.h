@@ -39,30 +39,58 @@ static inline __m512i q_in_order(__m512i bytes) {
       _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
 }
 
+/* Four vectors as bytes: of every four lanes, those of all vectors after each other. */
+static inline __m512i q_narrowed(__m512i v0, __m512i v1, __m512i v2, __m512i v3,
+                                 const q_output *out) {
+  const __m512i zero = _mm512_set1_epi16((short)out->zero_point);
+  const __m512i low = _mm512_set1_epi8((char)out->clamp_min);
+  const __m512i high = _mm512_set1_epi8((char)out->clamp_max);
+  const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(v0, v1), zero);
+  const __m512i b = _mm512_adds_epi16(_mm512_packs_epi32(v2, v3), zero);
+  return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(a, b), low), high);
+}
+
+/* The same where a pixel has one of the four vectors, or two: pixels after each other. */
+static inline __m512i q_by_pixel(__m512i bytes, int vectors) {
+  if (vectors == 1) {
+    return q_in_order(bytes);
+  }
+  if (vectors == 2) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
+  }
+  return bytes;
+}
+
 /* Store `vectors` vectors as bytes, of which the caller's block holds `left`: vector j, four lanes
  * of it after the other, has every (4 j)-th group of four channels. */
 static inline void q_put_bytes(const q_lanes *v, int vectors, const q_output *out, uint8_t *y,
                                ptrdiff_t left) {
-  const __m512i zero = _mm512_set1_epi16((short)out->zero_point);
-  const __m512i low = _mm512_set1_epi8((char)out->clamp_min);
-  const __m512i high = _mm512_set1_epi8((char)out->clamp_max);
   const __m512i v0 = (__m512i)v[0], v1 = (__m512i)v[vectors > 1 ? 1 : 0];
   const __m512i v2 = (__m512i)v[vectors > 2 ? 2 : 0], v3 = (__m512i)v[vectors > 3 ? 3 : 0];
-  const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(v0, v1), zero);
-  const __m512i b =
-      vectors > 2 ? _mm512_adds_epi16(_mm512_packs_epi32(v2, v3), zero) : _mm512_setzero_si512();
-  __m512i bytes = _mm512_packus_epi16(a, b);
-  bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+  __m512i bytes = q_by_pixel(q_narrowed(v0, v1, v2, v3, out), vectors);
   if (vectors == 3) {
     bytes = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15), bytes);
-  } else if (vectors == 2) {
-    bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
-  } else if (vectors == 1) {
-    bytes = q_in_order(bytes);
   }
   const ptrdiff_t count = left < 16 * vectors ? left : 16 * vectors;
   _mm512_mask_storeu_epi8(y, count < 64 ? ((__mmask64)1 << count) - 1 : ~(__mmask64)0, bytes);
+}
+
+/* How many pixels are stored together where their blocks are whole, and to do so. */
+#define Q_TOGETHER(vectors) ((vectors) == 3 ? 1 : 4 / (vectors))
+static inline void q_put_together(const q_lanes *v, int vectors, const q_output *out, uint8_t *y,
+                                  ptrdiff_t pitch) {
+  const __m512i bytes = q_by_pixel(
+      q_narrowed((__m512i)v[0], (__m512i)v[1], (__m512i)v[2], (__m512i)v[3], out), vectors);
+  if (vectors == 1) {
+    _mm_storeu_si128((__m128i *)(void *)y, _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(void *)(y + pitch), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(void *)(y + 2 * pitch), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(void *)(y + 3 * pitch), _mm512_extracti32x4_epi32(bytes, 3));
+  } else {
+    _mm256_storeu_si256((__m256i *)(void *)y, _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256((__m256i *)(void *)(y + pitch), _mm512_extracti64x4_epi64(bytes, 1));
+  }
 }
 
 /* The same as 16-bit integers: vector j has channels 16 j to 16 j + 15. */

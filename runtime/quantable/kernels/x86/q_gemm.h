@@ -71,6 +71,39 @@ static inline void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to
 }
 #endif
 
+#if Q_LANES
+/* Store the steps of pixels `from` to `to`, `pitch` apart. */
+Q_INLINE void Q_NAME(q_put_pixels)(q_lanes (*steps)[Q_VECTORS], const int from, const int to,
+                                   const q_output *out, Q_Y *y, ptrdiff_t pitch, ptrdiff_t left) {
+  Q_UNROLL
+  for (int i = from; i < to; i++) {
+#if Q_WORDS
+    q_put_words(steps[i], Q_VECTORS, out, y + i * pitch, left);
+#else
+    q_put_bytes(steps[i], Q_VECTORS, out, y + i * pitch, left);
+#endif
+  }
+}
+
+/* The same from the first on, several together where they have whole blocks. */
+Q_INLINE void Q_NAME(q_put_tile)(q_lanes (*steps)[Q_VECTORS], const int pixels,
+                                 const q_output *out, Q_Y *y, ptrdiff_t pitch, ptrdiff_t left) {
+#if defined(Q_TOGETHER) && !Q_WORDS
+  enum { together = Q_TOGETHER(Q_VECTORS) };
+  if (together > 1 && pixels >= together && left >= Q_LANES * Q_VECTORS) {
+    const int grouped = pixels / together * together;
+    Q_UNROLL
+    for (int i = 0; i < grouped; i += together) {
+      q_put_together(steps[i], Q_VECTORS, out, y + i * pitch, pitch);
+    }
+    Q_NAME(q_put_pixels)(steps, grouped, pixels, out, y, pitch, left);
+    return;
+  }
+#endif
+  Q_NAME(q_put_pixels)(steps, 0, pixels, out, y, pitch, left);
+}
+#endif
+
 #if Q_LANES && Q_FORM
 
 #include "q_winograd_tiles.h"
@@ -131,17 +164,12 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
   }
   Q_UNROLL
   for (int i = 0; i < pixels; i++) {
-    q_lanes steps[Q_VECTORS];
     Q_UNROLL
     for (int j = 0; j < Q_VECTORS; j++) {
-      steps[j] = q_scaled(acc[i][j], multiplier + 16 * j);
+      acc[i][j] = q_scaled(acc[i][j], multiplier + 16 * j);
     }
-#if Q_WORDS
-    q_put_words(steps, Q_VECTORS, out, y + i * pitch, left);
-#else
-    q_put_bytes(steps, Q_VECTORS, out, y + i * pitch, left);
-#endif
   }
+  Q_NAME(q_put_tile)(acc, pixels, out, y, pitch, left);
 }
 
 /* How an image is cut into tiles. */

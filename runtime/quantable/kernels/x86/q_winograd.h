@@ -21,19 +21,24 @@
 typedef int16_t q_shorts __attribute__((vector_size(4 * Q_LANES)));
 typedef uint32_t q_sums __attribute__((vector_size(4 * Q_LANES)));
 
-/* Sixteen bytes, even ones of a quad in front of odd ones, as q_even_shorts has weights. */
-static inline __m128i q_sixteen_at(const uint8_t *p) {
-  const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
-  return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), order);
-}
-
 #if Q_LANES == 16
 
-/* 16 bytes of each of two places as 16 bits each. */
-static inline q_shorts q_shorts_at(const uint8_t *p, const uint8_t *rest) {
-  return (q_shorts)_mm512_cvtepu8_epi16(_mm256_set_m128i(q_sixteen_at(rest), q_sixteen_at(p)));
+/* 32 bytes as 16 bits each: even ones of a quad in front of odd ones, as q_even_shorts has weights.
+ * They lie at one place, or 16 of them at each of two. */
+static inline q_shorts q_shorts_from(__m256i bytes) {
+  const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+  bytes = _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
+  return (q_shorts)_mm512_cvtepu8_epi16(bytes);
 }
-static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
+static inline q_shorts q_shorts_at(const uint8_t *p) {
+  return q_shorts_from(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+static inline q_shorts q_shorts_of_two(const uint8_t *p, const uint8_t *rest) {
+  const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)p);
+  return q_shorts_from(
+      _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(const void *)rest), low));
+}
+static inline void q_shorts_to_two(int16_t *p, int16_t *rest, q_shorts v) {
   _mm256_store_si256((__m256i *)(void *)p, _mm512_castsi512_si256((__m512i)v));
   _mm256_store_si256((__m256i *)(void *)rest, _mm512_extracti64x4_epi64((__m512i)v, 1));
 }
@@ -45,13 +50,10 @@ static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {
 
 #else
 
-static inline q_shorts q_shorts_at(const uint8_t *p, const uint8_t *rest) {
-  (void)rest;
-  return (q_shorts)_mm256_cvtepu8_epi16(q_sixteen_at(p));
-}
-static inline void q_shorts_to(int16_t *p, int16_t *rest, q_shorts v) {
-  (void)rest;
-  _mm256_store_si256((__m256i *)(void *)p, (__m256i)v);
+static inline q_shorts q_shorts_at(const uint8_t *p) {
+  const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+  const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+  return (q_shorts)_mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, order));
 }
 
 static inline q_sums q_pairs_dot(q_sums acc, int32_t x, q_shorts w) {

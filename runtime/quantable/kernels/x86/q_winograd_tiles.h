@@ -23,6 +23,12 @@
 #define Q_CHANNELS (Q_PIXEL / Q_STRIDE)
 #define Q_LINE_BYTES (Q_LINE / Q_STRIDE)
 #define Q_PLACES (Q_EDGE * Q_EDGE)
+/* Whether two tiles share vectors of inputs, since channels are no whole ones. */
+#if Q_CHANNELS % (2 * Q_LANES)
+#define Q_SHARES 1
+#else
+#define Q_SHARES 0
+#endif
 #define Q_PART(stem) Q_JOIN(stem, Q_FORM)
 
 enum {
@@ -39,10 +45,8 @@ enum {
   /* Vectors of outputs that meet a tile at a time, and how many tiles meet them. */
   Q_NAME(q_chunk) = Q_NAME(q_held) % 2 ? Q_NAME(q_held) : 2,
   Q_NAME(q_most) = Q_LANES == 8 ? 4 : Q_NAME(q_chunk) == 3 ? 8 : 12,
-  /* Tiles that share a vector of inputs: two where channels are no whole vectors. */
-  Q_NAME(q_sharing) = Q_CHANNELS % (2 * Q_LANES) ? 2 : 1,
   /* From one position to the next; a cache line more, lest all fall into one set of a cache. */
-  Q_NAME(q_v_step) = (Q_SHARED + Q_SHARED % Q_NAME(q_sharing)) * Q_CHANNELS + 32,
+  Q_NAME(q_v_step) = (Q_SHARED + Q_SHARED * Q_SHARES % 2) * Q_CHANNELS + 32,
   Q_NAME(q_u_step) = Q_NAME(q_slice) * Q_LANES * Q_NAME(q_chunk) + 32,
   Q_NAME(q_m_step) = Q_SHARED * Q_NAME(q_held) + 16 / Q_LANES
 };
@@ -69,19 +73,22 @@ Q_INLINE Q_NAME(q_place) Q_NAME(q_placed)(const uint8_t *x, ptrdiff_t image, ptr
   return place;
 }
 
-/* B' d B of one tile, or of two, `step` channels at a time: the upper half of a vector of 32 lies
- * `above` behind the lower one in what is made. */
+/* B' d B of one tile, or of two that share vectors, one half each. */
 Q_INLINE void Q_NAME(q_tile_in)(const Q_NAME(q_place) *low, const Q_NAME(q_place) *high,
-                                ptrdiff_t step, ptrdiff_t above, int16_t *v) {
-  for (ptrdiff_t channel = 0; channel < Q_CHANNELS; channel += step) {
+                                int16_t *v) {
+  for (ptrdiff_t channel = 0; channel < Q_CHANNELS; channel += 2 * Q_LANES / (1 + Q_SHARES)) {
     q_shorts d[Q_PLACES];
     Q_UNROLL
     for (int i = 0; i < Q_EDGE; i++) {
       q_shorts line[Q_EDGE];
       Q_UNROLL
       for (int j = 0; j < Q_EDGE; j++) {
-        line[j] = q_shorts_at(low->lines[i] + low->columns[j] + channel,
-                              high->lines[i] + high->columns[j] + channel + step - 16);
+        const uint8_t *from = low->lines[i] + low->columns[j] + channel;
+#if Q_SHARES
+        line[j] = q_shorts_of_two(from, high->lines[i] + high->columns[j] + channel);
+#else
+        line[j] = q_shorts_at(from);
+#endif
       }
       Q_PART(q_winograd_input)(line, d + i * Q_EDGE, 1);
     }
@@ -91,7 +98,11 @@ Q_INLINE void Q_NAME(q_tile_in)(const Q_NAME(q_place) *low, const Q_NAME(q_place
       Q_UNROLL
       for (int i = 0; i < Q_EDGE; i++) {
         int16_t *to = v + (ptrdiff_t)(i * Q_EDGE + j) * Q_NAME(q_v_step) + channel;
-        q_shorts_to(to, to + above, d[i * Q_EDGE + j]);
+#if Q_SHARES
+        q_shorts_to_two(to, to + Q_CHANNELS, d[i * Q_EDGE + j]);
+#else
+        *(q_shorts *)(void *)to = d[i * Q_EDGE + j];
+#endif
       }
     }
   }
@@ -100,16 +111,15 @@ Q_INLINE void Q_NAME(q_tile_in)(const Q_NAME(q_place) *low, const Q_NAME(q_place
 /* Some tiles from number `first` on. */
 Q_APART void Q_NAME(q_tiles_in)(const uint8_t *x, ptrdiff_t image, ptrdiff_t first, int tiles,
                                 int16_t *v) {
-  enum { sharing = Q_NAME(q_sharing) };
   const ptrdiff_t last = first + tiles - 1;
-  for (ptrdiff_t tile = first; tile <= last; tile += sharing, v += sharing * Q_CHANNELS) {
+  for (ptrdiff_t tile = first; tile <= last; tile += 1 + Q_SHARES) {
     const Q_NAME(q_place) place = Q_NAME(q_placed)(x, image, tile);
-    if (sharing == 1) {
-      Q_NAME(q_tile_in)(&place, &place, 2 * Q_LANES, 16, v);
-    } else {
-      const Q_NAME(q_place) next = Q_NAME(q_placed)(x, image, tile < last ? tile + 1 : tile);
-      Q_NAME(q_tile_in)(&place, &next, 16, Q_CHANNELS, v);
-    }
+#if Q_SHARES
+    const Q_NAME(q_place) next = Q_NAME(q_placed)(x, image, tile < last ? tile + 1 : tile);
+    Q_NAME(q_tile_in)(&place, &next, v + (tile - first) * Q_CHANNELS);
+#else
+    Q_NAME(q_tile_in)(&place, &place, v + (tile - first) * Q_CHANNELS);
+#endif
   }
 }
 
@@ -219,21 +229,24 @@ Q_APART void Q_NAME(q_positions)(const int16_t *v, const int16_t *u, q_sums *m, 
   }
 }
 
-/* A' m A of one vector of one tile, as sums [lines][columns]. */
-Q_INLINE void Q_NAME(q_tile_out)(const q_sums *m, q_lanes *sums) {
+/* A' m A of one vector of one tile, and what is stored of it, [lines][columns]. */
+Q_INLINE void Q_NAME(q_tile_out)(const q_sums *m, const int32_t *bias, const float *multiplier,
+                                 q_lanes (*steps)[Q_VECTORS], int vector) {
   enum { step = Q_NAME(q_m_step) };
   q_sums lines[Q_EDGE * Q_TILE];
   Q_UNROLL
   for (int i = 0; i < Q_EDGE; i++) {
     Q_PART(q_winograd_output)(m + (ptrdiff_t)i * Q_EDGE * step, step, lines + i * Q_TILE);
   }
+  const q_lanes zero = q_lanes_at(bias);
   Q_UNROLL
   for (int j = 0; j < Q_TILE; j++) {
     q_sums column[Q_TILE];
     Q_PART(q_winograd_output)(lines + j, Q_TILE, column);
     Q_UNROLL
     for (int i = 0; i < Q_TILE; i++) {
-      sums[i * Q_TILE + j] = Q_PART(q_winograd_sum)(column[i]);
+      const q_lanes sum = Q_PART(q_winograd_sum)(column[i]) + zero;
+      steps[i * Q_TILE + j][vector] = q_scaled(sum, multiplier);
     }
   }
 }
@@ -245,25 +258,19 @@ Q_APART void Q_NAME(q_tiles_out)(const q_gemm *p, const q_sums *m, const int32_t
   enum { down = Q_NAME(q_down), across = Q_NAME(q_across), held = Q_NAME(q_held) };
   for (ptrdiff_t tile = first; tile < first + tiles; tile++, m += held) {
     const ptrdiff_t high = tile / across % down * Q_TILE, wide = tile % across * Q_TILE;
-    q_lanes sums[Q_VECTORS][Q_TILE * Q_TILE];
+    q_lanes steps[Q_TILE * Q_TILE][Q_VECTORS];
+    Q_UNROLL
     for (int j = 0; j < Q_VECTORS; j++) {
-      Q_NAME(q_tile_out)(m + j, sums[j]);
+      Q_NAME(q_tile_out)(m + j, bias + 16 * j, multiplier + 16 * j, steps, j);
     }
-    Q_Y *image = y + tile / across / down * Q_HIGH * Q_WIDE * p->pitch;
-    for (int i = 0; i < Q_TILE * Q_TILE; i++) {
-      const ptrdiff_t line = high + i / Q_TILE, column = wide + i % Q_TILE;
-      if (line < Q_HIGH && column < Q_WIDE) {
-        q_lanes steps[Q_VECTORS];
-        Q_UNROLL
-        for (int j = 0; j < Q_VECTORS; j++) {
-          steps[j] = q_scaled(sums[j][i] + q_lanes_at(bias + 16 * j), multiplier + 16 * j);
+    Q_Y *to = y + ((tile / across / down * Q_HIGH + high) * Q_WIDE + wide) * p->pitch;
+    for (int i = 0; i < Q_TILE && high + i < Q_HIGH; i++, to += Q_WIDE * p->pitch) {
+      if (wide + Q_TILE <= Q_WIDE) {
+        Q_NAME(q_put_tile)(steps + i * Q_TILE, Q_TILE, &p->out, to, p->pitch, left);
+      } else {
+        for (int j = 0; j < Q_WIDE - wide; j++) {
+          Q_NAME(q_put_tile)(steps + i * Q_TILE + j, 1, &p->out, to + j * p->pitch, p->pitch, left);
         }
-        Q_Y *to = image + (line * Q_WIDE + column) * p->pitch;
-#if Q_WORDS
-        q_put_words(steps, Q_VECTORS, &p->out, to, left);
-#else
-        q_put_bytes(steps, Q_VECTORS, &p->out, to, left);
-#endif
       }
     }
   }
@@ -323,4 +330,5 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_LINE_BYTES
 #undef Q_EDGE
 #undef Q_PLACES
+#undef Q_SHARES
 #undef Q_PART
