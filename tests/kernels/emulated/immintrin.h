@@ -165,6 +165,16 @@ static inline __m256i e_half(e512i v, int upper) {
 #undef _mm512_extracti64x4_epi64
 #define _mm512_extracti64x4_epi64(v, upper) e_half(v, upper)
 
+static inline __m128i e_quarter(e512i v, int number) {
+  __m128i quarter;
+  memcpy(&quarter, (const char *)&v + 16 * number, 16);
+  return quarter;
+}
+#undef _mm512_castsi512_si128
+#define _mm512_castsi512_si128(v) e_quarter(v, 0)
+#undef _mm512_extracti32x4_epi32
+#define _mm512_extracti32x4_epi32(v, number) e_quarter(v, number)
+
 #define _mm512_mul_ps(a, b) ((a) * (b))
 #define _mm512_cvtepi32_ps(v) __builtin_convertvector(v, e512f)
 /* The default rounding, half to even; what has no integer gives the least one. */

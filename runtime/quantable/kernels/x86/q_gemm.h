@@ -36,10 +36,15 @@ typedef struct {
 #if Q_JOINED
 #define Q_WINDOW (Q_ROWS * Q_COLUMNS * Q_RUN)
 #define Q_PITCH ((Q_WINDOW + 15) / 16 * 16)
+#define Q_CHUNK (Q_RUN > 16 ? 32 : 16)
+/* Bytes of an image that its windows read. */
+#define Q_REACH \
+  (Q_AT(Q_HIGH * Q_WIDE - 1) + (Q_ROWS - 1) * Q_ROW + (Q_COLUMNS - 1) * Q_COLUMN + Q_RUN)
 #define Q_RUNS(count) 1
 #define Q_LENGTH ((Q_WINDOW + 3) / 4 * 4)
 #define Q_RUN_AT(i) ((i) * Q_PITCH)
 #else
+#define Q_REACH 0 /* nobody asks */
 #define Q_RUNS(count) (count)
 #define Q_LENGTH Q_RUN
 #define Q_RUN_AT(i) Q_AT(i)
@@ -57,16 +62,33 @@ typedef struct {
 #define Q_BLOCK_BYTES (Q_ALL_QUADS * 64 * Q_VECTORS)
 
 #if Q_LANES && Q_JOINED
-/* Copy the windows of pixels `from` to `to`, Q_PITCH bytes apart. */
-static inline void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *window) {
+/* Copy the windows of pixels `from` to `to`, Q_PITCH bytes apart, `length` bytes for every run. */
+Q_INLINE void Q_NAME(q_join_runs)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *window,
+                                  const size_t length) {
   for (ptrdiff_t i = from; i < to; i++, window += Q_PITCH) {
     uint8_t *run = window;
+    Q_UNROLL
     for (int row = 0; row < Q_ROWS; row++) {
+      Q_UNROLL
       for (int column = 0; column < Q_COLUMNS; column++, run += Q_RUN) {
-        memcpy(run, x + Q_AT(i) + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN, Q_RUN);
+        memcpy(run, x + Q_AT(i) + row * (ptrdiff_t)Q_ROW + column * (ptrdiff_t)Q_COLUMN, length);
       }
     }
-    memset(run, 0, Q_PITCH - Q_WINDOW);
+    if (length == Q_RUN) {
+      memset(run, 0, Q_PITCH - Q_WINDOW);
+    }
+  }
+}
+
+/* The same for runs; where the image, which ends at `end`, goes on behind them, whole vectors are
+ * copied: what comes behind a run is overwritten by the next one, or meets weights of zero. */
+Q_INLINE void Q_NAME(q_join)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *window,
+                             const uint8_t *end) {
+  const ptrdiff_t last = Q_AT(to - 1) + (Q_ROWS - 1) * Q_ROW + (Q_COLUMNS - 1) * Q_COLUMN;
+  if (Q_RUN < Q_CHUNK && end - x - last >= Q_CHUNK) {
+    Q_NAME(q_join_runs)(x, from, to, window, Q_CHUNK);
+  } else {
+    Q_NAME(q_join_runs)(x, from, to, window, Q_RUN);
   }
 }
 #endif
@@ -116,7 +138,8 @@ Q_INLINE void Q_NAME(q_put_tile)(q_lanes (*steps)[Q_VECTORS], const int pixels,
 
 Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t *w,
                              const int32_t *bias, const float *multiplier, Q_Y *y,
-                             ptrdiff_t pitch, ptrdiff_t left, const int pixels) {
+                             ptrdiff_t pitch, ptrdiff_t left, const uint8_t *end,
+                             const int pixels) {
   q_lanes acc[14][Q_VECTORS];
   Q_UNROLL
   for (int i = 0; i < pixels; i++) {
@@ -126,9 +149,11 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
     }
   }
 #if Q_JOINED
-  uint8_t windows[14 * Q_PITCH];
-  Q_NAME(q_join)(x, 0, pixels, windows);
+  uint8_t windows[14 * Q_PITCH + Q_CHUNK];
+  Q_NAME(q_join)(x, 0, pixels, windows, end);
   x = windows;
+#else
+  (void)end;
 #endif
   for (int row = 0; row < Q_RUNS(Q_ROWS); row++) {
     for (int column = 0; column < Q_RUNS(Q_COLUMNS); column++) {
@@ -191,17 +216,20 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
                               ptrdiff_t left, ptrdiff_t from, ptrdiff_t to) {
   enum { tall = Q_NAME(q_tall), narrow = Q_NAME(q_narrow), wider = Q_NAME(q_wider) };
   enum { wide = narrow + (wider > 0) }; /* no tile has more pixels than registers, used or not */
+  const uint8_t *end = x + Q_REACH;
 #if Q_HIGH > 1
   if (tall > 1) {
     enum { whole = Q_HIGH / (tall > 1 ? tall : 1), rest = Q_HIGH % (tall > 1 ? tall : 1) };
     x += from * tall * Q_LINE;
     y += from * tall * Q_WIDE * p->pitch;
     for (; from < (to < whole ? to : whole); from++, x += (ptrdiff_t)tall * Q_LINE) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, tall * Q_WIDE);
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, end,
+                       tall * Q_WIDE);
       y += (ptrdiff_t)tall * Q_WIDE * p->pitch;
     }
     if (rest != 0 && from < to) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, rest * Q_WIDE);
+      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, end,
+                     rest * Q_WIDE);
     }
     return;
   }
@@ -213,11 +241,11 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
     Q_Y *to_line = y + line * Q_WIDE * p->pitch;
     for (; piece < (last < wider ? last : wider); piece++, at += wide) {
       Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
-                     p->pitch, left, wide);
+                     p->pitch, left, end, wide);
     }
     for (; piece < last; piece++, at += narrow) {
       Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
-                     p->pitch, left, narrow);
+                     p->pitch, left, end, narrow);
     }
   }
 }
@@ -295,6 +323,8 @@ static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, con
 #undef Q_AT
 #undef Q_WINDOW
 #undef Q_PITCH
+#undef Q_CHUNK
+#undef Q_REACH
 #undef Q_RUNS
 #undef Q_LENGTH
 #undef Q_RUN_AT

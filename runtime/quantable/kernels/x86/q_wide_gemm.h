@@ -61,8 +61,8 @@ Q_INLINE uint8_t *Q_NAME(q_widen_run)(const uint8_t *run, const int length, uint
 /* Widen the windows of pixels `from` to `to`. */
 static inline void Q_NAME(q_widen)(const uint8_t *x, ptrdiff_t from, ptrdiff_t to, uint8_t *wide) {
 #if Q_JOINED
-  uint8_t windows[Q_NAME(q_piece) * Q_NAME(q_most) * Q_PITCH];
-  Q_NAME(q_join)(x, from, to, windows);
+  uint8_t windows[Q_NAME(q_piece) * Q_NAME(q_most) * Q_PITCH + Q_CHUNK];
+  Q_NAME(q_join)(x, from, to, windows, x + Q_REACH);
   for (ptrdiff_t i = 0; i < to - from; i++, wide += Q_WIDE_ROW) {
     (void)Q_NAME(q_widen_run)(windows + i * Q_PITCH, Q_PITCH, wide);
   }

@@ -88,6 +88,7 @@ Q_INLINE void Q_NAME(q_tile_in)(const Q_NAME(q_place) *low, const Q_NAME(q_place
         line[j] = q_shorts_of_two(from, high->lines[i] + high->columns[j] + channel);
 #else
         line[j] = q_shorts_at(from);
+        (void)high;
 #endif
       }
       Q_PART(q_winograd_input)(line, d + i * Q_EDGE, 1);
