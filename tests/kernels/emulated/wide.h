@@ -114,11 +114,10 @@ static inline e512i e_load_some(uint64_t mask, const void *p, size_t size) {
   }
   return e_out(&v);
 }
-static inline __m128i e_quarter(e512i v) { return _mm256_castsi256_si128(e_half(v, 0)); }
 #define _mm512_mask_loadu_epi8(other, mask, p) e_blend8(mask, other, e_load_some(mask, p, 1))
 #define _mm512_maskz_loadu_epi64(mask, p) e_load_some(mask, p, 8)
 #define _mm256_maskz_loadu_epi32(mask, p) e_half(e_load_some(mask, p, 4), 0)
-#define _mm_maskz_loadu_epi8(mask, p) e_quarter(e_load_some(mask, p, 1))
+#define _mm_maskz_loadu_epi8(mask, p) e_quarter(e_load_some(mask, p, 1), 0)
 
 #define _mm512_loadu_pd(p) e_double(e_loadu(p))
 static inline e512d e_set1_pd(double x) {
