@@ -1,6 +1,9 @@
-/* Body of q_layer_norm_bytes.h with AVX-512: 16 columns of up to four rows together, which share
- * the conversions of gamma and beta, and whose roots and quotients do not wait for each other.
+/* Body of q_layer_norm_bytes.h with AVX-512: 64 columns of a few rows together, which share the
+ * conversions of gamma and beta, and whose roots and quotients do not wait for each other.
  */
+
+/* So many rows. */
+#define Q_NORM_ROWS 16
 
 /* The sum of bytes, and of their squares. */
 Q_INLINE void q_moments(const uint8_t *x, ptrdiff_t count, int64_t *s1, int64_t *s2) {
@@ -88,20 +91,21 @@ Q_INLINE void q_norm(const q_layer_norm_columns *c, const uint8_t *x, ptrdiff_t 
 }
 
 /* A few rows that lie one behind the other. */
-Q_INLINE void q_norm_rows(const q_layer_norm *p, q_layer_norm_columns *c, const uint8_t *x,
-                          const int32_t *gamma, const int64_t *beta, uint8_t *y, const int rows) {
+static inline void q_norm_rows(const q_layer_norm *p, q_layer_norm_columns *c, const uint8_t *x,
+                               const int32_t *gamma, const int64_t *beta, uint8_t *y,
+                               ptrdiff_t rows) {
   const int32_t count = p->count;
-  double less[4], r[4];
-  for (int i = 0; i < rows; i++) {
+  double less[Q_NORM_ROWS], r[Q_NORM_ROWS];
+  for (ptrdiff_t i = 0; i < rows; i++) {
     int64_t s1, s2;
-    q_moments(x + i * (ptrdiff_t)count, count, &s1, &s2);
+    q_moments(x + i * count, count, &s1, &s2);
     less[i] = (double)(s1 + INT64_C(4096) * count);
     r[i] = 16384.0 / sqrt((double)(count * s2 - s1 * s1 + p->epsilon));
   }
   for (ptrdiff_t at = 0; at < count; at += 64) {
     q_columns_of(c, gamma + at, beta + at, count - at);
-    for (int i = 0; i < rows; i++) {
-      const ptrdiff_t from = i * (ptrdiff_t)count + at;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+      const ptrdiff_t from = i * count + at;
       if (count - at >= 64) {
         q_norm(c, x + from, 64, less[i], r[i], &p->out, y + from);
       } else {
@@ -120,10 +124,8 @@ static inline void q_layer_norm_bytes(q_share share, const q_layer_norm *p, cons
   c.count = _mm512_set1_pd((double)count);
   c.multiplier = _mm512_set1_ps(p->multiplier);
   c.high = _mm512_set1_ps((float)(p->out.clamp_max - p->out.zero_point));
-  for (; row + 4 <= last; row += 4) {
-    q_norm_rows(p, &c, x + row * count, gamma, beta, y + row * count, 4);
-  }
-  for (; row < last; row++) {
-    q_norm_rows(p, &c, x + row * count, gamma, beta, y + row * count, 1);
+  for (; row < last; row += Q_NORM_ROWS) {
+    const ptrdiff_t rows = last - row < Q_NORM_ROWS ? last - row : Q_NORM_ROWS;
+    q_norm_rows(p, &c, x + row * count, gamma, beta, y + row * count, rows);
   }
 }
