@@ -14,13 +14,16 @@ _LATENCY = 5
 """Cycles before the next product can be added to an accumulator."""
 _LOOP = 0.5
 """Cycles of a step that are not products: large tiles have fewer steps."""
-_WEIGHTS = 0.05
-"""Cycles of a step for each vector of weights: less where more pixels share one."""
+_STREAM = 2.4
+"""Cycles that a vector of weights takes from the second cache."""
+_VALUES = 0.06
+"""Cycles of a step for each pixel: less where more vectors share its value."""
 
 
 def _cycles(pixels: int, vectors: int) -> float:
     """Return about the cycles of one quad of a tile: two products, or two loads, each."""
-    return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY) + _LOOP + _WEIGHTS * vectors
+    products = max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY, _STREAM * vectors)
+    return products + _LOOP + _VALUES * pixels
 
 
 KERNELS = VectorKernels(
