@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from quantable.bench.machine import peak_memory_mb, versions
+from quantable.bench.machine import peak_memory_mb, processor, versions
 
 CODE = "from quantable.bench.machine import peak_memory_mb; print(peak_memory_mb())"
 
@@ -30,3 +30,11 @@ def test_a_package_that_is_absent_does_not_stop_a_page() -> None:
         "python": platform.python_version(), "numpy": np.__version__,
         "no-such-package": "not installed",
     }  # fmt: skip
+
+
+def test_a_processor_is_named_with_what_kernels_are_chosen_by() -> None:
+    x86 = "model name\t: A B\nflags\t\t: fpu avx avx2 avx512f avx512_vnni\n"
+    assert processor(x86 * 2) == "A B with AVX2, AVX-512, AVX512-VNNI"
+    assert processor("model name\t: A B\nflags\t\t: fpu sse2\n") == "A B"
+    arm = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm\n"
+    assert processor(arm) == f"{platform.machine()} with dot products, i8mm"

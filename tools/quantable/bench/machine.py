@@ -8,20 +8,36 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+_VECTORS = {
+    "avx2": "AVX2", "avx_vnni": "AVX-VNNI", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI",
+    "amx_int8": "AMX", "asimddp": "dot products", "i8mm": "i8mm", "sve": "SVE", "sve2": "SVE2",
+}  # fmt: skip
+"""Instructions that tools choose kernels by, and with them times and some results: names of
+/proc/cpuinfo and ours."""
+
 
 def describe_machine() -> str:
     """Return processor, number of cores that may be used, and memory, in words."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, {pages / 2**30:.0f} GiB, {platform.system()}"
+    name = processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return f"{name}, {cores} cores, {pages / 2**30:.0f} GiB, {platform.system()}"
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+def processor(listing: str) -> str:
+    """Return a processor's name and which vector instructions it has.
+
+    Args:
+        listing: What /proc/cpuinfo says.
+    """
+    facts: dict[str, str] = {}
+    for line in listing.splitlines():
         key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.machine()
+        facts.setdefault(key.strip(), value.strip())
+    flags = facts.get("flags", facts.get("Features", "")).split()
+    vectors = [name for flag, name in _VECTORS.items() if flag in flags]
+    name = facts.get("model name", platform.machine())
+    return f"{name} with {', '.join(vectors)}" if vectors else name
 
 
 def installed_version(package: str) -> str:

@@ -42,14 +42,16 @@ value that differs is looked at: either it lies behind the last quantizer, or ne
 quantizer behind it (table "in all"). 16 bits have ties that are 256 times closer, so that a
 difference reaches nearly every output of `ort-u16s8`, and stays small.
 
-**ort.** On AVX2 the kernel for uint8 times int8 adds pairs of products in 16 bits, which saturate.
-Two facts show it: with weights of 7 bits, where no pair can, the change falls to a step or so of
-the output; and QOperator files, whose operations are that kernel in any case, differ from
-the exact sum in uint8 times int8 (`ort-qoperator`) and not in uint8 times uint8
-(`ort-qoperator-u8u8`), which has another kernel. What is left are sums that the integer kernel
-rounds once, and the float operation between quantizers twice. Without `{FUSION}`
-files with quantizers at all tensors hardly change; those of NNCF, and those of weights alone, have
-real numbers in many places, whose order of adding other optimizations change.
+**ort.** With VNNI the kernel for uint8 times int8 is exact. What optimizations change there is a
+step or so of the output: sums that the integer kernel rounds once, and the float operation between
+quantizers twice. With AVX2 alone it adds pairs of products in 16 bits, which saturate. Two facts
+show it on such a processor: changes are large with weights of 8 bits (5.98 in resnet8), and with
+weights of 7 bits, where no pair can saturate, they are those of VNNI in all networks but dscnn_kws;
+and QOperator files, whose operations are that kernel in any case, differ from the exact sum in nearly
+half of all elements in uint8 times int8 (`ort-qoperator`) and not in uint8 times uint8
+(`ort-qoperator-u8u8`), which has another kernel. Without `{FUSION}` files
+with quantizers at all tensors hardly change; those of NNCF, and those of weights alone, have real
+numbers in many places, whose order of adding other optimizations change.
 
 **import of QOperator.** The reference multiplies integer sums by exact factors, the kernel by
 float32 ones. With float32 factors in the reference, tried by hand, `ort-qoperator-u8u8` does not
@@ -63,7 +65,7 @@ scales and rounding of all tensors behind follow from it.
 
 **trip.** A file with QLinear operations is written with quantizers, which ONNX Runtime's optimizer
 brings back to the same kernels: equal with optimizations on. Off, it executes real operations where
-the tool's file has the saturating kernel. `MatMulNBits` comes back as DequantizeLinear and MatMul,
+the tool's file has the integer kernel. `MatMulNBits` comes back as DequantizeLinear and MatMul,
 which ONNX Runtime optimizes to a product with inputs of 8 bits.
 """
 
