@@ -103,6 +103,23 @@ def test_emulated(tmp_path, chosen, compiler, flags, form):
     _demand_the_reference(graph, samples, model.run(samples))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("chosen", sorted(LAYERS))
+def test_threads_share_layers(tmp_path, chosen, form, threads):
+    _require(GCC, EMULATOR)
+    network = Network(3)
+    LAYERS[chosen](network)
+    graph, samples = network.graph(), network.samples()
+    emit(graph, tmp_path, kernels=AARCH64)
+    model = ProgramModel(
+        tmp_path, compiler=GCC, flags=("-O1", FORMS[form], "-DQUANTABLE_SMALLEST_SHARED=1"),
+        runner=(EMULATOR, "-cpu", "max"), threads=threads,
+    )  # fmt: skip
+    _demand_the_reference(graph, samples, model.run(samples))
+
+
 @pytest.mark.fuzz
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", layers.RANDOM)

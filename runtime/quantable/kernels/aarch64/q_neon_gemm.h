@@ -96,18 +96,31 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
   }
 }
 
+/* Some blocks of output channels, each for some tiles of all images. */
+static void Q_NAME(q_blocks)(const q_gemm *p, const uint8_t *x, const int8_t *w,
+                             const int32_t *bias, const float *multiplier, Q_Y *y, q_span blocks,
+                             q_span tiles) {
+  const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch, units = Q_NAME(q_units);
+  for (ptrdiff_t block = blocks.first; block < blocks.last; block++) {
+    const ptrdiff_t first = block * 4 * Q_VECTORS, left = p->channels - first;
+    for (ptrdiff_t i = tiles.first, next; i < tiles.last; i = next) {
+      const ptrdiff_t n = i / units, from = i % units;
+      next = tiles.last - i < units - from ? tiles.last : i + units - from;
+      Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES, bias + 2 * first,
+                      multiplier + first, y + n * image + first,
+                      left < 4 * Q_VECTORS ? left : 4 * Q_VECTORS, from, from + next - i);
+    }
+  }
+}
+
 static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
-  const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch;
-  const ptrdiff_t units = Q_NAME(q_units), all = p->blocks * p->images * units;
-  const ptrdiff_t last = q_share_last(share, all);
-  for (ptrdiff_t i = q_share_first(share, all), next; i < last; i = next) {
-    const ptrdiff_t n = i / units % p->images, block = i / units / p->images, from = i % units;
-    const ptrdiff_t first = block * 4 * Q_VECTORS, left = p->channels - first;
-    next = last - i < units - from ? last : i + units - from;
-    Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES, bias + 2 * first,
-                    multiplier + first, y + n * image + first,
-                    left < 4 * Q_VECTORS ? left : 4 * Q_VECTORS, from, from + next - i);
+  const ptrdiff_t read = Q_HIGH == 1 ? (ptrdiff_t)Q_WIDE * Q_PIXEL : (ptrdiff_t)Q_HIGH * Q_LINE;
+  const ptrdiff_t made = (ptrdiff_t)Q_HIGH * Q_WIDE * p->channels * (ptrdiff_t)sizeof(Q_Y);
+  const int by_tiles = p->blocks * Q_BLOCK_BYTES < p->images * (read + made);
+  const ptrdiff_t tiles = (ptrdiff_t)p->images * Q_NAME(q_units);
+  for (q_cut cut = q_cut_of(share, tiles, p->blocks, by_tiles); q_cut_next(&cut);) {
+    Q_NAME(q_blocks)(p, x, w, bias, multiplier, y, cut.second, cut.first);
   }
 }
 
