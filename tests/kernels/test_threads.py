@@ -28,6 +28,8 @@ THREADED = [
 ]
 EVERY_STEP = ("-DQUANTABLE_SMALLEST_SHARED=1",)
 """Share all steps that can be, however small."""
+AWAKE = ("-DQUANTABLE_PATIENCE=1",)
+"""Wake threads for runs of any length."""
 NATIVE = {X86.name: X86.flags[-1]}
 """What the compiler of this machine is told; code for others runs in plain C."""
 
@@ -133,7 +135,7 @@ def _large_and_small(network):
 
 
 NETWORKS = {"everything": _everything, "chain": _large_and_small}
-SIZES = {"small ones too": EVERY_STEP, "large ones": ()}
+SIZES = {"small ones too": (*EVERY_STEP, *AWAKE), "large ones": AWAKE}
 """What steps are shared."""
 
 
@@ -197,7 +199,7 @@ def test_the_sanitizer_sees_a_meeting_that_is_left_out(tmp_path, kernels):
         assert meeting
         return before + behind
 
-    done = _sanitized(tmp_path, network.graph(), network.samples(), kernels, [], change)
+    done = _sanitized(tmp_path, network.graph(), network.samples(), kernels, AWAKE, change)
     assert "data race" in done.stderr
 
 
@@ -226,7 +228,7 @@ def test_the_sanitizer_sees_a_share_that_is_taken_twice(tmp_path):
     program = tmp_path / "main"
     sources = [tmp_path / name for name in ("model.c", "model_weights.c", "main.c")]
     flags = ["-std=c11", "-O1", "-g", "-fsanitize=thread", "-DQUANTABLE_THREADS=3", "-pthread"]
-    compile_c("gcc", [*flags, *EVERY_STEP], sources, program)
+    compile_c("gcc", [*flags, *EVERY_STEP, *AWAKE], sources, program)
     assert "data race" in _without_a_fixed_layout(program).stderr
 
 
@@ -244,7 +246,7 @@ def test_many_runs_sleep_and_wake(tmp_path):
             _demand_the_reference(model, graph, samples)
 
 
-@pytest.mark.parametrize(("count", "runs"), [(100, 0), (1_000_000, 1)])
+@pytest.mark.parametrize(("count", "runs"), [(100, 0), (20_000_000, 1)])
 def test_a_small_network_leaves_the_other_threads_alone(tmp_path, count, runs):
     """They made networks of some microseconds slower than one thread is."""
     network = Network(1)
@@ -260,6 +262,33 @@ def test_a_small_network_leaves_the_other_threads_alone(tmp_path, count, runs):
         f"  const int is_right = found == 2 && status == 0 && threads.run == {runs};\n"
         "  q_threads_stop(&threads);\n"
         "  return !is_right;\n}\n",
+    )
+    assert done.returncode == 0
+
+
+def test_a_short_run_does_not_wait_for_sleepers(tmp_path):
+    """To wake them took longer than the run: every one that came now and then was slower."""
+    network, count = Network(1), 400_000
+    network.add_bytes(count, (16384, 9000))
+    emit(network.graph(), tmp_path, kernels=X86)
+    done = _run_main(
+        tmp_path,
+        f"static unsigned char a[{count}], b[{count}], y[{count}];\n"
+        "static q_threads threads;\n"
+        "int main(void) {\n"
+        "  unsigned expected = 0;\n"
+        "  int wrong = q_threads_start(&threads, 2) != 2;\n"
+        "  while (!__atomic_load_n(&threads.asleep, __ATOMIC_SEQ_CST)) {\n"
+        "    sched_yield();\n"
+        "  }\n"
+        "  for (int i = 1; i <= QUANTABLE_PATIENCE; i++) {\n"
+        "    wrong += network_run_threads(&threads, 0, 0, a, b, y) != 0;\n"
+        "    expected += i == QUANTABLE_PATIENCE;\n"
+        "    wrong += threads.run != expected;\n"
+        "  }\n"
+        "  wrong += network_run_threads(&threads, 0, 0, a, b, y) != 0; /* awake or not */\n"
+        "  q_threads_stop(&threads);\n"
+        "  return wrong != 0;\n}\n",
     )
     assert done.returncode == 0
 

@@ -26,7 +26,7 @@ SETTINGS = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 VECTORS = 2
-THREADED = ("-DQUANTABLE_THREADS=3", "-pthread", "-fsanitize=thread")
+THREADED = ("-DQUANTABLE_THREADS=3", "-DQUANTABLE_PATIENCE=1", "-pthread", "-fsanitize=thread")
 
 
 def _golden(graph: Graph) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from quantable.backends.c.header import (
     threads_signature,
 )
 from quantable.backends.c.push import Push
+from quantable.backends.c.sharing import run_size
 from quantable.backends.c.storage import Place
 from quantable.backends.c.streams import pushed_lines, step_calls
 from quantable.backends.c.text import C_TYPES
@@ -160,7 +161,7 @@ def _threaded(unit: Unit, steps: list[Step]) -> list[str]:
         "  }",
         "  t.threads = threads;",
         f"  if (Q_IS_SHARED({max((step.size for step in steps), default=0)})) {{",
-        "    q_threads_run(threads, run_share, &t);",
+        f"    q_threads_run(threads, run_share, &t, Q_IS_SHARED({run_size(steps)}));",
         "  } else {",
         "    run_share(&t, 0, 1);",
         "  }",

@@ -45,6 +45,9 @@ that is too many is one, too."""
 MEETING = 300.0
 """Nanoseconds of a meeting, with what threads then read that others wrote: 100 where processors
 share a cache, up to 1000 where they do not."""
+WAKING = 200_000.0
+"""Nanoseconds of a run that is worth waking threads for: they need 80 microseconds on a virtual
+machine, and save less than half of the run."""
 THREADS = 2
 _COPIES = ("Concat", "Gather", "Pad", "Slice", "Split")
 """Kinds whose portable kernels are the C library's copies of rows."""
@@ -77,6 +80,15 @@ def sizes(steps: Sequence[Step]) -> list[int]:
         chosen = cheapest(alone, shared)
         found = [max(old, size) if new else old for old, new in zip(found, chosen, strict=True)]
     return found
+
+
+def run_size(steps: Sequence[Step]) -> int:
+    """Return the size of a whole run: where it is large, threads are woken for it."""
+    speeds = SPEEDS[steps[0].unit.kernels.name] if steps else ()
+    for size, speed in zip((SHARED, SHARED_WHERE_SLOW), speeds, strict=False):
+        if sum(_speed(step, speed).nanoseconds(step) for step in steps) >= WAKING:
+            return size
+    return SMALL
 
 
 def cheapest(alone: Sequence[float], shared: Sequence[float]) -> list[bool]:

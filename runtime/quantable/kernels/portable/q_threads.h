@@ -41,6 +41,7 @@ typedef struct {
   void (*job)(const void *argument, int part, int parts);
   const void *argument;
   int processor;       /* of the caller */
+  int alone;           /* runs that the caller did alone since the others fell asleep */
   char apart_too[Q_THREADS_APART];
   q_threads_mark marks[QUANTABLE_THREADS];
 } q_threads;
@@ -180,7 +181,7 @@ static inline int q_threads_create(q_threads *threads, pthread_t *id) {
  * many it has, which are fewer where the system gives no more, or 0 if it cannot be made. */
 static inline int q_threads_start(q_threads *threads, int count) {
   threads->parts = 1;
-  threads->is_ending = threads->asleep = 0;
+  threads->is_ending = threads->asleep = threads->alone = 0;
   threads->run = threads->started = 0;
   for (int i = 0; i < QUANTABLE_THREADS; i++) {
     threads->marks[i].count = 0;
@@ -205,9 +206,23 @@ static inline int q_threads_start(q_threads *threads, int count) {
   return threads->parts;
 }
 
-/* Do a job with all threads of the pool, and return when every one has done its part. */
+/* Runs that a caller does alone before it wakes the others, which takes longer than a short run: of
+ * runs that come now and then few pay for it, of those that follow each other the first ones do. */
+#if !defined(QUANTABLE_PATIENCE)
+#define QUANTABLE_PATIENCE 64
+#endif
+
+/* Do a job with all threads of the pool, and return when every one has done its part. A short one is
+ * done by the caller where the others are asleep. */
 static inline void q_threads_run(q_threads *threads, void (*job)(const void *, int, int),
-                                 const void *argument) {
+                                 const void *argument, int is_long) {
+  if (!is_long && __atomic_load_n(&threads->asleep, __ATOMIC_RELAXED)) {
+    threads->alone = (threads->alone + 1) % QUANTABLE_PATIENCE;
+    if (threads->alone) {
+      job(argument, 0, 1);
+      return;
+    }
+  }
   threads->job = job;
   threads->argument = argument;
   threads->processor = q_threads_processor();
