@@ -47,8 +47,8 @@ step or so of the output: sums that the integer kernel rounds once, and the floa
 quantizers twice. With AVX2 alone it adds pairs of products in 16 bits, which saturate. Two facts
 show it on such a processor: changes are large with weights of 8 bits (5.98 in resnet8), and with
 weights of 7 bits, where no pair can saturate, they are those of VNNI in all networks but dscnn_kws;
-and QOperator files, whose operations are that kernel in any case, differ from the exact sum in nearly
-half of all elements in uint8 times int8 (`ort-qoperator`) and not in uint8 times uint8
+and QOperator files, whose operations are that kernel in any case, differ from the exact sum in
+nearly half of all elements in uint8 times int8 (`ort-qoperator`) and not in uint8 times uint8
 (`ort-qoperator-u8u8`), which has another kernel. Without `{FUSION}` files
 with quantizers at all tensors hardly change; those of NNCF, and those of weights alone, have real
 numbers in many places, whose order of adding other optimizations change.
