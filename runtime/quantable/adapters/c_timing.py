@@ -52,27 +52,29 @@ _PEAK = """\
 #include "q_x86.h"
 double quantable_peak(const uint8_t *x, const int8_t *w, int32_t *y, long count) {
 #if Q_LANES
-  q_lanes acc[8];
+  /* As many sums as hide how long one takes, and as there are registers for. */
+  enum { sums = Q_WIDENS ? 8 : 12 };
+  q_lanes acc[sums];
   const q_spread values = q_values_of(q_bytes_at(x, 64));
   const q_quads weights = q_quads_at(w);
   Q_UNROLL /* an index that is not a constant would keep sums in memory */
-  for (int i = 0; i < 8; i++) {
+  for (int i = 0; i < sums; i++) {
     acc[i] = q_lanes_at(y + 16 * i);
   }
   const double started = quantable_now();
   for (long n = 0; n < count; n++) {
     Q_UNROLL
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < sums; i++) {
       acc[i] = q_dot(acc[i], values, weights);
       __asm__ volatile("" : "+x"(acc[i]));
     }
   }
   const double seconds = quantable_now() - started;
   Q_UNROLL
-  for (int i = 0; i < 8; i++) {
+  for (int i = 0; i < sums; i++) {
     memcpy(y + 16 * i, &acc[i], sizeof(acc[i]));
   }
-  return (double)count * 8 * Q_LANES / seconds;
+  return (double)count * sums * Q_LANES / seconds;
 #else
   (void)x, (void)w, (void)y, (void)count;
   return 0.0;
@@ -146,7 +148,7 @@ class TimedModel:
         self._compile(["-fPIC", "-shared"], [source], path)
         function = ctypes.CDLL(str(path)).quantable_peak
         function.restype = ctypes.c_double
-        x, w, y = np.ones(64, np.uint8), np.ones(64, np.int8), np.zeros(128, np.int32)
+        x, w, y = np.ones(64, np.uint8), np.ones(64, np.int8), np.zeros(192, np.int32)
         arguments = [ctypes.c_void_p(array.ctypes.data) for array in (x, w, y)]
         count = ctypes.c_long(2_000_000)
         return float(max(function(*arguments, count) for _ in range(9))) * _PRODUCTS_A_LANE
