@@ -119,7 +119,7 @@ Q_INLINE void Q_NAME(q_column_line)(const q_output *out, const uint8_t *x, const
   }
 }
 
-static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, uint8_t *y) {
   const ptrdiff_t groups = (Q_CHANNELS + 4 * Q_LANES - 1) / (4 * Q_LANES);
   const ptrdiff_t lines = p->images * groups * Q_HIGH, last = q_share_last(share, lines);
@@ -137,7 +137,7 @@ static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *
 
 #else
 
-static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, uint8_t *y) {
   const ptrdiff_t last = q_share_last(share, Q_HIGH);
   for (ptrdiff_t n = 0; n < p->images; n++, x += p->image, y += Q_HIGH * Q_OUTPUTS) {

@@ -28,6 +28,17 @@ typedef struct {
   int32_t images, image, blocks, channels, pitch;
   q_output out;
 } q_gemm;
+
+/* What is the same for all tiles of a block of output channels, or half of it; `end` is that of the
+ * image. */
+typedef struct {
+  const q_gemm *p;
+  const int8_t *w;
+  const int32_t *bias;
+  const float *multiplier;
+  ptrdiff_t left;
+  const uint8_t *end;
+} q_gemm_block;
 #endif
 
 /* Where the window of pixel i of a tile begins; a tile is a piece of one line, or whole lines. */
@@ -136,24 +147,24 @@ Q_INLINE void Q_NAME(q_put_tile)(q_lanes (*steps)[Q_VECTORS], const int pixels,
 
 #elif Q_LANES
 
-Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t *w,
-                             const int32_t *bias, const float *multiplier, Q_Y *y,
-                             ptrdiff_t pitch, ptrdiff_t left, const uint8_t *end,
+Q_INLINE void Q_NAME(q_tile)(const q_gemm_block *block, const uint8_t *x, Q_Y *y,
                              const int pixels) {
+  /* Every tile reads its block anew: gcc 12 would hold weights and addresses from one tile to the
+   * next, and would then keep weights in memory for want of registers. */
+  __asm__ volatile("" : "+r"(block) : : "memory");
+  const int8_t *w = block->w;
   q_lanes acc[14][Q_VECTORS];
   Q_UNROLL
   for (int i = 0; i < pixels; i++) {
     Q_UNROLL
     for (int j = 0; j < Q_VECTORS; j++) {
-      acc[i][j] = q_lanes_at(bias + 16 * j);
+      acc[i][j] = q_lanes_at(block->bias + 16 * j);
     }
   }
 #if Q_JOINED
   uint8_t windows[14 * Q_PITCH + Q_CHUNK];
-  Q_NAME(q_join)(x, 0, pixels, windows, end);
+  Q_NAME(q_join)(x, 0, pixels, windows, block->end);
   x = windows;
-#else
-  (void)end;
 #endif
   for (int row = 0; row < Q_RUNS(Q_ROWS); row++) {
     for (int column = 0; column < Q_RUNS(Q_COLUMNS); column++) {
@@ -191,10 +202,10 @@ Q_INLINE void Q_NAME(q_tile)(const q_output *out, const uint8_t *x, const int8_t
   for (int i = 0; i < pixels; i++) {
     Q_UNROLL
     for (int j = 0; j < Q_VECTORS; j++) {
-      acc[i][j] = q_scaled(acc[i][j], multiplier + 16 * j);
+      acc[i][j] = q_scaled(acc[i][j], block->multiplier + 16 * j);
     }
   }
-  Q_NAME(q_put_tile)(acc, pixels, out, y, pitch, left);
+  Q_NAME(q_put_tile)(acc, pixels, &block->p->out, y, block->p->pitch, block->left);
 }
 
 /* How an image is cut into tiles. */
@@ -210,26 +221,32 @@ enum {
                         : Q_HIGH
 };
 
-/* Some units of one image, for one block of output channels (or half of it). */
-Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w,
-                              const int32_t *bias, const float *multiplier, Q_Y *y,
-                              ptrdiff_t left, ptrdiff_t from, ptrdiff_t to) {
+/* The two sizes of tiles. */
+Q_INLINE void Q_NAME(q_large_tile)(const q_gemm_block *block, const uint8_t *x, Q_Y *y) {
+  enum { tall = Q_NAME(q_tall), wider = Q_NAME(q_wider) > 0 };
+  Q_NAME(q_tile)(block, x, y, tall > 1 ? tall * Q_WIDE : Q_NAME(q_narrow) + wider);
+}
+Q_INLINE void Q_NAME(q_small_tile)(const q_gemm_block *block, const uint8_t *x, Q_Y *y) {
+  enum { tall = Q_NAME(q_tall), rest = Q_HIGH % (tall > 1 ? tall : 1) };
+  Q_NAME(q_tile)(block, x, y, tall > 1 ? rest * Q_WIDE : Q_NAME(q_narrow));
+}
+
+/* Some units of one image. */
+Q_INLINE void Q_NAME(q_tiles)(const q_gemm_block *block, const uint8_t *x, Q_Y *y, ptrdiff_t from,
+                              ptrdiff_t to) {
   enum { tall = Q_NAME(q_tall), narrow = Q_NAME(q_narrow), wider = Q_NAME(q_wider) };
-  enum { wide = narrow + (wider > 0) }; /* no tile has more pixels than registers, used or not */
-  const uint8_t *end = x + Q_REACH;
+  const ptrdiff_t pitch = block->p->pitch;
 #if Q_HIGH > 1
   if (tall > 1) {
     enum { whole = Q_HIGH / (tall > 1 ? tall : 1), rest = Q_HIGH % (tall > 1 ? tall : 1) };
     x += from * tall * Q_LINE;
-    y += from * tall * Q_WIDE * p->pitch;
+    y += from * tall * Q_WIDE * pitch;
     for (; from < (to < whole ? to : whole); from++, x += (ptrdiff_t)tall * Q_LINE) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, end,
-                       tall * Q_WIDE);
-      y += (ptrdiff_t)tall * Q_WIDE * p->pitch;
+      Q_NAME(q_large_tile)(block, x, y);
+      y += (ptrdiff_t)tall * Q_WIDE * pitch;
     }
     if (rest != 0 && from < to) {
-      Q_NAME(q_tile)(&p->out, x, w, bias, multiplier, y, p->pitch, left, end,
-                     rest * Q_WIDE);
+      Q_NAME(q_small_tile)(block, x, y);
     }
     return;
   }
@@ -238,20 +255,18 @@ Q_INLINE void Q_NAME(q_tiles)(const q_gemm *p, const uint8_t *x, const int8_t *w
   for (ptrdiff_t line = Q_HIGH > 1 ? from : 0; line < (Q_HIGH > 1 ? to : 1); line++) {
     ptrdiff_t piece = first, at = first * narrow + (first < wider ? first : wider);
     const uint8_t *pixel = x + line * Q_LINE;
-    Q_Y *to_line = y + line * Q_WIDE * p->pitch;
-    for (; piece < (last < wider ? last : wider); piece++, at += wide) {
-      Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
-                     p->pitch, left, end, wide);
+    Q_Y *to_line = y + line * Q_WIDE * pitch;
+    for (; piece < (last < wider ? last : wider); piece++, at += narrow + 1) {
+      Q_NAME(q_large_tile)(block, pixel + at * Q_PIXEL, to_line + at * pitch);
     }
     for (; piece < last; piece++, at += narrow) {
-      Q_NAME(q_tile)(&p->out, pixel + at * Q_PIXEL, w, bias, multiplier, to_line + at * p->pitch,
-                     p->pitch, left, end, narrow);
+      Q_NAME(q_small_tile)(block, pixel + at * Q_PIXEL, to_line + at * pitch);
     }
   }
 }
 
 /* Some blocks of output channels (or halves of them), each for some units of all images. */
-static void Q_NAME(q_blocks)(const q_gemm *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_blocks)(const q_gemm *p, const uint8_t *x, const int8_t *w,
                              const int32_t *bias, const float *multiplier, Q_Y *y, q_span parts,
                              q_span range) {
   const ptrdiff_t image = (ptrdiff_t)Q_HIGH * Q_WIDE * p->pitch, units = Q_NAME(q_units);
@@ -265,14 +280,16 @@ static void Q_NAME(q_blocks)(const q_gemm *p, const uint8_t *x, const int8_t *w,
     for (ptrdiff_t i = range.first, next; i < range.last; i = next) {
       const ptrdiff_t n = i / units, from = i % units;
       next = range.last - i < units - from ? range.last : i + units - from;
-      Q_NAME(q_tiles)(p, x + n * p->image, w + block * Q_BLOCK_BYTES + 4 * lane,
-                      bias + first + lane, multiplier + first + lane,
-                      y + n * image + first + skipped, left - skipped, from, from + next - i);
+      const uint8_t *of_image = x + n * p->image;
+      const q_gemm_block shared = {
+          p, w + block * Q_BLOCK_BYTES + 4 * lane, bias + first + lane, multiplier + first + lane,
+          left - skipped, of_image + Q_REACH};
+      Q_NAME(q_tiles)(&shared, of_image, y + n * image + first + skipped, from, from + next - i);
     }
   }
 }
 
-static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
   const ptrdiff_t units = (ptrdiff_t)p->images * Q_NAME(q_units), parts = p->blocks * Q_PARTS;
   const ptrdiff_t read = Q_HIGH == 1 ? (ptrdiff_t)Q_WIDE * Q_PIXEL : (ptrdiff_t)Q_HIGH * Q_LINE;
@@ -300,7 +317,7 @@ static inline int32_t Q_NAME(q_lane)(const uint8_t *x, const int8_t *w, int32_t 
   return acc;
 }
 
-static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
   const ptrdiff_t pixels = (ptrdiff_t)Q_HIGH * Q_WIDE, last = q_share_last(share, pixels);
   for (ptrdiff_t n = 0; n < p->images; n++, x += p->image, y += pixels * p->pitch) {

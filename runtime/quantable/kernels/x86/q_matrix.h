@@ -183,7 +183,7 @@ static inline void Q_NAME(q_matrix_part)(const q_matrix *p, const uint8_t *a, co
 }
 
 /* Threads share pieces of the rows, times each group of columns. */
-static void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
+Q_APART void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
                              const uint8_t *b, uint8_t *y) {
   const ptrdiff_t rows = p->rows, columns = p->columns;
   const ptrdiff_t rest = columns % (4 * Q_LANES);

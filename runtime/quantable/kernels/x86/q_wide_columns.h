@@ -58,7 +58,7 @@ Q_INLINE void Q_NAME(q_column_line)(const q_output *out, const uint8_t *x, const
   Q_NAME(q_some_outputs)(out, x, held, weights, start, factors, y, Q_WIDE % 6);
 }
 
-static void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_columns)(q_share share, const q_columns *p, const uint8_t *x, const int8_t *w,
                               const int32_t *bias, const float *multiplier, uint8_t *y) {
   const ptrdiff_t lines = p->images * (ptrdiff_t)Q_HIGH, eights = Q_CHANNELS / 8;
   const ptrdiff_t last = q_share_last(share, lines * eights);

@@ -188,7 +188,7 @@ static void Q_NAME(q_wide_block)(const q_output *out, const uint8_t *wide, const
   }
 }
 
-static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
   uint8_t wide[Q_NAME(q_piece) * Q_NAME(q_most) * Q_WIDE_ROW] __attribute__((aligned(64)));
   Q_Y last_block[Q_NAME(q_piece) * Q_NAME(q_most) * 16 * Q_VECTORS];

@@ -96,7 +96,7 @@ static inline void Q_NAME(q_matrix_tile)(const q_matrix *p, const uint8_t *a,
   }
 }
 
-static void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
+Q_APART void Q_NAME(q_matrix)(q_share share, const q_matrix *p, const uint8_t *a,
                              const uint8_t *b, uint8_t *y) {
   uint8_t wide[Q_WIDE_ROWS * Q_WIDE_ROW], columns[Q_PAIRS * 64];
   int32_t of_row[Q_WIDE_ROWS];

@@ -301,7 +301,7 @@ Q_INLINE void Q_NAME(q_block)(const q_gemm *p, const int16_t *v, const int8_t *w
   }
 }
 
-static void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
+Q_APART void Q_NAME(q_gemm)(q_share share, const q_gemm *p, const uint8_t *x, const int8_t *w,
                            const int32_t *bias, const float *multiplier, Q_Y *y) {
   enum { parts = Q_PARTS / Q_NAME(q_halves), group = Q_SHARED };
   _Alignas(64) int16_t v[Q_PLACES * Q_NAME(q_v_step)];
