@@ -66,7 +66,7 @@ def test_a_small_step_between_large_ones_costs_no_meeting_more(tmp_path: Path) -
 
 
 def test_more_is_worth_sharing_where_vectors_are_slow(tmp_path: Path) -> None:
-    assert _sizes(tmp_path, (40_000,)) == [2]
+    assert _sizes(tmp_path, (60_000,)) == [2]
 
 
 def test_steps_that_no_kernel_can_share_stay_with_one_thread(tmp_path: Path) -> None:

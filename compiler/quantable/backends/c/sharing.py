@@ -42,9 +42,10 @@ bytes, and without. Measured on steps of ten networks (Zen 5) for the first two;
 their vectors could do, since a step that is too small to be shared is a small loss, and a meeting
 that is too many is one, too."""
 
-MEETING = 300.0
+MEETING = 500.0
 """Nanoseconds of a meeting, with what threads then read that others wrote: 100 where processors
-share a cache, up to 1000 where they do not."""
+share a cache, 1000 where they do not, as those of a virtual machine may, now and then. Steps that
+would be much slower there are left to one thread."""
 WAKING = 200_000.0
 """Nanoseconds of a run that is worth waking threads for: they need 80 microseconds on a virtual
 machine, and save less than half of the run."""
