@@ -107,6 +107,17 @@ def test_convolution(run: Run, rng: Any, shape: Any, zero: int, layout: str) -> 
     )
 
 
+@pytest.mark.parametrize("size", [(7, 2), (5, 4), (9, 6)])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_one_window_a_line_of_one_channel_is_not_misread(
+    run: Run, rng: Any, size: Any, layout: str
+) -> None:
+    """oneDNN mixed up lines where windows move by one line and three columns."""
+    kernel = (2, max(size[1] - 2, 2))
+    shape = (1, 56, size, kernel, (1, 3), (0, 0, 0, 0), (2, 1), 1)
+    test_convolution(run, rng, shape, 255, layout)
+
+
 def test_windows_that_all_lie_in_the_padding_are_no_error(run: Run, rng: Any) -> None:
     test_convolution(run, rng, (2, 3, (2, 4), (1, 1), (5, 1), (3, 0, 0, 0), (1, 1), 1), 117, "NCHW")
 
