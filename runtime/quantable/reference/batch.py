@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from quantable.ir import Graph, Level
+from quantable.reference import placement
 from quantable.reference.free_batch import with_free_batch
 from quantable.reference.samples import batch_of, sample_values
 from quantable.reference.site import Item
@@ -95,6 +96,11 @@ def run_parts(
     queue, lock = iter(enumerate(parts)), threading.Lock()
     done: dict[int, dict[str, Tensor]] = {}
     errors: dict[int, Exception] = {}
+    taken = placement.processor()
+
+    def help_out() -> None:
+        with placement.elsewhere(taken):
+            work()
 
     def work() -> None:
         with torch.inference_mode():
@@ -109,7 +115,7 @@ def run_parts(
                     errors[index] = error
 
     asked = [] if helpers is None else [
-        helpers.submit(work) for _ in range(min(count, len(parts) - 1))
+        helpers.submit(help_out) for _ in range(min(count, len(parts) - 1))
     ]  # fmt: skip
     # The calling thread works too: its memory comes from the main heap, see `observe`.
     work()
