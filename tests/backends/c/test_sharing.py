@@ -51,7 +51,7 @@ def _sizes(folder: Path, counts: tuple[int, ...]) -> list[int]:
         network.add_bytes(count, (16384, 9000))
     emit(network.graph(), folder, kernels=X86)
     source = (folder / "model.c").read_text("utf-8")
-    found = [int(size) for size in re.findall(r"Q_BEGIN\(t, (\d)\)", source)]
+    found = [int(size) for size in re.findall(r"Q_BEGIN_STEP\(t, (\d)\)", source)]
     meetings = [int(size) for size in re.findall(r"Q_MEET_BETWEEN\(t, (\d)\)", source)]
     assert meetings == [max(pair) for pair in itertools.pairwise(found)]
     return found
@@ -73,4 +73,4 @@ def test_steps_that_no_kernel_can_share_stay_with_one_thread(tmp_path: Path) -> 
     network = Network(1)
     pool(network, "int.AveragePool", 3, (300, 300), (3, 3), (3, 3), (0,) * 4, dtype=DType.INT16)
     emit(network.graph(), tmp_path, kernels=X86)
-    assert "Q_BEGIN(t, 0);" in (tmp_path / "model.c").read_text("utf-8")
+    assert "Q_BEGIN_STEP(t, 0);" in (tmp_path / "model.c").read_text("utf-8")

@@ -125,7 +125,7 @@ def _step_lines(step: Step) -> list[str]:
         f"QUANTABLE_STEP_FUNCTION {step.name}({arguments}) {{",
     ]
     if step.unit.kernels.has_threads:
-        lines.append(f"  Q_BEGIN(t, {step.size});")
+        lines.append(f"  Q_BEGIN_STEP(t, {step.size});")
     lines += [f"  {line}" for line in step.lines]
     if not any("t->" in line for line in step.lines):
         lines.append("  (void)t;")

@@ -29,13 +29,13 @@ typedef struct {
 #endif
 #define Q_IS_SHARED(size) ((size) >= QUANTABLE_SMALLEST_SHARED)
 /* What the function of a step of some size begins with. */
-#define Q_BEGIN(t, size)                                                    \
+#define Q_BEGIN_STEP(t, size)                                                   \
   const q_share whole = {0, 1}, share = Q_IS_SHARED(size) ? (t)->share : whole; \
-  do {                                                                      \
-    if (!Q_IS_SHARED(size) && (t)->share.part != 0) {                       \
-      return;                                                               \
-    }                                                                       \
-    (void)share;                                                            \
+  do {                                                                          \
+    if (!Q_IS_SHARED(size) && (t)->share.part != 0) {                           \
+      return;                                                                   \
+    }                                                                           \
+    (void)share;                                                                \
   } while (0)
 /* The share of the thread that runs the step. */
 #define Q_SHARE(t) share
@@ -66,7 +66,7 @@ static inline ptrdiff_t q_share_last(q_share share, ptrdiff_t count) {
 
 typedef int q_share;
 #define Q_SHARE(t) 0
-#define Q_BEGIN(t, size) (void)0
+#define Q_BEGIN_STEP(t, size) (void)0
 #define Q_MEET(t) (void)0
 #define Q_MEET_BETWEEN(t, size) (void)0
 
