@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_code_gives_the_integers_of_the_reference(kernels: KernelSet, rows: int)
     stream = make_stream(graph, graph.operations, rows, border_values(graph), 1)
     assert stream is not None
     _self_test(placed(graph, [stream]), kernels, ("-O1", "-fsanitize=undefined"))
+
+
+def test_threads_meet_before_a_stream_whatever_step_of_it_runs_first() -> None:
+    """Its first turns may need no row of its first step, and another one read too early."""
+
+    @SETTINGS
+    @given(streamed())
+    def check(graph: Graph) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            emit(graph, folder, kernels=PORTABLE)
+            text = (Path(folder) / "model.c").read_text("utf-8")
+        sizes = [int(size) for size in re.findall(r"Q_BEGIN_STEP\(t, (\d)\)", text)]
+        before = r"Q_MEET_BETWEEN\(t, (\d)\);\s*\{ /\* Steps (\d+) to (\d+) in turns"
+        for met, first, last in re.findall(before, text):
+            assert int(met) >= max(sizes[int(first) : int(last) + 1])
+
+    check()
 
 
 @pytest.mark.fuzz

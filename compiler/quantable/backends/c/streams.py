@@ -20,7 +20,7 @@ def step_calls(unit: Unit, steps: list[Step]) -> list[str]:
     else:
         height = steps[0].shape(steps[0].output())[1]
         first = [f"  {_call(steps[0], f't, 0, {height}')}"]
-    return [*first, *_meeting(steps[count - 1 : count + 1]), "  run_rest(t);"]
+    return [*first, *_meeting(unit, steps, count - 1), "  run_rest(t);"]
 
 
 def pushed_lines(unit: Unit, push: Push, steps: list[Step]) -> list[str]:
@@ -69,15 +69,21 @@ def _calls(unit: Unit, steps: list[Step]) -> list[str]:
             parts = [by_name[name] for name in stream.operations]
             lines += [f"  {line}" for line in _turns(unit, stream, parts)]
         if stream is None or step.operation.name == stream.operations[-1]:
-            lines += _meeting(steps[index : index + 2])
+            lines += _meeting(unit, steps, index)
     return lines
 
 
-def _meeting(steps: list[Step]) -> list[str]:
-    """Return where threads meet between two steps: nowhere if one of them does both."""
-    if len(steps) < 2 or not steps[0].unit.kernels.has_threads:
+def _meeting(unit: Unit, steps: list[Step], index: int) -> list[str]:
+    """Return where threads meet behind a step: nowhere if one of them does the next one, too.
+
+    Of a stream any step may be the first to run: the first turns may need no row of others.
+    """
+    if index + 1 == len(steps) or not unit.kernels.has_threads:
         return []  # behind the last step the run ends
-    return [f"  Q_MEET_BETWEEN(t, {max(step.size for step in steps)});"]
+    stream = unit.streams.get(steps[index + 1].operation.name)
+    names = stream.operations if stream else (steps[index + 1].operation.name,)
+    following = [step.size for step in steps if step.operation.name in names]
+    return [f"  Q_MEET_BETWEEN(t, {max(steps[index].size, *following)});"]
 
 
 def _turns(unit: Unit, stream: Stream, steps: list[Step]) -> list[str]:
