@@ -61,6 +61,24 @@ def test_results_and_bytes_stay_in_many_models(model: onnx.ModelProto, seed: int
         _check(model, seed, Path(folder))
 
 
+_DEAD = """<ir_version: 10, opset_import: ["": 21]>
+random (float[2,4] x) => (float[2,4] y)
+<float s = {1}, uint8 z = {1}, uint8 other = {0}, int64[2] away = {4, 2}, int64[2] back = {2, 4}> {
+    a = Reshape (x, away)
+    b = Reshape (a, back)
+    bq = QuantizeLinear (b, s, z)
+    bd = DequantizeLinear (bq, s, z)
+    y = Relu (bd)
+    deadq = QuantizeLinear (b, s, other)
+    deadd = DequantizeLinear (deadq, s, other)
+}"""
+
+
+def test_a_quantizer_that_leads_nowhere_does_not_say_where_a_row_lies(tmp_path: Path) -> None:
+    """Read back without it, the row went in front of the Reshape, and other bytes were written."""
+    _check(onnx.parser.parse_model(_DEAD), 0, tmp_path)
+
+
 _OPSETS = """<ir_version: 8, opset_import: ["": {opset}]>
 g (float[1,2,3,3] x) => (float[1,2,3,3] y)
 <float s = {{0.5}}, uint8 z = {{128}}, int8[2,2,1,1] w = {{1, -2, 3, 127}}, float ws = {{0.25}},

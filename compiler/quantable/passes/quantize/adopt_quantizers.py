@@ -20,7 +20,8 @@ Preconditions:
        makes that tensor for it alone, or where the target quantizes everything; else to the
        readers. What lies on a row's grid, directly or moved by passive operations, is overlapped;
        so are the slots inside a fusion of the target, whose last operation quantizes.
-    4. All other quantizers (computed scales, float16, blocks of activations) stay operations; the
+    4. Operations that no output depends on are dropped first: they are no readers.
+    5. All other quantizers (computed scales, float16, blocks of activations) stay operations; the
        remarks say why. A target with an integer level refuses the graph where an operation breaks
        its rules or a tensor has no row, all of it at once. Real constants beside quantized
        operands get the row of their own range there, which the remarks say.
@@ -34,9 +35,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from quantable.ir import Graph, Level, graph_digest
+from quantable.ir import Graph, GraphEditor, Level, graph_digest
 from quantable.passes.base import Pass, PassContext
 from quantable.passes.canonicalize.quantizer_forms import QUANTIZERS
+from quantable.passes.canonicalize.rewriting import remove_dead
 from quantable.passes.quantize.adopted_constants import with_constants
 from quantable.passes.quantize.adopted_rows import ADOPTING
 from quantable.passes.quantize.adopted_weights import with_symmetric_weights
@@ -67,7 +69,7 @@ class AdoptQuantizers(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> Graph:
         target = chosen_target(context)
-        adoption = Adoption(graph, target.name)
+        adoption = Adoption(_without_dead(graph), target.name)
         adoption.take_pairs(context.rewrites)
         adoption.move_rows(is_all=target.has_integer_level)
         adoption.take_parameters(context.rewrites)
@@ -86,3 +88,8 @@ class AdoptQuantizers(Pass):
             made = with_symmetric_weights(made, target, context.remarks)
             require_integers(made, target, is_partial=self.partial)
         return made
+
+
+def _without_dead(graph: Graph) -> Graph:
+    editor = GraphEditor(graph)
+    return editor.finish() if remove_dead(editor) else graph
