@@ -17,11 +17,9 @@ from tests.kernels.conftest import Network
 @pytest.mark.parametrize(("count", "runs"), [(100, 0), (20_000_000, 1)])
 def test_a_small_network_leaves_the_other_threads_alone(tmp_path, count, runs):
     """They made networks of some microseconds slower than one thread is."""
-    network = Network(1)
-    network.add_bytes(count, (16384, 9000))
-    emit(network.graph(), tmp_path, kernels=X86)
     done = _run_main(
         tmp_path,
+        count,
         f"static unsigned char a[{count}], b[{count}], y[{count}];\n"
         "static q_threads threads;\n"
         "int main(void) {\n"
@@ -36,11 +34,10 @@ def test_a_small_network_leaves_the_other_threads_alone(tmp_path, count, runs):
 
 def test_a_short_run_does_not_wait_for_sleepers(tmp_path):
     """To wake them took longer than the run: every one that came now and then was slower."""
-    network, count = Network(1), 400_000
-    network.add_bytes(count, (16384, 9000))
-    emit(network.graph(), tmp_path, kernels=X86)
+    count = 400_000
     done = _run_main(
         tmp_path,
+        count,
         f"static unsigned char a[{count}], b[{count}], y[{count}];\n"
         "static q_threads threads;\n"
         "int main(void) {\n"
@@ -69,11 +66,9 @@ def test_a_thread_leaves_the_processor_of_the_caller(tmp_path):
     """
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two processors")
-    network = Network(1)
-    network.add_bytes(100, (16384, 9000))
-    emit(network.graph(), tmp_path, kernels=X86)
     done = _run_main(
         tmp_path,
+        100,
         "int main(void) {\n"
         "  cpu_set_t before, behind, one;\n"
         "  int moves = 0;\n"
@@ -97,7 +92,11 @@ def test_a_thread_leaves_the_processor_of_the_caller(tmp_path):
     assert done.returncode == 0
 
 
-def _run_main(folder, text):
+def _run_main(folder, count, text):
+    """Run a program over the code of a network that adds two tensors of so many bytes."""
+    network = Network(1)
+    network.add_bytes(count, (16384, 9000))
+    emit(network.graph(), folder, kernels=X86)
     (folder / "main.c").write_text(f'#include "model.h"\n{text}', encoding="utf-8")
     sources = [folder / name for name in ("model.c", "model_weights.c", "main.c")]
     flags = ["-O1", "-DQUANTABLE_THREADS=2", "-D_GNU_SOURCE", "-pthread"]

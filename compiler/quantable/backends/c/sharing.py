@@ -43,13 +43,14 @@ their vectors could do, since a step that is too small to be shared is a small l
 that is too many is one, too."""
 
 MEETING = 500.0
-"""Nanoseconds of a meeting, with what threads then read that others wrote: 100 where processors
-share a cache, 1000 where they do not, as those of a virtual machine may, now and then. Steps that
-would be much slower there are left to one thread."""
+"""Nanoseconds of a meeting, with what threads then read that others wrote: up to 100 were measured
+where processors share a cache, up to 600 where they do not, as those of a virtual machine, now and
+then. Steps that would be much slower there are left to one thread."""
 WAKING = 200_000.0
 """Nanoseconds of a run that is worth waking threads for: they need 80 microseconds on a virtual
 machine, and save less than half of the run."""
 THREADS = 2
+"""Among how many a step is divided here; with more of them sharing pays sooner."""
 _COPIES = ("Concat", "Gather", "Pad", "Slice", "Split")
 """Kinds whose portable kernels are the C library's copies of rows."""
 _HEAVY, _HEAVY_KINDS = 16, ("int.LayerNormalization", "int.Softmax")

@@ -1,7 +1,8 @@
-"""Which convolutions Winograd's minimal filtering saves products of, where that stays exact.
+"""Which convolutions Winograd's minimal filtering saves cycles of, where that stays exact.
 
-Kernels for it exist where no instruction sums up products of bytes without saturation
-(`q_winograd_tiles.h`); others of the same set ignore the choice, and read the same constants.
+Kernels read the same constants either way (`q_winograd_tiles.h`). The choice is made twice: for
+AVX2, and for vectors with an instruction that sums up products of bytes, beside which products of
+16 bits take twice as long.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ _VECTORS = {
     "": _Vectors(20.0, 25.0, 9.0, 5.0, 20.0, 8, 163840),
     "DOT_": _Vectors(115.0, 55.0, 3.5, 2.0, 8.0, 16, 327680),
 }
-"""AVX2, and what sums up four products of bytes with one instruction, by the macros' beginning."""
+"""AVX2, and what sums up four products of bytes with one instruction, by the macros' beginning:
+about what profiles showed on Zen 3 and Zen 5."""
 _CHANNELS = 16
 """Channels come in so many, and outputs are worth it from so many on."""
 _SLICE = 64
